@@ -1,0 +1,36 @@
+"""Errors that a user can act on: each names the file, the dataset or value, and the next step.
+
+The command line prints the message of a `WorkbookError` on one line and ends with code 2; any other exception is a bug of ours.
+"""
+
+
+class WorkbookError(Exception):
+    """Something outside the code is wrong: a file, a parameter, a missing step."""
+
+
+class PatternFileError(WorkbookError, ValueError):
+    """A pattern file has no readable patterns, or values that cannot be photon counts."""
+
+
+class LabelsError(WorkbookError, ValueError):
+    """Labels do not fit the patterns, or are too few for the sets that were asked for."""
+
+
+class BoxError(WorkbookError, ValueError):
+    """A bounding box is empty or lies outside the pattern."""
+
+
+class NetworkFileError(WorkbookError, ValueError):
+    """A Darknet `.cfg` or `.weights` file, or a checkpoint, does not fit the network."""
+
+
+class ProfileError(WorkbookError, ValueError):
+    """A profile holds an unknown key or an impossible value."""
+
+
+class MissingStepError(WorkbookError, LookupError):
+    """A step needs the artefacts of an earlier one that has not run."""
+
+
+class TrainingDiverged(WorkbookError, ArithmeticError):
+    """The training loss is no longer a number."""

@@ -1,0 +1,50 @@
+"""Progress that fits the reader: a bar for a person, a line now and then for a log."""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm.auto import tqdm
+
+SPARSE = "WORKBOOK_SPARSE_PROGRESS"
+"""Environment variable that the runner sets: under papermill a bar freezes at 0 %, so lines are printed instead."""
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+Item = TypeVar("Item")
+
+
+def is_sparse() -> bool:
+    """Whether lines are wanted instead of a bar."""
+    return os.environ.get(SPARSE, "") not in ("", "0")
+
+
+def progress(items: Iterable[Item], *, label: str, total: int | None = None) -> Iterator[Item]:
+    """Iterate over `items` and show how far it is.
+
+    Parameters
+    ----------
+    items
+        What to iterate over.
+    label
+        What is being done, for instance "simulating".
+    total
+        Number of items, where `len(items)` does not tell.
+
+    Yields
+    ------
+    Item
+        The items, unchanged.
+    """
+    if not is_sparse():
+        yield from tqdm(items, desc=label, total=total, leave=False)
+        return
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)
+    last_line = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        if time.monotonic() - last_line >= _SECONDS_BETWEEN_LINES:
+            last_line = time.monotonic()
+            print(f"{label}: {done}" + (f" of {total}" if total else ""), flush=True)
