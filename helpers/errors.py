@@ -1,6 +1,7 @@
 """Errors that a user can act on: each names the file, the dataset or value, and the next step.
 
-The command line prints the message of a `WorkbookError` on one line and ends with code 2; any other exception is a bug of ours.
+The command line prints the message of a `WorkbookError` on one line and ends with code 2;
+any other exception is a bug of ours.
 """
 
 
@@ -32,5 +33,5 @@ class MissingStepError(WorkbookError, LookupError):
     """A step needs the artefacts of an earlier one that has not run."""
 
 
-class TrainingDiverged(WorkbookError, ArithmeticError):
+class TrainingDivergedError(WorkbookError, ArithmeticError):
     """The training loss is no longer a number."""

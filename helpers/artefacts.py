@@ -1,0 +1,139 @@
+"""What the training of a family leaves and classification reads: one folder a family.
+
+family.json            the family, its settings, threshold, consensus, first weights and training data
+checkpoints/*.pt       weights of the checkpoints that the consensus needs: tensors and plain values, no code
+loss.csv               the loss of each iteration
+training.log           the same as Darknet prints it
+scores_validation.csv  a score for each validation pattern and checkpoint; scores_test.csv likewise
+state.pt               from where a killed training goes on
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from helpers.errors import MissingStepError, NetworkFileError
+from helpers.files import write_csv, write_text, written_whole
+from helpers.score_table import iteration_column, iterations_of
+
+_LOSS_COLUMNS = ["iteration", "loss", "average_loss", "learning_rate", "images_seen"]
+
+
+@dataclass(frozen=True)
+class FamilyFolder:
+    """The files of one family of models.
+
+    Parameters
+    ----------
+    path
+        `results/RUN/families/FAMILY`.
+    """
+
+    path: Path
+
+    @property
+    def state(self) -> Path:
+        """From where a killed training goes on."""
+        return self.path / "state.pt"
+
+    def checkpoint(self, iteration: int) -> Path:
+        """Weights after an iteration."""
+        return self.path / "checkpoints" / f"{iteration_column(iteration)}.pt"
+
+    def scores_path(self, name: str) -> Path:
+        """Scores of the set `name`: validation or test."""
+        return self.path / f"scores_{name}.csv"
+
+    def describe(self, description: Mapping[str, Any]) -> None:
+        """Write `family.json`; artefacts of a training with another description are deleted first."""
+        text = json.dumps(description, indent=2, sort_keys=True) + "\n"
+        written = self.path / "family.json"
+        if self.path.exists() and not (written.exists() and written.read_text(encoding="utf-8") == text):
+            shutil.rmtree(self.path)
+        write_text(written, text)
+
+    def description(self) -> dict[str, Any]:
+        """Read `family.json`.
+
+        Raises
+        ------
+        MissingStepError
+            If there is none.
+        """
+        try:
+            return json.loads((self.path / "family.json").read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise MissingStepError(
+                f"{self.path} holds no family.json; train the family first (workbook run --only 04)"
+            ) from error
+
+    def write_history(self, history: list[dict[str, float]]) -> None:
+        """Write the loss of each iteration, for programs and as Darknet prints it."""
+        write_csv(self.path / "loss.csv", pd.DataFrame(history, columns=[*_LOSS_COLUMNS, "seconds"])[_LOSS_COLUMNS])
+        write_text(self.path / "training.log", "".join(darknet_line(row) + "\n" for row in history))
+
+    def add_scores(self, name: str, patterns: np.ndarray, iteration: int, scores: np.ndarray) -> None:
+        """Add the scores of a checkpoint as a column; columns of this and later iterations are replaced."""
+        path = self.scores_path(name)
+        table = pd.read_csv(path) if path.exists() else pd.DataFrame({"pattern": patterns})
+        later = [iteration_column(known) for known in iterations_of(table) if known >= iteration]
+        write_csv(path, table.drop(columns=later).assign(**{iteration_column(iteration): scores}))
+
+    def scores(self, name: str) -> pd.DataFrame:
+        """Read the scores of a set: one row a pattern, one column an iteration.
+
+        Raises
+        ------
+        MissingStepError
+            If the set has not been scored.
+        """
+        path = self.scores_path(name)
+        if not path.exists():
+            raise MissingStepError(f"{path} is missing; run the notebook that scores the {name} set first")
+        return pd.read_csv(path)
+
+    def loss(self) -> pd.DataFrame:
+        """Read iteration, loss, average_loss, learning_rate, images_seen."""
+        path = self.path / "loss.csv"
+        if not path.exists():
+            raise MissingStepError(f"{path} is missing; train the family first (workbook run --only 04)")
+        return pd.read_csv(path)
+
+
+def darknet_line(row: Mapping[str, float]) -> str:
+    """The line that Darknet prints after an iteration."""
+    return (
+        f"{row['iteration']:.0f}: {row['loss']:f}, {row['average_loss']:f} avg, {row['learning_rate']:f} rate, "
+        f"{row['seconds']:f} seconds, {row['images_seen']:.0f} images"
+    )
+
+
+def save_tensors(path: Path, content: Mapping[str, Any]) -> None:
+    """Write tensors and plain values, whole or not at all; equal content gives equal bytes."""
+    with written_whole(path) as partial, open(partial, "wb") as stream:
+        torch.save(dict(content), stream)
+
+
+def load_tensors(path: Path, device: torch.device) -> dict[str, Any]:
+    """Read what `save_tensors` wrote; a file that carries code is refused.
+
+    Raises
+    ------
+    NetworkFileError
+        If it is missing, damaged, or holds more than tensors and plain values.
+    """
+    if not path.exists():
+        raise NetworkFileError(f"{path}: no such checkpoint; train the family first (workbook run --only 04)")
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises pickle, zip, and runtime errors alike
+        raise NetworkFileError(
+            f"{path}: not a checkpoint of this workbook ({type(error).__name__}); train it anew"
+        ) from error

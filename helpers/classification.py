@@ -1,0 +1,205 @@
+"""A score for every pattern of a stack under the checkpoints of a family, and the selection that follows from them.
+
+A pattern is a single hit where each checkpoint of the consensus calls it one (section 3), which is where the lowest of
+its scores is above the threshold: that lowest score is the pattern's score in a selection.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from helpers import darknet
+from helpers.artefacts import FamilyFolder
+from helpers.cxi import PatternStack, open_stack, write_selection
+from helpers.errors import NetworkFileError, PatternFileError
+from helpers.evaluation import stable_selection
+from helpers.family import Family
+from helpers.modern import is_modern, load_modern
+from helpers.progress import progress
+from helpers.score_table import iteration_column
+from helpers.scoring import Scorer, patterns_a_batch, pick_device, score_counts
+from helpers.settings import TrainingSettings
+from helpers.training import load_network
+
+
+@dataclass(frozen=True)
+class TrainedFamily:
+    """The checkpoints of a family that vote on a pattern.
+
+    Parameters
+    ----------
+    family
+        Network and representation.
+    settings
+        Of its training; input size and resize are needed again.
+    threshold
+        Score above which a checkpoint says single.
+    iterations
+        The checkpoints of the consensus.
+    shape
+        Rows and columns of the patterns it was trained on.
+    scorers
+        One a checkpoint.
+    device
+        Where they are.
+    """
+
+    family: Family
+    settings: TrainingSettings
+    threshold: float
+    iterations: Sequence[int]
+    shape: tuple[int, int]
+    scorers: Sequence[Scorer]
+    device: torch.device
+
+
+def load_family(folder: Path, device: torch.device | None = None) -> TrainedFamily:
+    """Load what training left in `results/RUN/families/FAMILY`.
+
+    Parameters
+    ----------
+    folder
+        Of the family.
+    device
+        Where to classify; the GPU if there is one.
+
+    Raises
+    ------
+    MissingStepError, NetworkFileError
+        If it was not trained, or a checkpoint is missing or damaged.
+    """
+    artefacts = FamilyFolder(folder)
+    described = artefacts.description()
+    device = device or pick_device()
+    try:
+        return TrainedFamily(
+            family=(family := Family.from_name(described["family"])),
+            settings=TrainingSettings.from_mapping(described["settings"]),
+            threshold=described["threshold"],
+            iterations=described["consensus"],
+            shape=tuple(described["shape"]),
+            scorers=[_scorer(family, artefacts.checkpoint(k), device) for k in described["consensus"]],
+            device=device,
+        )
+    except KeyError as error:
+        raise NetworkFileError(f"{folder}/family.json holds no {error}; train the family anew") from error
+
+
+def _scorer(family: Family, checkpoint: Path, device: torch.device) -> Scorer:
+    if is_modern(family):
+        return load_modern(checkpoint, device)
+    network = load_network(checkpoint, device)
+    return lambda images: darknet.scores(network, images)
+
+
+def score_stack(stack: PatternStack, trained: TrainedFamily, patterns: np.ndarray | None = None) -> pd.DataFrame:
+    """Score patterns of a stack under each checkpoint of a family.
+
+    Parameters
+    ----------
+    stack
+        The patterns; they must have the shape of those that the family was trained on.
+    trained
+        The family.
+    patterns
+        Indices to score (patterns,), ascending; all if None.
+
+    Returns
+    -------
+    pandas.DataFrame
+        pattern, then one column an iteration.
+
+    Raises
+    ------
+    PatternFileError
+        If the shape differs.
+    """
+    if tuple(stack.shape[1:]) != trained.shape:
+        raise PatternFileError(
+            f"{stack.path}: {stack.dataset} holds patterns of {_times(stack.shape[1:])} pixels, "
+            f"{trained.family} was trained on {_times(trained.shape)}; crop them alike, "
+            "or train on patterns of this shape (workbook run --data)"
+        )
+    patterns = np.arange(len(stack)) if patterns is None else np.asarray(patterns)
+    step = patterns_a_batch(trained.settings.size)
+    starts = progress(range(0, len(patterns), step), label=f"classifying, {trained.family}")
+    parts = [
+        score_counts(
+            stack.read(patterns[start : start + step]),
+            trained.scorers,
+            trained.family.representation,
+            size=trained.settings.size,
+            resize=trained.settings.resize,
+            device=trained.device,
+        )
+        for start in starts
+    ]
+    columns = [iteration_column(iteration) for iteration in trained.iterations]
+    table = pd.DataFrame(np.concatenate(parts), columns=columns)
+    table.insert(0, "pattern", patterns)
+    return table
+
+
+def _times(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))
+
+
+def select(output: Path, stack: PatternStack, table: pd.DataFrame, threshold: float) -> np.ndarray:
+    """Write the selection of scored patterns as CSV: file, index, event_id, score, single.
+
+    Returns
+    -------
+    numpy.ndarray
+        The stable selection, bool (patterns,).
+    """
+    patterns = table["pattern"].to_numpy()
+    scores = table.drop(columns="pattern").to_numpy()
+    single = stable_selection(scores, threshold)
+    event_ids = None if stack.event_ids is None else stack.event_ids[patterns]
+    write_selection(
+        output, file=stack.path, indices=patterns, event_ids=event_ids, scores=scores.min(axis=1), single=single
+    )
+    return single
+
+
+def classify_file(
+    path: Path,
+    model: Path,
+    *,
+    output: Path | None = None,
+    threshold: float | None = None,
+    nan_as_zero: bool = False,
+) -> str:
+    """Classify every pattern of a file with a trained family and write the selection.
+
+    Parameters
+    ----------
+    path
+        A pattern file.
+    model
+        `results/RUN/families/FAMILY`, or `RUN/FAMILY` below the results folder.
+    output
+        The selection; FILE.FAMILY.csv beside the working directory if None.
+    threshold
+        Score above which a checkpoint says single; the family's own if None.
+    nan_as_zero
+        Count NaN, infinite and negative values as no photons instead of refusing the file.
+
+    Returns
+    -------
+    str
+        One line: how many single hits among how many patterns, and where the selection is.
+    """
+    trained = load_family(model)
+    threshold = trained.threshold if threshold is None else threshold
+    with open_stack(path, nan_as_zero=nan_as_zero) as stack:
+        output = output or Path(f"{Path(path).stem}.{trained.family}.csv")
+        single = select(output, stack, score_stack(stack, trained), threshold)
+    return (
+        f"{single.sum()} of {len(single)} patterns ({single.mean():.1%}) are single hits under {trained.family} "
+        f"(score above {threshold:g} at each of {len(trained.iterations)} checkpoints): {output}"
+    )

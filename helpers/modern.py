@@ -1,0 +1,324 @@
+"""Today's detectors as families: ultralytics builds and trains them, on the same patterns, with the same artefacts.
+
+The trainer is ultralytics' own (its optimizer, warm-up, learning rate and moving average of the weights); ours are the
+images, drawn as for the paper's networks, and the checkpoints. One of its epochs is `checkpoint_every` iterations.
+Settings that only Darknet knows (steps, scales, width, backbone, …) are refused.
+"""
+
+import atexit
+import math
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from helpers.artefacts import FamilyFolder, darknet_line, load_tensors, save_tensors
+from helpers.errors import NetworkFileError, ProfileError, TrainingDivergedError
+from helpers.family import Family
+from helpers.progress import is_sparse
+from helpers.scoring import Scorer, score_counts
+from helpers.settings import TrainingSettings
+from helpers.training import DARKNET_NETWORKS, RANDOM_WEIGHTS, Draws, Examples, description, history_row
+
+_QUIET = {"YOLO_OFFLINE": "1", "YOLO_VERBOSE": "false", "YOLO_AUTOINSTALL": "false"}
+"""ultralytics neither asks the network for anything nor reports to it."""
+
+_DARKNET_ONLY = ("width", "subdivisions", "steps", "scales", "random_size", "backbone", "batch_norm_momentum")
+
+
+def is_modern(family: Family) -> bool:
+    """Whether ultralytics trains this family."""
+    return family.network not in DARKNET_NETWORKS
+
+
+def train_modern(
+    family: Family,
+    examples: Examples,
+    settings: TrainingSettings,
+    folder: Path,
+    *,
+    kept: Sequence[int],
+    threshold: float,
+    device: torch.device,
+) -> FamilyFolder:
+    """Train a family with ultralytics, or go on with a training that was killed; a finished one is left as it is.
+
+    Parameters
+    ----------
+    family
+        Its network names a model of ultralytics: `yolo11n` is `yolo11n.yaml`, with random weights.
+    examples, settings, folder, kept, threshold, device
+        As in `training.train`.
+
+    Returns
+    -------
+    FamilyFolder
+        The artefacts.
+
+    Raises
+    ------
+    ProfileError
+        If a setting that only Darknet knows is not left at its default.
+    TrainingDivergedError
+        If the loss is no longer a number.
+    """
+    _refuse_darknet_settings(settings)
+    artefacts = FamilyFolder(folder)
+    artefacts.describe(description(family, examples, settings, kept=kept, threshold=threshold, start=RANDOM_WEIGHTS))
+    if _iterations_done(artefacts) >= settings.iterations:
+        return artefacts
+    ultralytics()
+    with tempfile.TemporaryDirectory() as scratch, _same_threads() as restore_threads:
+        trainer = _trainer_class()(overrides=_overrides(family, settings, device, Path(scratch)))
+        trainer.prepare(family, examples, settings, artefacts, kept)
+        trainer.add_callback("on_train_start", restore_threads)
+        trainer.train()
+    if is_sparse():
+        print(f"{family}  {darknet_line(trainer.history[-1])}", flush=True)
+    return artefacts
+
+
+def load_modern(checkpoint: Path, device: torch.device) -> Scorer:
+    """Load a checkpoint of a modern family as a function from images to scores.
+
+    Raises
+    ------
+    NetworkFileError
+        If the file is missing, damaged or of another kind.
+    """
+    content = load_tensors(checkpoint, device)
+    ultralytics()
+    from ultralytics.nn.tasks import DetectionModel
+
+    try:
+        model = DetectionModel(content["model"], nc=1, verbose=False).to(device)
+        model.load_state_dict(content["weights"])
+    except (KeyError, RuntimeError, FileNotFoundError) as error:
+        raise NetworkFileError(f"{checkpoint}: its weights do not fit its network ({error}); train it anew") from error
+    return _scorer(model.eval())
+
+
+@cache
+def ultralytics() -> None:
+    """Import ultralytics so that it stays offline, keeps its settings to itself, and leaves the threads alone."""
+    folder = tempfile.mkdtemp(prefix="ultralytics-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ.update(_QUIET, YOLO_CONFIG_DIR=folder)
+    threads = os.environ.get("OMP_NUM_THREADS")
+    import ultralytics  # noqa: F401
+
+    if threads is None:
+        os.environ.pop("OMP_NUM_THREADS", None)
+
+
+def _refuse_darknet_settings(settings: TrainingSettings) -> None:
+    plain = TrainingSettings(size=settings.size)
+    for name in _DARKNET_ONLY:
+        if getattr(settings, name) != getattr(plain, name):
+            raise ProfileError(
+                f"{name} is a setting of the Darknet networks; remove it from the modern network's section"
+            )
+
+
+def _iterations_done(artefacts: FamilyFolder) -> int:
+    return len(artefacts.loss()) if artefacts.state.exists() else 0
+
+
+@contextmanager
+def _same_threads() -> Iterator[Callable[[object], None]]:
+    """Keep the number of threads: ultralytics takes one fewer than there are cores. Yields what gives it back."""
+    threads = torch.get_num_threads()
+    try:
+        yield lambda _trainer: torch.set_num_threads(threads)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _overrides(family: Family, settings: TrainingSettings, device: torch.device, scratch: Path) -> dict[str, Any]:
+    """Arguments of ultralytics' trainer."""
+    return {
+        "model": f"{family.network}.yaml",
+        "data": "patterns.yaml",  # never opened: the patterns come from memory
+        "task": "detect",
+        "imgsz": settings.size,
+        "epochs": settings.iterations // settings.checkpoint_every,
+        "batch": settings.batch,
+        "nbs": settings.batch,
+        "optimizer": "SGD",
+        "lr0": settings.learning_rate,
+        "momentum": settings.momentum,
+        "weight_decay": settings.decay,
+        "warmup_epochs": settings.burn_in / settings.checkpoint_every,
+        "warmup_bias_lr": 0.0,
+        "amp": "bf16" if settings.precision == "bfloat16" else False,
+        "device": str(device),
+        "seed": settings.seed,
+        "deterministic": False,
+        "pretrained": False,
+        "val": False,
+        "save": False,
+        "plots": False,
+        "patience": 0,
+        "mosaic": 0.0,
+        "close_mosaic": 0,
+        "workers": 0,
+        "project": str(scratch),
+        "name": "training",
+        "exist_ok": True,
+        "verbose": False,
+    }
+
+
+class _Batches:
+    """What ultralytics' trainer takes for a data loader: the batches of one epoch, as (seed, iteration) gives them."""
+
+    num_workers = 0
+    drop_last = True
+
+    def __init__(self, draws: Draws, settings: TrainingSettings) -> None:
+        self.draws = draws
+        self.settings = settings
+        self.iteration = 0
+        self.batch_size = settings.batch
+        self.dataset = range(settings.checkpoint_every * settings.batch)
+        self.sampler = self.dataset
+
+    def __len__(self) -> int:
+        return self.settings.checkpoint_every
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        for _ in range(len(self)):
+            self.iteration += 1
+            [(images, truth)] = self.draws.at(self.iteration)
+            positive = truth[:, 0, 2] > 0
+            boxes = truth[positive, 0, :4]
+            yield {
+                "img": images,
+                "bboxes": boxes,
+                "cls": torch.zeros(len(boxes), 1, device=boxes.device),
+                "batch_idx": positive.nonzero().squeeze(1).to(boxes.dtype),
+            }
+
+
+@cache
+def _trainer_class() -> type:
+    """ultralytics' detection trainer on patterns in memory; made late, because importing ultralytics takes seconds."""
+    from ultralytics.engine.trainer import BaseTrainer
+    from ultralytics.models.yolo.detect import DetectionTrainer
+
+    class PatternTrainer(DetectionTrainer):
+        """Feeds patterns, stores our artefacts, resumes exactly."""
+
+        def prepare(
+            self,
+            family: Family,
+            examples: Examples,
+            settings: TrainingSettings,
+            artefacts: FamilyFolder,
+            kept: Sequence[int],
+        ) -> None:
+            self.family, self.examples, self.settings = family, examples, settings
+            self.artefacts, self.kept = artefacts, kept
+            self.history: list[dict[str, float]] = []
+            self.began = time.perf_counter()
+            self.add_callback("on_train_batch_start", _note_time)
+            self.add_callback("on_train_batch_end", _note_loss)
+
+        def get_dataset(self) -> dict[str, Any]:
+            return {"train": "training", "val": "validation", "nc": 1, "names": {0: "single hit"}, "channels": 3}
+
+        def get_dataloader(self, *_args: object, mode: str = "train", **_named: object) -> _Batches:
+            return _Batches(Draws(self.family, self.examples, self.settings, self.device), self.settings)
+
+        def preprocess_batch(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            return batch
+
+        def _build_train_pipeline(self) -> None:
+            BaseTrainer._build_train_pipeline(self)
+
+        def get_validator(self) -> SimpleNamespace:
+            return SimpleNamespace(metrics=SimpleNamespace(keys=[]))
+
+        def validate(self) -> tuple[dict[str, float], float]:
+            return {}, 0.0
+
+        def final_eval(self) -> None:
+            """Nothing: every checkpoint has been scored."""
+
+        def save_metrics(self, metrics: dict[str, float]) -> None:
+            """Nothing: the loss is in `loss.csv`."""
+            _store_checkpoint(self)
+
+        def save_model(self) -> bool:
+            return False
+
+        def resume_training(self, _checkpoint: object) -> None:
+            if not self.artefacts.state.exists():
+                return
+            state = load_tensors(self.artefacts.state, self.device)
+            self.model.load_state_dict(state["weights"])
+            self.ema.ema.load_state_dict(state["average"])
+            self.ema.updates = state["updates"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.history = state["history"]
+            self.train_loader.iteration = len(self.history)
+            self.start_epoch = len(self.history) // self.settings.checkpoint_every
+
+    return PatternTrainer
+
+
+def _note_time(trainer: Any) -> None:
+    trainer.began = time.perf_counter()
+
+
+def _note_loss(trainer: Any) -> None:
+    loss = float(sum(trainer.loss_items.values()))
+    rate = float(trainer.optimizer.param_groups[0]["lr"])
+    if not math.isfinite(loss):
+        raise TrainingDivergedError(
+            f"{trainer.family}: the loss is {loss} at iteration {len(trainer.history) + 1} (learning rate {rate:g}); "
+            "lower learning_rate or lengthen burn_in in the profile"
+        )
+    trainer.history.append(
+        history_row(trainer.history, loss, rate, trainer.settings.batch, time.perf_counter() - trainer.began)
+    )
+
+
+def _store_checkpoint(trainer: Any) -> None:
+    """Score the validation set with the averaged weights and store all; the state comes last."""
+    iteration = len(trainer.history)
+    average = trainer.ema.ema.eval()
+    scores = score_counts(
+        trainer.examples.validation_counts,
+        [_scorer(average)],
+        trainer.family.representation,
+        size=trainer.settings.size,
+        resize=trainer.settings.resize,
+        device=trainer.device,
+    )
+    trainer.artefacts.add_scores("validation", trainer.examples.validation_patterns, iteration, scores[:, 0])
+    trainer.artefacts.write_history(trainer.history)
+    content = {"family": str(trainer.family), "model": trainer.args.model, "iteration": iteration}
+    if iteration in trainer.kept:
+        save_tensors(trainer.artefacts.checkpoint(iteration), {**content, "weights": average.state_dict()})
+    state = {
+        "weights": trainer.model.state_dict(),
+        "average": average.state_dict(),
+        "updates": trainer.ema.updates,
+        "optimizer": trainer.optimizer.state_dict(),
+        "history": trainer.history,
+    }
+    save_tensors(trainer.artefacts.state, state)
+
+
+def _scorer(model: torch.nn.Module) -> Scorer:
+    """The highest class score of a pattern; ultralytics' output is (boxes, class scores) for every anchor."""
+    return lambda images: model(images)[0][:, 4:].amax(dim=(1, 2))
