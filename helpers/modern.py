@@ -26,12 +26,22 @@ from helpers.family import Family
 from helpers.progress import is_sparse
 from helpers.scoring import Scorer, score_counts
 from helpers.settings import TrainingSettings
-from helpers.training import DARKNET_NETWORKS, RANDOM_WEIGHTS, Draws, Examples, description, history_row
+from helpers.training import DARKNET_NETWORKS, RANDOM_WEIGHTS, Draws, Examples, description, history_row, train
 
 _QUIET = {"YOLO_OFFLINE": "1", "YOLO_VERBOSE": "false", "YOLO_AUTOINSTALL": "false"}
 """ultralytics neither asks the network for anything nor reports to it."""
 
-_DARKNET_ONLY = ("width", "subdivisions", "steps", "scales", "random_size", "backbone", "batch_norm_momentum")
+_DARKNET_ONLY = (
+    "width",
+    "subdivisions",
+    "steps",
+    "scales",
+    "random_size",
+    "batch_norm_momentum",
+    "passthrough",
+    "box_weight",
+    "backbone",
+)
 
 
 def is_modern(family: Family) -> bool:
@@ -84,6 +94,27 @@ def train_modern(
     if is_sparse():
         print(f"{family}  {darknet_line(trainer.history[-1])}", flush=True)
     return artefacts
+
+
+def train_family(
+    family: Family,
+    examples: Examples,
+    settings: TrainingSettings,
+    folder: Path,
+    *,
+    kept: Sequence[int],
+    threshold: float,
+    device: torch.device,
+    weights: Path | None = None,
+) -> FamilyFolder:
+    """Train a family of either kind: the paper's by `training.train`, any other by ultralytics.
+
+    Parameters, returns and errors are those of `training.train`; `weights` are Darknet's, for the paper's networks.
+    """
+    named = {"kept": kept, "threshold": threshold, "device": device}
+    if is_modern(family):
+        return train_modern(family, examples, settings, folder, **named)
+    return train(family, examples, settings, folder, weights=weights, **named)
 
 
 def load_modern(checkpoint: Path, device: torch.device) -> Scorer:

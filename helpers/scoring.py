@@ -62,7 +62,7 @@ def score_counts(
     scores = np.empty((len(counts), len(scorers)), dtype=np.float32)
     for start in range(0, len(counts), step):
         batch = torch.as_tensor(counts[start : start + step], device=device)
-        images = render(batch, representation, size, resize=resize)
+        images = render(batch, representation, size, resize=resize).contiguous(memory_format=torch.channels_last)
         for column, scorer in enumerate(scorers):
             scores[start : start + step, column] = scorer(images).float().cpu().numpy()
     return scores

@@ -39,6 +39,8 @@ class TrainingSettings:
         Another input size every ten iterations (`random=1`): 320 … 608 pixels.
     batch_norm_momentum
         Weight of a new batch in the running statistics; 0.01 in Darknet, too slow from random weights.
+    passthrough, box_weight
+        Variant of YOLOv2, as in `darknet.yolov2`; None is its default.
     backbone
         File of pre-trained weights under `data/weights/`, used if it is there.
     precision
@@ -68,6 +70,8 @@ class TrainingSettings:
     resize: str = "stretch"
     random_size: bool = False
     batch_norm_momentum: float = 0.01
+    passthrough: str | None = None
+    box_weight: str | None = None
     backbone: str | None = None
     precision: str = "float32"
     seed: int = 0

@@ -21,7 +21,7 @@ from helpers.annotation import Box
 from helpers.artefacts import FamilyFolder, darknet_line, load_tensors, save_tensors
 from helpers.augmentation import Augmentation, render_augmented
 from helpers.cxi import PatternStack
-from helpers.errors import NetworkFileError, TrainingDivergedError
+from helpers.errors import NetworkFileError, ProfileError, TrainingDivergedError
 from helpers.family import Family
 from helpers.progress import is_sparse, progress
 from helpers.scoring import score_counts
@@ -159,7 +159,8 @@ def load_network(checkpoint: Path, device: torch.device) -> darknet.Network:
     """
     content = load_tensors(checkpoint, device)
     try:
-        network = darknet.Network(content["sections"]).to(device)
+        sections = [darknet.Section(name, options) for name, options in content["sections"]]
+        network = darknet.Network(sections).to(device, memory_format=torch.channels_last)
         network.load_state_dict(content["weights"])
     except (KeyError, RuntimeError) as error:
         raise NetworkFileError(f"{checkpoint}: its weights do not fit its network ({error}); train it anew") from error
@@ -186,7 +187,7 @@ class _Run:
         backbone: Path | None,
     ) -> "_Run":
         """Build the network, and take up the state of a killed training if there is one."""
-        network = build_network(family, settings, backbone).to(device)
+        network = build_network(family, settings, backbone).to(device, memory_format=torch.channels_last)
         run = cls(network, _optimizer(network, settings), [], artefacts, device)
         if artefacts.state.exists():
             state = load_tensors(artefacts.state, device)
@@ -245,7 +246,7 @@ class Draws:
         )
         truth = torch.zeros(len(drawn), 1, 5)
         truth[:, 0, :4] = boxes.cpu().nan_to_num()
-        return images, truth.to(images.device)
+        return images.contiguous(memory_format=torch.channels_last), truth.to(images.device)
 
 
 def build_network(family: Family, settings: TrainingSettings, backbone: Path | None) -> darknet.Network:
@@ -254,14 +255,25 @@ def build_network(family: Family, settings: TrainingSettings, backbone: Path | N
         raise NetworkFileError(
             f"no Darknet network is called {family.network!r}; known are {', '.join(DARKNET_NETWORKS)}"
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        network = DARKNET_NETWORKS[family.network](
-            size=settings.size, width=settings.width, batch_norm_momentum=settings.batch_norm_momentum
-        )
+    network = DARKNET_NETWORKS[family.network](
+        size=settings.size,
+        width=settings.width,
+        batch_norm_momentum=settings.batch_norm_momentum,
+        generator=torch.Generator().manual_seed(settings.seed),
+        **_variant(family, settings),
+    )
     if backbone:
         darknet.read_backbone(network, backbone)
     return network
+
+
+def _variant(family: Family, settings: TrainingSettings) -> dict[str, str]:
+    """The options that only YOLOv2 has."""
+    chosen = {name: getattr(settings, name) for name in ("passthrough", "box_weight")}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    if chosen and family.network != "yolov2":
+        raise ProfileError(f"{', '.join(chosen)}: only yolov2 has this; remove it from the section of {family.network}")
+    return chosen
 
 
 def _backbone(settings: TrainingSettings, weights: Path | None) -> Path | None:
@@ -366,7 +378,8 @@ def _write_checkpoint(run: _Run, family: Family, examples: Examples, settings: T
     run.artefacts.write_history(run.history)
     weights = run.network.state_dict()
     if kept:
-        content = {"family": str(family), "sections": run.network.sections, "iteration": iteration, "weights": weights}
+        sections = [(section.name, dict(section.options)) for section in run.network.sections]
+        content = {"family": str(family), "sections": sections, "iteration": iteration, "weights": weights}
         save_tensors(run.artefacts.checkpoint(iteration), content)
     state = {"weights": weights, "optimizer": run.optimizer.state_dict(), "history": run.history}
     save_tensors(run.artefacts.state, state)

@@ -1,0 +1,33 @@
+# make demo    run the small profile from simulated patterns to the page with the tables and figures
+# make test    ruff, notebooks without outputs, all tests
+# make lab     open the notebooks
+# Each makes .venv by itself, from nothing but Python 3.11 or newer; the second time it is there.
+
+PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
+BIN = .venv/bin
+INSTALLED = .venv/.installed
+
+.PHONY: help demo test lab
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+demo: $(INSTALLED)
+	$(BIN)/workbook run --profile demo
+	@echo "Open file://$(CURDIR)/results/demo/index.html"
+
+test: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/nbstripout --verify --extra-keys "metadata.papermill cell.metadata.papermill" notebooks/*.ipynb
+	$(BIN)/python -m pytest
+
+lab: $(INSTALLED)
+	$(BIN)/jupyter lab notebooks
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or say make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[test]"
+	@touch $@

@@ -1,0 +1,71 @@
+"""What a network says of a pattern: the highest score, and the box that has it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from helpers.darknet.network import Network
+from helpers.darknet.region import Region, split
+from helpers.darknet.yolo import Yolo
+
+
+def scores(network: Network, images: Tensor) -> Tensor:
+    """Highest objectness × class probability over all boxes of all heads (suppressing overlaps could not change it).
+
+    Parameters
+    ----------
+    network
+        Run in evaluation mode, and left in the mode that it was in.
+    images
+        (N, channels, side, side), 0 to 1.
+
+    Returns
+    -------
+    Tensor
+        (N,) float32, 0 to 1.
+    """
+    with _evaluating(network):
+        found = [_box_scores(step.layer, step.output).amax(dim=1) for step in network.head_steps(images)]
+    return torch.stack(found).amax(dim=0)
+
+
+def detections(network: Network, images: Tensor) -> Tensor:
+    """Best box of each image and its score.
+
+    Parameters
+    ----------
+    network, images
+        As in `scores`.
+
+    Returns
+    -------
+    Tensor
+        (N, 5): x and y of the centre, width, height, relative to the image, and the score of `scores`.
+    """
+    with _evaluating(network):
+        steps = network.head_steps(images)
+        box_scores = torch.cat([_box_scores(step.layer, step.output) for step in steps], dim=1)
+        places = [step.layer.boxes(step.output, images.shape[-2:]).flatten(1, 3) for step in steps]
+        highest, best = box_scores.max(dim=1)
+        chosen = torch.cat(places, dim=1)[torch.arange(len(images), device=best.device), best]
+    return torch.cat([chosen, highest[:, None]], dim=1)
+
+
+def _box_scores(head: Region | Yolo, output: Tensor) -> Tensor:
+    """Objectness × highest class probability of each anchor and cell, (N, anchors·rows·columns)."""
+    parts = split(output, head.classes)
+    return (parts[:, :, 4] * parts[:, :, 5:].amax(dim=2)).flatten(1)
+
+
+@contextmanager
+def _evaluating(network: Network) -> Iterator[None]:
+    """Evaluation mode without gradients, then the mode that it was in."""
+    training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        network.train(training)

@@ -1,0 +1,154 @@
+"""A Darknet network as a torch module, built from the sections of a `.cfg`."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from helpers.darknet.layers import BATCH_NORMS, Convolutional, Maxpool, Reorg, Route, Shape, Shortcut, Upsample
+from helpers.darknet.region import Region
+from helpers.darknet.sections import Section
+from helpers.darknet.yolo import Yolo
+
+_LAYERS = {
+    "convolutional": Convolutional,
+    "maxpool": Maxpool,
+    "route": Route,
+    "shortcut": Shortcut,
+    "upsample": Upsample,
+    "reorg": Reorg,
+    "region": Region,
+    "yolo": Yolo,
+}
+_NET = ("net", "network")
+BATCH_NORM_MOMENTUM = 0.01
+
+
+class Step(NamedTuple):
+    """One layer of a forward pass: the module, what it was given, and what it gave."""
+
+    layer: nn.Module
+    inputs: list[Tensor]
+    output: Tensor
+
+
+class Network(nn.Module):
+    """Layers in the order of the `.cfg`, and heads.
+
+    Parameters
+    ----------
+    sections
+        `[net]`, then one section a layer. `[net]` may hold `batch_norm_momentum` (ours; Darknet has 0.01).
+    batch_norm
+        "torch": in training (x − mean) / sqrt(biased variance of the batch + 1e-5), as Darknet with cuDNN.
+        "darknet-cpu": (x − mean) / (sqrt(variance) + 1e-6), in training the unbiased variance of the batch.
+    generator
+        Source of the random weights; torch's global one if absent.
+
+    Attributes
+    ----------
+    sections : tuple of Section
+        What it was built from.
+    layers : nn.ModuleList
+        One module a section, `[net]` excepted.
+    size : int
+        Side of the images [pixels]; images of another size (a multiple of the largest stride) pass as well.
+
+    Raises
+    ------
+    NetworkFileError
+        If a section is of an unknown type, holds a value that we do not compute, or does not fit the layers before.
+    """
+
+    def __init__(
+        self, sections: Sequence[Section], *, batch_norm: str = "torch", generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        if batch_norm not in BATCH_NORMS:
+            raise ValueError(f"batch_norm must be one of {', '.join(BATCH_NORMS)}, got {batch_norm!r}")
+        self.sections = tuple(sections)
+        net, images = self.sections[0], _images_shape(self.sections[0])
+        self.size = images.side
+        momentum = net.number("batch_norm_momentum", BATCH_NORM_MOMENTUM)
+        builders = _LAYERS | {"convolutional": partial(Convolutional, batch_norm=batch_norm, momentum=momentum)}
+        self.layers = nn.ModuleList()
+        self._sources: list[tuple[int, ...]] = []
+        shapes = {-1: images}
+        for number, section in enumerate(self.sections[1:]):
+            if section.name not in builders:
+                raise section.error(f"this layer type is not supported, only {', '.join(builders)}")
+            sources = _sources(section, number)
+            layer = builders[section.name](section, [shapes[source] for source in sources])
+            shapes[number] = layer.shape
+            self.layers.append(layer)
+            self._sources.append(sources)
+        self._last_reader = {source: number for number, read in enumerate(self._sources) for source in read}
+        for convolution in self.convolutions:
+            convolution.initialise(generator)
+
+    @property
+    def convolutions(self) -> list[Convolutional]:
+        """The convolutional layers, in order: those with weights in a file."""
+        return [layer for layer in self.layers if isinstance(layer, Convolutional)]
+
+    @property
+    def heads(self) -> list[Region | Yolo]:
+        """The layers with a loss, in order."""
+        return [layer for layer in self.layers if isinstance(layer, Region | Yolo)]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Outputs of the heads, activated as in Darknet's `layer.output`: a list of (N, channels, rows, columns)."""
+        return [step.output for step in self.head_steps(images)]
+
+    def all_outputs(self, images: Tensor) -> list[Tensor]:
+        """Outputs of every layer, in order; holds them all in memory."""
+        return [step.output for step in self._steps(images)]
+
+    def head_steps(self, images: Tensor) -> list[Step]:
+        """Raw input and activated output of each head, from one forward pass over images (N, channels, side, side)."""
+        return [step for step in self._steps(images) if isinstance(step.layer, Region | Yolo)]
+
+    def _steps(self, images: Tensor) -> Iterator[Step]:
+        """Run the layers; an output is let go as soon as no later layer reads it."""
+        outputs = {-1: images}
+        for number, (layer, sources) in enumerate(zip(self.layers, self._sources, strict=True)):
+            inputs = [outputs[source] for source in sources]
+            outputs[number] = layer(*inputs)
+            yield Step(layer, inputs, outputs[number])
+            for done in {number, *sources}:
+                if self._last_reader.get(done, -1) <= number:
+                    del outputs[done]
+
+
+def _images_shape(net: Section) -> Shape:
+    """Channels and side of the images, from `[net]`."""
+    if net.name not in _NET:
+        raise net.error("the first section must be [net]")
+    width, height = (net.integer(key, minimum=1) for key in ("width", "height"))
+    if width != height:
+        raise net.error(f"width={width} and height={height}: only square images are supported", "height")
+    return Shape(net.integer("channels", minimum=1), width)
+
+
+def _sources(section: Section, number: int) -> tuple[int, ...]:
+    """Numbers of the layers that layer `number` reads; -1 is the images."""
+    if section.name == "route":
+        return tuple(_earlier(section, "layers", value, number) for value in section.integers("layers"))
+    if section.name == "shortcut":
+        values = section.integers("from")
+        if len(values) != 1:
+            raise section.error("from= takes one layer", "from")
+        return number - 1, _earlier(section, "from", values[0], number)
+    return (number - 1,)
+
+
+def _earlier(section: Section, key: str, value: int, number: int) -> int:
+    """Absolute number of a layer that is named by its number, or backwards from layer `number`."""
+    absolute = value if value >= 0 else number + value
+    if not 0 <= absolute < number:
+        raise section.error(
+            f"{key} names layer {value}, but only layers 0 to {number - 1} come before layer {number}", key
+        )
+    return absolute

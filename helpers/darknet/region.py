@@ -1,0 +1,152 @@
+"""YOLOv2's head: Darknet's `[region]` layer (region_layer.c; the maths in its order)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from helpers.darknet import boxes
+from helpers.darknet.layers import Shape
+from helpers.darknet.sections import Section
+
+PRIOR_IMAGES = 12_800
+"""While fewer images than this have been seen, every box is pulled towards its anchor."""
+
+BOX_WEIGHTS = ("2-w*h", "1")
+"""Factor of a truth's box terms: pjreddie since March 2017 (and where the key is absent); AlexeyAB, and both before."""
+
+_PRIOR_SCALE = 0.01
+
+
+class Region(nn.Module):
+    """σ(t_x), σ(t_y), t_w, t_h, σ(t_o) and softmax over classes, for each anchor and cell.
+
+    The option `box_weight` is ours (Darknet leaves it unread): one of `BOX_WEIGHTS`.
+    """
+
+    def __init__(self, section: Section, inputs: Sequence[Shape]) -> None:
+        super().__init__()
+        for key, supported, default in (("coords", 4, 4), ("bias_match", 1, 0), ("background", 0, 0)):
+            section.require(key, supported, default)
+        self.classes = section.integer("classes", 20, minimum=1)
+        self.softmax = bool(section.integer("softmax", 0))
+        self.rescore = bool(section.integer("rescore", 0))
+        self.threshold = section.number("thresh", 0.5)
+        self.object_scale = section.number("object_scale", 1)
+        self.noobject_scale = section.number("noobject_scale", 1)
+        self.class_scale = section.number("class_scale", 1)
+        self.coord_scale = section.number("coord_scale", 1)
+        self.weighted = section.choice("box_weight", BOX_WEIGHTS, BOX_WEIGHTS[0]) == BOX_WEIGHTS[0]
+        self.register_buffer("anchors", read_anchors(section), persistent=False)
+        self.shape = check_filters(section, inputs[0], len(self.anchors), self.classes)
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """Activate: (N, anchors·(5 + classes), rows, columns) to the same shape, in float32."""
+        parts = split(raw.float(), self.classes)
+        scores = parts[:, :, 5:]
+        activated = [
+            parts[:, :, :2].sigmoid(),
+            parts[:, :, 2:4],
+            parts[:, :, 4:5].sigmoid(),
+            scores.softmax(dim=2) if self.softmax else scores.sigmoid(),
+        ]
+        return torch.cat(activated, dim=2).reshape(raw.shape)
+
+    def boxes(self, output: Tensor, image: tuple[int, int]) -> Tensor:
+        """Boxes of the activated output, (N, anchors, rows, columns, 4); `image` is not used."""
+        return boxes.decode(split(output, self.classes), self._relative_anchors(output.shape[-2:]))
+
+    @torch.no_grad()
+    def delta(self, output: Tensor, truth: Tensor, *, seen: int, image: tuple[int, int]) -> Tensor:
+        """Minus the gradient by the activated output, as Darknet's `layer.delta` (its scales included).
+
+        Objectness: noobject_scale·(0 − o), 0 where a box overlaps a truth by more than `thresh`. Early in training
+        (`PRIOR_IMAGES`): 0.01·(anchor − box). At each truth: coord_scale·(2 − w·h)·(target − box),
+        object_scale·(IoU − o), class_scale·(1[class] − p); a later truth overwrites an earlier one at the same place.
+
+        Parameters
+        ----------
+        output
+            Activated output, (N, anchors·(5 + classes), rows, columns).
+        truth
+            (N, slots, 5): x, y, width, height relative to the image, class; x = 0 ends an image's list.
+        seen
+            Images seen so far.
+        image
+            Rows and columns of the network's input [pixels].
+
+        Returns
+        -------
+        Tensor
+            Of the shape of `output`.
+        """
+        parts = split(output, self.classes)
+        truth, filled = boxes.filled_slots(truth.to(output))
+        decoded = self.boxes(output, image)
+        delta = torch.zeros_like(parts)
+        overlapping = boxes.best_iou(decoded, truth, filled) > self.threshold
+        delta[:, :, 4] = (-self.noobject_scale * parts[:, :, 4]).masked_fill(overlapping, 0)
+        if seen < PRIOR_IMAGES:
+            delta[:, :, :2] = _PRIOR_SCALE * (0.5 - parts[:, :, :2])
+            delta[:, :, 2:4] = -_PRIOR_SCALE * parts[:, :, 2:4]
+        self._answer(delta, parts, decoded, truth, filled)
+        return delta.reshape(output.shape)
+
+    def raw_delta(self, delta: Tensor, output: Tensor) -> Tensor:
+        """Minus the gradient by the raw input: σ′ = o·(1 − o) on x, y and objectness; softmax and t_w, t_h have 1."""
+        slope = split(output * (1 - output), self.classes).clone()
+        slope[:, :, 2:4] = 1
+        if self.softmax:
+            slope[:, :, 5:] = 1
+        return delta * slope.reshape(delta.shape)
+
+    def _relative_anchors(self, grid: tuple[int, int]) -> Tensor:
+        """Widths and heights of the anchors relative to the image, (anchors, 2): they are given in cells."""
+        return self.anchors / self.anchors.new_tensor([grid[1], grid[0]])
+
+    def _answer(self, delta: Tensor, parts: Tensor, decoded: Tensor, truth: Tensor, filled: Tensor) -> None:
+        """Write the terms of the cells and anchors that answer for a truth into `delta`."""
+        grid = parts.shape[-2:]
+        anchors = self._relative_anchors(grid)
+        own = torch.arange(len(anchors), device=anchors.device)
+        matches = boxes.match(truth, filled, anchors, own, grid)
+        last = boxes.last_of_each(matches)
+        answers = matches.where(last)
+        classes = boxes.class_targets(answers if self.softmax else matches, parts[:, :, 5:].shape)
+        image, anchor, row, column, target = answers
+        at = parts[image, anchor, :, row, column]
+        weight = self.coord_scale * box_weight(target) if self.weighted else self.coord_scale
+        overlap = boxes.intersection_over_union(decoded[image, anchor, row, column], target[:, :4])
+        change = torch.empty_like(at)
+        change[:, :4] = weight * (boxes.box_targets(answers, anchors, grid) - at[:, :4])
+        change[:, 4] = self.object_scale * ((overlap if self.rescore else 1) - at[:, 4])
+        change[:, 5:] = self.class_scale * (classes[image, anchor, :, row, column] - at[:, 5:])
+        delta[image, anchor, :, row, column] = change
+
+
+def split(values: Tensor, classes: int) -> Tensor:
+    """See a head's channels as (N, anchors, 5 + classes, rows, columns)."""
+    return values.reshape(len(values), -1, 5 + classes, *values.shape[-2:])
+
+
+def box_weight(truth: Tensor) -> Tensor:
+    """Factor 2 − w·h of a truth's box terms, so that small boxes count more: (M, 5) to (M, 1)."""
+    return 2 - truth[:, 2:3] * truth[:, 3:4]
+
+
+def read_anchors(section: Section) -> Tensor:
+    """Read `num` pairs of `anchors`, (num, 2), or NetworkFileError."""
+    count, values = section.integer("num", 1, minimum=1), section.numbers("anchors")
+    if len(values) != 2 * count or min(values) <= 0:
+        raise section.error(f"num={count} needs {2 * count} positive anchors, got {len(values)} numbers", "anchors")
+    return torch.tensor(values).reshape(-1, 2)
+
+
+def check_filters(section: Section, shape: Shape, anchors: int, classes: int) -> Shape:
+    """Return `shape` if it has the channels of a head with so many anchors and classes, or NetworkFileError."""
+    wanted = anchors * (5 + classes)
+    if shape.channels != wanted:
+        raise section.error(
+            f"{anchors} anchors and {classes} classes need filters={wanted} in the layer before, not {shape.channels}"
+        )
+    return shape

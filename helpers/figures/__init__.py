@@ -1,0 +1,35 @@
+"""The figures of the workbook: each function takes tables or arrays and returns a Matplotlib Figure.
+
+figure = figure_3(counts, network_input)
+save_figure(figure, "results/demo/figures/figure_3")      # .png and .pdf, the same bytes each time
+"""
+
+from helpers.figures.architecture import figure_2
+from helpers.figures.comparison import agreement_figure, table_4_figure
+from helpers.figures.curves import precision_recall_figure, training_figure
+from helpers.figures.distributions import label_bias_figure, photon_histogram, size_histogram
+from helpers.figures.geometry import figure_1
+from helpers.figures.patterns import detections_figure, figure_3, figure_4, figure_5, gallery, sum_image
+from helpers.figures.style import family_colour, family_dashes, save_figure, style
+
+__all__ = [
+    "agreement_figure",
+    "detections_figure",
+    "family_colour",
+    "family_dashes",
+    "figure_1",
+    "figure_2",
+    "figure_3",
+    "figure_4",
+    "figure_5",
+    "gallery",
+    "label_bias_figure",
+    "photon_histogram",
+    "precision_recall_figure",
+    "save_figure",
+    "size_histogram",
+    "style",
+    "sum_image",
+    "table_4_figure",
+    "training_figure",
+]

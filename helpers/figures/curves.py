@@ -1,0 +1,164 @@
+"""Curves: training and validation (Figures 6 and 7), precision against recall."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from helpers.figures.style import (
+    INK,
+    QUIET,
+    TWO_COLUMNS,
+    family_colour,
+    family_dashes,
+    family_title,
+    letter,
+    new_figure,
+    styled,
+)
+
+_ROW_INCHES = 1.45
+_RAW = {"alpha": 0.35, "linewidth": 0.4}
+_RATE = {"color": INK, "linewidth": 0.7, "linestyle": (0, (3, 2)), "zorder": 1}
+_SHADE = {"facecolor": "#E6E6E6", "linewidth": 0}
+
+
+@styled
+def training_figure(
+    losses: Mapping[str, pd.DataFrame], curves: Mapping[str, pd.DataFrame], *, table_2_range: tuple[int, int]
+) -> Figure:
+    """Loss of each iteration (left) and F₁ of each checkpoint (right), a row a family (Figures 6 and 7 of the paper).
+
+    Parameters
+    ----------
+    losses
+        Family → iteration, loss, average_loss, learning_rate.
+    curves
+        Family → iteration, f1, from `evaluation.validation_curve`.
+    table_2_range
+        First and last iteration that Table 2 averages over; shaded.
+
+    Returns
+    -------
+    Figure
+        6.9 in wide; letters (a), (b), … along the rows.
+    """
+    figure = new_figure(TWO_COLUMNS, _ROW_INCHES * len(losses) + 0.45)
+    panels = figure.subplots(len(losses), 2, sharex="col", sharey="col", squeeze=False)
+    for (left, right), (family, loss) in zip(panels, losses.items(), strict=True):
+        _draw_loss(left, loss, family)
+        _draw_f1(right, curves[family], family, table_2_range)
+    letter(panels.flat, [title for family in losses for title in (family_title(family), "")])
+    for axes in panels[-1]:
+        axes.set(xlabel="iteration", xlim=(0, 1.01 * max(loss["iteration"].max() for loss in losses.values())))
+    figure.legend(handles=_legend_handles(), loc="outside lower center", ncols=4)
+    return figure
+
+
+@styled
+def precision_recall_figure(
+    curves: Mapping[str, pd.DataFrame], points: Mapping[str, tuple[float, float]], positives_share: float
+) -> Figure:
+    """Precision and recall at every threshold, so that one default threshold does not decide a comparison.
+
+    Parameters
+    ----------
+    curves
+        Family → threshold, selected, precision, recall, from `evaluation.precision_recall_curve`.
+    points
+        Family → precision and recall of its stable selection (Table 4).
+    positives_share
+        Share of single hits: the precision of a choice by chance.
+
+    Returns
+    -------
+    Figure
+        6.9 in wide.
+    """
+    figure = new_figure(TWO_COLUMNS, 3.1)
+    axes = figure.subplots()
+    for family, curve in curves.items():
+        axes.plot(
+            curve["recall"],
+            curve["precision"],
+            color=family_colour(family),
+            linestyle=family_dashes(family),
+            drawstyle="steps-post",
+            label=family_title(family),
+        )
+    for family, (precision, recall) in points.items():
+        axes.plot(
+            recall,
+            precision,
+            "o",
+            color=family_colour(family),
+            markeredgecolor="black",
+            markeredgewidth=0.6,
+            zorder=4,
+            clip_on=False,
+        )
+    axes.plot([], [], "o", color="white", markeredgecolor="black", markeredgewidth=0.6, label="stable selection")
+    axes.axhline(positives_share, color=QUIET, linewidth=0.8, linestyle=(0, (2, 2)), label="chosen by chance")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall (fraction)", ylabel="precision (fraction)")
+    axes.grid(visible=True)
+    figure.legend(loc="outside right upper")
+    return figure
+
+
+def _draw_loss(axes: Axes, loss: pd.DataFrame, family: str) -> None:
+    """Loss and its running mean, and where the learning rate changes."""
+    colour = family_colour(family)
+    axes.plot(loss["iteration"], loss["loss"], color=colour, **_RAW)
+    axes.plot(loss["iteration"], loss["average_loss"], color=colour)
+    for iteration in rate_changes(loss):
+        axes.axvline(iteration, **_RATE)
+    axes.set(yscale="log", ylabel="training loss")
+
+
+def _draw_f1(axes: Axes, curve: pd.DataFrame, family: str, table_2_range: tuple[int, int]) -> None:
+    """F₁ of the checkpoints, over the range of Table 2."""
+    axes.axvspan(*table_2_range, **_SHADE)
+    axes.plot(
+        curve["iteration"],
+        curve["f1"],
+        "o",
+        linestyle=family_dashes(family),
+        color=family_colour(family),
+        markersize=2.5,
+        linewidth=0.7,
+    )
+    axes.set(ylim=(0, 1.02), ylabel="$F_1$, validation set")
+
+
+def _legend_handles() -> list[Artist]:
+    """Samples of what all rows share, in neutral ink."""
+    return [
+        Line2D([], [], color=INK, label="loss of an iteration", **_RAW),
+        Line2D([], [], color=INK, label="running average"),
+        Line2D([], [], label="learning rate changes", **_RATE),
+        Patch(label="iterations of Table 2", **_SHADE),
+    ]
+
+
+def rate_changes(loss: pd.DataFrame) -> np.ndarray:
+    """Iterations at which the learning rate jumps; a burn-in, where it rises at every iteration, ends in one.
+
+    Parameters
+    ----------
+    loss
+        iteration, learning_rate.
+
+    Returns
+    -------
+    ndarray
+        The first iterations with a new rate that stays.
+    """
+    rate = loss["learning_rate"].to_numpy()
+    changed = np.append(np.diff(rate) != 0, False)
+    starts = np.flatnonzero(changed[:-1] & ~changed[1:]) + 1
+    return loss["iteration"].to_numpy()[starts]

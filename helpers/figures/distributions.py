@@ -1,0 +1,138 @@
+"""How photons, sizes and labels are distributed over patterns."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.stats import beta
+
+from helpers.figures.style import NEUTRAL, ONE_COLUMN, QUIET, new_figure, styled
+
+_BINS = 40
+_SHARE_BINS = 12
+
+
+@styled
+def photon_histogram(photons: Mapping[str, np.ndarray]) -> Figure:
+    """Photons of a pattern, by species.
+
+    Parameters
+    ----------
+    photons
+        Species → (N,) [photons per pattern].
+
+    Returns
+    -------
+    Figure
+        3.35 in wide.
+    """
+    figure = new_figure(ONE_COLUMN, 2.6)
+    axes = figure.subplots()
+    everything = np.concatenate([np.maximum(values, 1) for values in photons.values()])
+    edges = np.geomspace(everything.min(), everything.max() * 1.001 + 1, _BINS + 1)
+    for (species, values), dashes in zip(photons.items(), _dashes(len(photons)), strict=True):
+        axes.hist(np.maximum(values, 1), edges, histtype="step", linestyle=dashes, label=f"{species} ({len(values)})")
+    axes.set(xscale="log", xlabel="photons in a pattern", ylabel="patterns per bin")
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+@styled
+def size_histogram(sizes: Mapping[str, np.ndarray], size_range: tuple[float, float]) -> Figure:
+    """Sizes measured from the radial profiles, by label, and the range that is kept.
+
+    Parameters
+    ----------
+    sizes
+        Label → (N,) [nm].
+    size_range
+        Smallest and largest size that is kept [nm].
+
+    Returns
+    -------
+    Figure
+        3.35 in wide.
+    """
+    figure = new_figure(ONE_COLUMN, 2.5)
+    axes = figure.subplots()
+    edges = np.histogram_bin_edges(np.concatenate(list(sizes.values())), _BINS)
+    axes.axvspan(*size_range, color="#EEEEEE", linewidth=0, label=f"{size_range[0]:g}–{size_range[1]:g} nm")
+    for (label, values), dashes in zip(sizes.items(), _dashes(len(sizes)), strict=True):
+        axes.hist(values, edges, histtype="step", linestyle=dashes, label=f"{label} ({len(values)})")
+    axes.set(xlabel="particle size (nm)", ylabel="patterns per bin", yscale="log")
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+@styled
+def label_bias_figure(photons: np.ndarray, manual: np.ndarray, single: np.ndarray) -> Figure:
+    """Share of the true single hits that the simulated expert labels, against their photons.
+
+    Bins hold equal numbers of single hits; bars are 95 % Clopper–Pearson intervals.
+
+    Parameters
+    ----------
+    photons
+        (N,) [photons per pattern].
+    manual
+        bool (N,): labelled as single.
+    single
+        bool (N,): single in truth.
+
+    Returns
+    -------
+    Figure
+        3.35 in wide.
+    """
+    middle, share, lower, upper = labelled_share(
+        np.asarray(photons), np.asarray(manual, bool), np.asarray(single, bool)
+    )
+    overall = np.asarray(manual, bool)[np.asarray(single, bool)].mean()
+    figure = new_figure(ONE_COLUMN, 2.4)
+    axes = figure.subplots()
+    axes.axhline(overall, color=QUIET, linewidth=0.8, linestyle=(0, (3, 2)), label=f"all: {overall:.2f}")
+    axes.errorbar(
+        middle,
+        share,
+        yerr=(share - lower, upper - share),
+        fmt="o",
+        color=NEUTRAL,
+        elinewidth=0.8,
+        label="95 % interval",
+    )
+    axes.set(
+        xscale="log",
+        ylim=(0, 1),
+        xlabel="photons in a pattern",
+        ylabel="labelled share of true singles\n(simulated expert, fraction)",
+    )
+    axes.legend(loc="upper left")
+    return figure
+
+
+def labelled_share(photons: np.ndarray, manual: np.ndarray, single: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Share of single hits with a label, in bins of equal numbers of them, with 95 % Clopper–Pearson intervals.
+
+    Parameters
+    ----------
+    photons, manual, single
+        (N,), as in `label_bias_figure`.
+
+    Returns
+    -------
+    middle, share, lower, upper : ndarray (bins,)
+        Median photons of a bin [photons], and fractions.
+    """
+    order = np.argsort(photons[single], kind="stable")
+    bins = np.array_split(order, min(_SHARE_BINS, len(order)))
+    middle = np.array([np.median(photons[single][members]) for members in bins])
+    labelled = np.array([manual[single][members].sum() for members in bins])
+    number = np.array([len(members) for members in bins])
+    lower = np.where(labelled > 0, beta.ppf(0.025, np.maximum(labelled, 1), number - labelled + 1), 0.0)
+    upper = np.where(labelled < number, beta.ppf(0.975, labelled + 1, np.maximum(number - labelled, 1)), 1.0)
+    return middle, labelled / number, lower, upper
+
+
+def _dashes(lines: int) -> list[str]:
+    """Line styles that go round, so that steps differ in gray print."""
+    return [("-", "--", "-.", ":")[k % 4] for k in range(lines)]

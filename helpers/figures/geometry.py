@@ -1,0 +1,262 @@
+"""Figure 1: the experiment, drawn and computed from its geometry. Lengths of the sketch are inches on paper."""
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Ellipse, Polygon, RegularPolygon
+
+from helpers.experiment import Experiment
+from helpers.figures.style import HIGHLIGHT, INK, NEUTRAL, TWO_COLUMNS, letter, new_figure, pixel_axes, styled
+from helpers.preparation import sphere_form_factor
+
+PLANCK_KEV_NM = 1.239841984
+"""h c [keV nm], so that E = h c / λ."""
+
+PANEL_SHAPE = (512, 1024)
+"""Rows and columns of the pnCCD panel [pixels] (section 2.1 of the paper)."""
+
+_SPHERE_NM = 68.0
+_HEIGHT = 2.9
+_SKETCH = (4.35, 2.65)
+_BEAM_Y = 0.92
+_FOCUS_X = 1.55
+_DETECTOR_X = 3.4
+_PANEL_INCHES = 2.3
+_DEPTH = np.array([0.56, 0.27])
+_BEAM = "#7B4FA3"
+_TEXT = 7
+_STREAM = (
+    (-0.02, 1.93),
+    (0.03, 1.74),
+    (-0.03, 1.55),
+    (0.02, 1.34),
+    (-0.02, 1.15),
+    (0.03, 0.66),
+    (-0.02, 0.47),
+    (0.02, 0.3),
+)
+"""Particles that are not hit: across and up [in]."""
+
+
+@styled
+def figure_1(experiment: Experiment) -> Figure:
+    """Sketch of the experiment (a) and the momentum transfer of the crop (b) (Figure 1 of the paper).
+
+    E = h c / λ; q = 2π r p / (λ D); one full period at q is 2π / q long.
+
+    Parameters
+    ----------
+    experiment
+        Wavelength, distance, pixels and centre; every number but the panel's size is computed from it.
+
+    Returns
+    -------
+    Figure
+        6.9 in wide.
+    """
+    figure = new_figure(TWO_COLUMNS, _HEIGHT)
+    grid = figure.add_gridspec(2, 2, width_ratios=(1.72, 1), height_ratios=(1, 0.62))
+    sketch, crop, numbers = (figure.add_subplot(place) for place in (grid[:, 0], grid[0, 1], grid[1, 1]))
+    sketch.set(xlim=(0, _SKETCH[0]), ylim=(0, _SKETCH[1]), aspect="equal", anchor="W")
+    sketch.axis("off")
+    _draw_detector(sketch, experiment)
+    _draw_beam(sketch, experiment)
+    _draw_injector(sketch)
+    _draw_distance(sketch, experiment)
+    _draw_crop(crop, experiment)
+    _write_numbers(numbers, experiment)
+    letter((sketch, crop), ("not to scale", "crop, lines of equal q (nm$^{-1}$)"))
+    return figure
+
+
+def photon_energy_kev(experiment: Experiment) -> float:
+    """Photon energy, h c / λ [keV]."""
+    return PLANCK_KEV_NM / experiment.wavelength_nm
+
+
+def largest_q(experiment: Experiment) -> float:
+    """Momentum transfer at the farthest corner of the crop [1/nm]."""
+    return float(experiment.q().max())
+
+
+def _on_panel(across: np.ndarray | float, up: np.ndarray | float) -> np.ndarray:
+    """Places on the detector plane, in widths of the panel from the beam, as points of the sketch (…, 2)."""
+    across, up = np.asarray(across)[..., None], np.asarray(up)[..., None]
+    return np.array([_DETECTOR_X, _BEAM_Y]) + _PANEL_INCHES * (across * _DEPTH + up * np.array([0.0, 1.0]))
+
+
+def _rectangle(width: float, bottom: float, top: float) -> np.ndarray:
+    """Corners of a rectangle on the detector plane, centred on the beam."""
+    return _on_panel(np.array([-1, 1, 1, -1]) * width / 2, np.array([bottom, bottom, top, top]))
+
+
+def _draw_detector(axes: Axes, experiment: Experiment) -> None:
+    """The panel above the beam, the crop with its rings, and the cone of scattered light."""
+    rows, wide = PANEL_SHAPE
+    edge = -experiment.centre_row / wide
+    axes.add_patch(Polygon(_rectangle(1, edge, rows / wide + edge), facecolor="#EDEDED", edgecolor=INK))
+    corners = _rectangle(experiment.columns / wide, edge, experiment.rows / wide + edge)
+    focus = np.array([_FOCUS_X, _BEAM_Y])
+    axes.add_patch(Polygon([focus, corners[0], corners[3], corners[2]], facecolor=NEUTRAL, alpha=0.13, linewidth=0))
+    for corner in corners:
+        axes.plot(*zip(focus, corner, strict=True), color=NEUTRAL, linewidth=0.4)
+    _draw_rings(axes, experiment)
+    axes.add_patch(Polygon(corners, fill=False, edgecolor=HIGHLIGHT, linewidth=0.9))
+    left, top = _on_panel(-0.5, rows / wide + edge)
+    axes.text(
+        left - 0.15,
+        top + 0.2,
+        f"pnCCD panel\n{rows} × {wide} pixels\nof {_pixel_text(experiment)}",
+        size=_TEXT,
+        ha="center",
+    )
+    axes.annotate(
+        f"crop {experiment.rows} × {experiment.columns}",
+        corners[1],
+        (corners[1][0] + 0.06, _BEAM_Y - 0.32),
+        size=_TEXT,
+        color=HIGHLIGHT,
+        ha="left",
+        va="top",
+        arrowprops={"arrowstyle": "-", "color": HIGHLIGHT, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 1},
+    )
+
+
+def _draw_rings(axes: Axes, experiment: Experiment) -> None:
+    """The pattern of a sphere on the crop, in the sketch's perspective."""
+    wide = PANEL_SHAPE[1]
+    row, column = np.mgrid[0 : experiment.rows + 1 : 3, 0 : experiment.columns + 1 : 3]
+    places = _on_panel((column - experiment.columns / 2) / wide, (row - experiment.centre_row) / wide)
+    pattern = _sphere_pattern(experiment)[1::3, 1::3][: row.shape[0] - 1, : row.shape[1] - 1]
+    axes.pcolormesh(places[..., 0], places[..., 1], pattern, norm=_pattern_norm(), rasterized=True)
+
+
+def _draw_beam(axes: Axes, experiment: Experiment) -> None:
+    """Pulses that come to a focus and go on through the gap below the panel."""
+    axes.add_patch(
+        Polygon(
+            [(0.05, _BEAM_Y + 0.17), (_FOCUS_X, _BEAM_Y + 0.012), (_FOCUS_X, _BEAM_Y - 0.012), (0.05, _BEAM_Y - 0.17)],
+            facecolor=_BEAM,
+            alpha=0.15,
+            linewidth=0,
+        )
+    )
+    for x in (0.25, 0.68, 1.11):
+        height = 0.34 * (_FOCUS_X - x) / (_FOCUS_X - 0.05)
+        axes.add_patch(Ellipse((x, _BEAM_Y), 0.06, height, facecolor=_BEAM, linewidth=0))
+    axes.annotate(
+        "",
+        (_SKETCH[0] - 0.03, _BEAM_Y),
+        (0.05, _BEAM_Y),
+        arrowprops={
+            "arrowstyle": "-|>,head_width=0.12,head_length=0.3",
+            "color": _BEAM,
+            "linewidth": 0.5,
+            "linestyle": (0, (4, 2)),
+            "shrinkA": 0,
+            "shrinkB": 0,
+        },
+    )
+    energy = f"{photon_energy_kev(experiment):.2f} keV\nλ = {experiment.wavelength_nm:.3f} nm"
+    axes.text(0.05, _BEAM_Y - 0.24, f"focused XFEL pulses\n{energy}", size=_TEXT, color=_BEAM, va="top")
+
+
+def _draw_injector(axes: Axes) -> None:
+    """Nozzle, stream of particles, and the one that is hit."""
+    x = _FOCUS_X
+    nozzle = [(x - 0.17, 2.6), (x + 0.17, 2.6), (x + 0.17, 2.25), (x + 0.04, 2.03), (x - 0.04, 2.03), (x - 0.17, 2.25)]
+    axes.add_patch(Polygon(nozzle, facecolor="#D5D5D5", edgecolor=INK))
+    axes.text(x - 0.25, 2.42, "aerodynamic\nlens injector", size=_TEXT, ha="right", va="center")
+    for across, y in _STREAM:
+        axes.add_patch(
+            RegularPolygon(
+                (x + across, y),
+                6,
+                radius=0.035,
+                orientation=9 * across,
+                facecolor="#E69F00",
+                edgecolor=INK,
+                linewidth=0.4,
+            )
+        )
+    axes.add_patch(
+        RegularPolygon((x, _BEAM_Y), 6, radius=0.05, facecolor="#E69F00", edgecolor=INK, linewidth=0.5, zorder=5)
+    )
+    axes.add_patch(Circle((x, _BEAM_Y), 0.13, fill=False, edgecolor=INK, linewidth=0.5, linestyle=(0, (2, 1.5))))
+    axes.text(x - 0.1, 1.62, "particle\nstream", size=_TEXT, ha="right", va="center")
+    axes.text(x + 0.1, _BEAM_Y - 0.17, "interaction\nregion", size=_TEXT, ha="left", va="top")
+
+
+def _draw_distance(axes: Axes, experiment: Experiment) -> None:
+    """Dimension line from the interaction region to the detector."""
+    y = 0.14
+    for x in (_FOCUS_X, _DETECTOR_X):
+        axes.plot((x, x), (y - 0.06, y + 0.06), color=INK, linewidth=0.5)
+    axes.plot((_DETECTOR_X, _DETECTOR_X), (y, _BEAM_Y), color=INK, linewidth=0.4, linestyle=(0, (1, 2)))
+    axes.annotate(
+        "",
+        (_DETECTOR_X, y),
+        (_FOCUS_X, y),
+        arrowprops={
+            "arrowstyle": "<|-|>,head_width=0.1,head_length=0.25",
+            "color": INK,
+            "linewidth": 0.5,
+            "shrinkA": 0,
+            "shrinkB": 0,
+        },
+    )
+    axes.text(
+        (_FOCUS_X + _DETECTOR_X) / 2,
+        y + 0.04,
+        f"D = {experiment.distance_m:.3f} m",
+        size=_TEXT,
+        ha="center",
+        va="bottom",
+    )
+
+
+def _draw_crop(axes: Axes, experiment: Experiment) -> None:
+    """The crop face on, with lines of equal momentum transfer."""
+    axes.imshow(_sphere_pattern(experiment), norm=_pattern_norm())
+    q = experiment.q()
+    lines = axes.contour(q, levels=np.arange(0.2, q.max(), 0.2), colors="white", linewidths=0.5)
+    axes.clabel(lines, fmt="%.1f", fontsize=6.5)
+    axes.plot(experiment.centre_column, experiment.centre_row, "+", color=HIGHLIGHT, markersize=6)
+    pixel_axes(axes)
+
+
+def _write_numbers(axes: Axes, experiment: Experiment) -> None:
+    """What follows from the geometry."""
+    axes.axis("off")
+    q = largest_q(experiment)
+    lines = (
+        ("pattern shown", f"calculated, sphere of {_SPHERE_NM:.0f} nm"),
+        ("pixel", _pixel_text(experiment)),
+        ("q of one pixel", f"{experiment.q_step:.5f} nm$^{{-1}}$"),
+        ("largest q (corner)", f"{q:.2f} nm$^{{-1}}$"),
+        ("full period there", f"{2 * math.pi / q:.1f} nm"),
+    )
+    for k, (name, value) in enumerate(lines):
+        y = 0.9 - 0.2 * k
+        axes.text(0.0, y, name, size=_TEXT, transform=axes.transAxes, va="center")
+        axes.text(1.0, y, value, size=_TEXT, transform=axes.transAxes, va="center", ha="right")
+
+
+def _pixel_text(experiment: Experiment) -> str:
+    """Size of a pixel."""
+    size = experiment.pixel_m * 1e6
+    return f"{size:g} × {size:g} µm²"
+
+
+def _sphere_pattern(experiment: Experiment) -> np.ndarray:
+    """Intensity of a sphere on the crop, relative to the forward one."""
+    intensity = sphere_form_factor(experiment.q(), _SPHERE_NM / 2)
+    return intensity / sphere_form_factor(np.zeros(1), _SPHERE_NM / 2)
+
+
+def _pattern_norm() -> LogNorm:
+    """Four decades of intensity."""
+    return LogNorm(1e-5, 1e-1, clip=True)

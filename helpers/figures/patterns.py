@@ -1,0 +1,260 @@
+"""Pictures of patterns: Figures 3, 4 and 5, galleries, the mean pattern, detections."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from helpers.annotation import Box
+from helpers.family import REPRESENTATIONS
+from helpers.figures.style import (
+    BAD_PIXEL,
+    HIGHLIGHT,
+    ONE_COLUMN,
+    TWO_COLUMNS,
+    letter,
+    new_figure,
+    photon_bar,
+    photon_norm,
+    pixel_axes,
+    show_photons,
+    styled,
+    thumbnail,
+)
+from helpers.rendering import to_rgb
+
+_LAYERS = ("red", "green", "blue")
+
+
+@styled
+def figure_3(counts: np.ndarray, network_input: np.ndarray, *, mask: np.ndarray | None = None) -> Figure:
+    """A starting pattern (a) and the image that a network is given of it (b) (Figure 3 of the paper).
+
+    Parameters
+    ----------
+    counts
+        (rows, columns) [photons].
+    network_input
+        (3, size, size) in 0..1, from `rendering.render`.
+    mask
+        (rows, columns), True = bad pixel.
+
+    Returns
+    -------
+    Figure
+        6.9 in wide.
+    """
+    figure = new_figure(TWO_COLUMNS, 2.25, layout="compressed")
+    start, image = figure.subplots(1, 2, width_ratios=(1.75, 1))
+    photon_bar(figure, show_photons(start, counts, mask=mask), start)
+    pixel_axes(start)
+    channels, *size = np.shape(network_input)
+    image.imshow(np.moveaxis(np.asarray(network_input), 0, -1))
+    image.set(xlabel="image column (pixels)", ylabel="image row (pixels)")
+    image.spines[:].set_visible(True)
+    letter(
+        (start, image),
+        (f"pattern, {counts.shape[0]} × {counts.shape[1]}", f"input, {size[0]} × {size[1]} × {channels}"),
+    )
+    return figure
+
+
+@styled
+def figure_4(rgb_linear: np.ndarray, rgb_log: np.ndarray) -> Figure:
+    """Red, green and blue layers of two colour images: linear (a)–(d), logarithmic (e)–(h) (Figure 4 of the paper).
+
+    Parameters
+    ----------
+    rgb_linear, rgb_log
+        uint8 (rows, columns, 3), from `rendering.to_rgb`.
+
+    Returns
+    -------
+    Figure
+        6.9 in wide.
+    """
+    figure = new_figure(TWO_COLUMNS, 2.2, layout="compressed")
+    panels = figure.subplots(2, 4)
+    for row, rgb in zip(panels, (rgb_linear, rgb_log), strict=True):
+        row[0].imshow(rgb)
+        for layer, axes in enumerate(row[1:]):
+            shown = axes.imshow(rgb[..., layer], cmap="gray", vmin=0, vmax=255)
+    for axes in panels.flat:
+        thumbnail(axes)
+    titles = 2 * ["image", *_LAYERS]
+    letter(panels.flat, titles)
+    panels[0, 0].set_ylabel("linear scale")
+    panels[1, 0].set_ylabel("logarithmic scale")
+    bar = figure.colorbar(
+        shown, ax=panels, label="level of the layer (8 bit)", ticks=(0, 64, 128, 192, 255), pad=0.015, aspect=25
+    )
+    bar.outline.set_linewidth(0.4)
+    return figure
+
+
+@styled
+def figure_5(counts_positive: np.ndarray, counts_negative: np.ndarray, box: Box) -> Figure:
+    """Two positive examples with their box and two negative ones in four representations (Figure 5 of the paper).
+
+    Parameters
+    ----------
+    counts_positive, counts_negative
+        (2, rows, columns) [photons].
+    box
+        The bounding box of all positive examples.
+
+    Returns
+    -------
+    Figure
+        6.9 in wide; rows jet linear, jet log, gray linear, gray log, letters (a) to (p).
+    """
+    figure = new_figure(TWO_COLUMNS, 4.25, layout="compressed")
+    panels = figure.subplots(4, 4)
+    for row, representation in zip(panels, REPRESENTATIONS, strict=True):
+        images = to_rgb(np.concatenate([counts_positive, counts_negative]), representation)
+        for axes, image in zip(row, images, strict=True):
+            axes.imshow(image)
+            thumbnail(axes)
+        for axes in row[: len(counts_positive)]:
+            _outline(axes, box.column_start, box.row_start, box.column_stop, box.row_stop)
+        row[0].set_ylabel(f"{representation.colour}, {representation.scale}")
+    headings = ["positive", "positive", "negative", "negative"]
+    letter(panels.flat, [*headings, *[""] * 12])
+    return figure
+
+
+@styled
+def gallery(
+    counts: np.ndarray,
+    titles: Sequence[str],
+    *,
+    columns: int,
+    mask: np.ndarray | None = None,
+    log: bool = True,
+) -> Figure:
+    """Thumbnails of patterns on one colour scale.
+
+    Parameters
+    ----------
+    counts
+        (N, rows, columns) [photons].
+    titles
+        One a pattern.
+    columns
+        Thumbnails in a row.
+    mask
+        (rows, columns), True = bad pixel.
+    log
+        Logarithmic colour scale.
+
+    Returns
+    -------
+    Figure
+        6.9 in wide.
+    """
+    panels, figure = _grid(len(counts), columns, np.shape(counts)[1:], bar=True)
+    norm = photon_norm(counts, log=log)
+    for axes, pattern, title in zip(panels, counts, titles, strict=True):
+        shown = show_photons(axes, pattern, norm=norm, mask=mask)
+        axes.set_title(title, size=7)
+    photon_bar(figure, shown, panels)
+    return figure
+
+
+@styled
+def sum_image(mean_counts: np.ndarray, mask: np.ndarray, centre: tuple[float, float]) -> Figure:
+    """Mean pattern of a stack, its bad pixels and the beam centre.
+
+    Parameters
+    ----------
+    mean_counts
+        (rows, columns) [photons per pattern].
+    mask
+        (rows, columns), True = bad pixel.
+    centre
+        (row, column) [pixels].
+
+    Returns
+    -------
+    Figure
+        3.35 in wide.
+    """
+    figure = new_figure(ONE_COLUMN, 2.35, layout="compressed")
+    axes = figure.subplots()
+    good = mean_counts[~mask & (mean_counts > 0)]
+    norm = LogNorm(good.min(), max(good.max(), 2 * good.min())) if good.size else LogNorm(0.5, 1)
+    shown = show_photons(axes, mean_counts, norm=norm, mask=mask)
+    bar = figure.colorbar(shown, ax=axes, label="mean photons in a pattern", location="top", pad=0.03, aspect=35)
+    bar.outline.set_linewidth(0.4)
+    row, column = centre
+    axes.plot(column, row, "+", color=HIGHLIGHT, markersize=8, clip_on=False, label="beam centre")
+    axes.plot([], [], "s", color=BAD_PIXEL, markersize=5, label="bad pixel")
+    pixel_axes(axes)
+    figure.legend(loc="outside lower right", ncols=2, handlelength=1)
+    return figure
+
+
+@styled
+def detections_figure(
+    rgb: np.ndarray,
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    *,
+    titles: Sequence[str] | None = None,
+    columns: int = 4,
+) -> Figure:
+    """Patterns with the best box that a network finds in them, and its score.
+
+    Parameters
+    ----------
+    rgb
+        uint8 (N, rows, columns, 3), from `rendering.to_rgb`.
+    boxes
+        (N, 4): x and y of the centre, width, height, relative to the picture; NaN where there is none.
+    scores
+        (N,) in 0..1.
+    titles
+        One a pattern, before the score.
+    columns
+        Thumbnails in a row.
+
+    Returns
+    -------
+    Figure
+        6.9 in wide.
+    """
+    panels, figure = _grid(len(rgb), columns, np.shape(rgb)[1:3], bar=False)
+    rows, wide = np.shape(rgb)[1:3]
+    for axes, image, (x, y, width, height), score, title in zip(
+        panels, rgb, boxes, scores, titles or [""] * len(rgb), strict=True
+    ):
+        axes.imshow(image)
+        axes.set(xlim=(-0.5, wide - 0.5), ylim=(rows - 0.5, -0.5), title=f"{title}  score {score:.2f}".strip())
+        if np.isfinite(x):
+            _outline(
+                axes, (x - width / 2) * wide, (y - height / 2) * rows, (x + width / 2) * wide, (y + height / 2) * rows
+            )
+    return figure
+
+
+def _grid(patterns: int, columns: int, shape: tuple[int, int], *, bar: bool) -> tuple[list[Axes], Figure]:
+    """Figure with a thumbnail for each pattern, as high as the patterns' shape asks for."""
+    rows = -(-patterns // columns)
+    width = (TWO_COLUMNS - (0.6 if bar else 0.1)) / columns
+    figure = new_figure(TWO_COLUMNS, rows * (width * shape[0] / shape[1] + 0.24) + 0.05)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for spare in panels[patterns:]:
+        spare.remove()
+    for axes in panels[:patterns]:
+        thumbnail(axes)
+    return list(panels[:patterns]), figure
+
+
+def _outline(axes: Axes, left: float, top: float, right: float, bottom: float) -> None:
+    """White frame between pixel edges [pixels from the picture's corner]."""
+    axes.add_patch(
+        Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor="white", linewidth=1.4)
+    )

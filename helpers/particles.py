@@ -1,0 +1,209 @@
+"""Particles in the beam, and the wave that they scatter: amplitudes in the projection approximation.
+
+Every particle here is a centrosymmetric solid of uniform density, so the Fourier transform of its projection is real.
+Curvature of the Ewald sphere, polarisation and absorption are left out.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+_GOLDEN = (1 + math.sqrt(5)) / 2
+_FACE_NORMALS = np.array(
+    [(1, 1, 1), (-1, 1, 1), (1, -1, 1), (1, 1, -1)]
+    + [(0, sign / _GOLDEN, _GOLDEN) for sign in (1, -1)]
+    + [(sign / _GOLDEN, _GOLDEN, 0) for sign in (1, -1)]
+    + [(_GOLDEN, 0, sign / _GOLDEN) for sign in (1, -1)]
+) / math.sqrt(3)
+"""One of each pair of opposite faces of an icosahedron: unit normals (10, 3)."""
+
+_INRADIUS = _GOLDEN**2 / (2 * math.sqrt(3))
+_CIRCUMRADIUS = math.sqrt(10 + 2 * math.sqrt(5)) / 4
+_SPHERE_RADIUS = (5 * (3 + math.sqrt(5)) / (16 * math.pi)) ** (1 / 3)
+"""Radii in units of the edge: of the inner sphere, of the outer sphere, and of the sphere of the same volume."""
+
+_RAYS = 64
+
+
+@dataclass(frozen=True)
+class Particle:
+    """A solid in the beam.
+
+    `size_nm` is the diameter of the sphere of the same volume, whatever the shape. `axis_ratio` is the axis of
+    revolution of a spheroid over its equator (1 = sphere); None is an icosahedron. `orientation` is a unit quaternion
+    (w, x, y, z) that turns the particle's axes into the laboratory's (row, column, beam); a spheroid's own axis is z.
+    """
+
+    size_nm: float
+    axis_ratio: float | None
+    orientation: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
+    position_nm: tuple[float, float] = (0.0, 0.0)
+    """Across the beam, along rows and columns [nm]."""
+    brightness: float = 1.0
+    """Relative fluence at this position."""
+
+
+def rotation_matrix(quaternion: tuple[float, float, float, float]) -> np.ndarray:
+    """Matrix of a unit quaternion (w, x, y, z): columns are the turned axes.
+
+    Parameters
+    ----------
+    quaternion
+        Four numbers of norm 1.
+
+    Returns
+    -------
+    ndarray (3, 3)
+    """
+    w, x, y, z = quaternion
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def solid_sphere(x: np.ndarray | float) -> np.ndarray:
+    """Amplitude of a solid sphere relative to the forward one, 3 (sin x − x cos x) / x³ with x = qR.
+
+    Parameters
+    ----------
+    x
+        Any shape [no unit].
+
+    Returns
+    -------
+    ndarray
+        The shape of `x`; 1 at 0.
+    """
+    x = np.asarray(x, dtype=float)
+    small = np.abs(x) < 1e-2
+    safe = np.where(small, 1.0, x)
+    return np.where(small, 1 - x * x / 10, 3 * (np.sin(safe) - safe * np.cos(safe)) / safe**3)
+
+
+def icosahedron_projection(
+    size_nm: float, orientation: tuple[float, float, float, float], rays_nm: np.ndarray
+) -> np.ndarray:
+    """Length of an icosahedron along the beam, ray by ray: the intersection of ten slabs.
+
+    Parameters
+    ----------
+    size_nm
+        Diameter of the sphere of the same volume [nm].
+    orientation
+        Unit quaternion.
+    rays_nm
+        (rays,) positions of the rays along rows and along columns [nm].
+
+    Returns
+    -------
+    ndarray (rays, rays)
+        [nm]
+    """
+    normals = _FACE_NORMALS @ rotation_matrix(orientation).T
+    half_thickness = size_nm / 2 / _SPHERE_RADIUS * _INRADIUS
+    # A slab along the beam has no finite ends: a tiny slope keeps the division defined.
+    slope = np.where(np.abs(normals[:, 2]) < 1e-9, 1e-9, normals[:, 2])[:, None, None]
+    across = normals[:, 0, None, None] * rays_nm[:, None] + normals[:, 1, None, None] * rays_nm
+    middle = -across / slope
+    half_chord = half_thickness / np.abs(slope)
+    return np.maximum((middle + half_chord).min(axis=0) - (middle - half_chord).max(axis=0), 0.0)
+
+
+def icosahedron_amplitude(particle: Particle, row_frequency: np.ndarray, column_frequency: np.ndarray) -> np.ndarray:
+    """Fourier transform of the projected icosahedron about its own middle, with separable matrices.
+
+    The projection P is even, so the transform is C P Cᵀ − S P Sᵀ with cosines C and sines S of 2π f x.
+
+    Parameters
+    ----------
+    particle
+        Its size and orientation; position and brightness are not used.
+    row_frequency, column_frequency
+        (rows,), (columns,) spatial frequencies [1/nm].
+
+    Returns
+    -------
+    ndarray (rows, columns)
+        [nm³]; the volume at frequency 0.
+    """
+    outer = particle.size_nm / 2 / _SPHERE_RADIUS * _CIRCUMRADIUS
+    spacing = 2 * outer / _RAYS
+    rays = (np.arange(_RAYS) + 0.5) * spacing - outer
+    projection = icosahedron_projection(particle.size_nm, particle.orientation, rays) * spacing**2
+    row_phase = 2 * math.pi * np.outer(row_frequency, rays)
+    column_phase = 2 * math.pi * np.outer(rays, column_frequency)
+    cosines = np.cos(row_phase) @ projection @ np.cos(column_phase)
+    return cosines - np.sin(row_phase) @ projection @ np.sin(column_phase)
+
+
+def spheroid_amplitude(particle: Particle, row_frequency: np.ndarray, column_frequency: np.ndarray) -> np.ndarray:
+    """Fourier transform of a solid spheroid: a sphere whose radius depends on the direction.
+
+    V · 3 (sin x − x cos x) / x³ with x² = (2π)² [a² f² + (c² − a²)(f · u)²], equator a, axis c along u, V = 4πa²c/3.
+
+    Parameters
+    ----------
+    particle
+        Its size, axis ratio and orientation; position and brightness are not used.
+    row_frequency, column_frequency
+        (rows,), (columns,) spatial frequencies [1/nm].
+
+    Returns
+    -------
+    ndarray (rows, columns)
+        [nm³]; the volume at frequency 0.
+    """
+    equator = particle.size_nm / 2 / particle.axis_ratio ** (1 / 3)
+    axis = equator * particle.axis_ratio
+    direction = rotation_matrix(particle.orientation)[:, 2]
+    rows, columns = row_frequency[:, None], column_frequency[None, :]
+    along = rows * direction[0] + columns * direction[1]
+    x = 2 * math.pi * np.sqrt(np.maximum(equator**2 * (rows**2 + columns**2) + (axis**2 - equator**2) * along**2, 0.0))
+    return math.pi / 6 * particle.size_nm**3 * solid_sphere(x)
+
+
+def amplitude(particle: Particle, row_frequency: np.ndarray, column_frequency: np.ndarray) -> np.ndarray:
+    """Real amplitude of one particle about its own middle (rows, columns) [nm³]; see the functions of its shape."""
+    shape = icosahedron_amplitude if particle.axis_ratio is None else spheroid_amplitude
+    return shape(particle, row_frequency, column_frequency)
+
+
+def intensity(
+    particles: list[Particle], row_frequency: np.ndarray, column_frequency: np.ndarray, *, frequency_step: float
+) -> np.ndarray:
+    """Intensity of particles in one coherent pulse: amplitudes are added with their phases.
+
+    I = Σ a_j² + 2 Σ_{j<k} a_j a_k cos(2π f · d_jk) sinc(Δ d_row) sinc(Δ d_column): fringes of period 1/d. The sincs are
+    the average over the width Δ of a pixel, which washes out the fringes of particles that are far apart.
+
+    Parameters
+    ----------
+    particles
+        What is in the focus; none gives zeros.
+    row_frequency, column_frequency
+        (rows,), (columns,) spatial frequencies at the middles of the pixels [1/nm].
+    frequency_step
+        Width Δ of a pixel [1/nm].
+
+    Returns
+    -------
+    ndarray (rows, columns)
+        [nm⁶]
+    """
+    amplitudes = [
+        math.sqrt(particle.brightness) * amplitude(particle, row_frequency, column_frequency) for particle in particles
+    ]
+    total = np.zeros((row_frequency.size, column_frequency.size))
+    for one, (particle, wave) in enumerate(zip(particles, amplitudes, strict=True)):
+        total += wave**2
+        for other in range(one):
+            apart = np.subtract(particle.position_nm, particles[other].position_nm)
+            contrast = np.prod(np.sinc(frequency_step * apart))
+            phase = 2 * math.pi * (row_frequency[:, None] * apart[0] + column_frequency[None, :] * apart[1])
+            total += 2 * contrast * wave * amplitudes[other] * np.cos(phase)
+    return np.maximum(total, 0.0)  # dark fringes undershoot zero by a rounding error

@@ -1,0 +1,123 @@
+"""One notebook: run it with papermill, keep what it shows, say in one line what went wrong."""
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from helpers.files import write_text
+from helpers.progress import SPARSE
+
+if TYPE_CHECKING:
+    from traitlets.config import Config
+
+_KERNEL = {
+    SPARSE: "1",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+}
+"""Environment of the kernel: sparse progress, pictures in the notebook whatever the shell says, a silent debugger."""
+
+
+class StepFailedError(RuntimeError):
+    """A notebook ended with an error; the message is one line that says where and why."""
+
+
+def execute(notebook: Path, executed: Path, parameters: Mapping[str, str]) -> None:
+    """Run a notebook and write what it shows; on failure, too, so that it can be looked at.
+
+    Parameters
+    ----------
+    notebook
+        Its source; stays as it is.
+    executed
+        Where the executed notebook goes; its page goes beside it.
+    parameters
+        Of these it gets the ones that its cell tagged `parameters` declares.
+
+    Raises
+    ------
+    StepFailedError
+        If a cell fails, or the kernel dies.
+    """
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    partial = executed.with_name(f".{executed.stem}.partial.ipynb")
+    declared = papermill.inspect_notebook(notebook)
+    try:
+        with _private_sockets() as sockets, _environment({**_KERNEL, **sockets}):
+            papermill.execute_notebook(
+                str(notebook),
+                str(partial),
+                parameters={name: value for name, value in parameters.items() if name in declared},
+                kernel_name="python3",
+                progress_bar=False,
+                stdout_file=sys.stdout,
+                stderr_file=sys.stderr,
+                store_widget_state=False,
+                config=_transport(sockets),
+            )
+    except PapermillExecutionError as error:
+        where = f"failed in cell {error.exec_count} ({error.ename}: {_first_line(error.evalue)})"
+        raise StepFailedError(f"{notebook.stem} {where}. Open {executed}") from error
+    except DeadKernelError as error:
+        why = "its kernel died, perhaps for want of memory"
+        raise StepFailedError(f"{notebook.stem} failed: {why}. Open {executed}") from error
+    finally:
+        if partial.exists():
+            os.replace(partial, executed)
+    write_page(executed)
+
+
+def write_page(executed: Path) -> None:
+    """Write an executed notebook as an HTML page beside it; pictures are inside, no script is fetched for it."""
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(require_js_url="")
+    exporter.log.setLevel(logging.ERROR)
+    page, _ = exporter.from_filename(str(executed))
+    write_text(executed.with_suffix(".html"), page)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else "no message"
+
+
+@contextmanager
+def _private_sockets() -> Iterator[dict[str, str]]:
+    """Where the kernel's sockets are: in a folder of our own, which others on the machine cannot read as they can TCP.
+
+    The folder is in /tmp because the path of a socket is short (about 100 characters) and must be on a local disk.
+    """
+    if os.name != "posix":
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="kernel-", dir="/tmp") as folder:
+        yield {"JUPYTER_RUNTIME_DIR": folder}
+
+
+def _transport(sockets: Mapping[str, str]) -> "Config":
+    from traitlets.config import Config
+
+    return Config({"KernelManager": {"transport": "ipc" if sockets else "tcp"}})
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables, which a kernel inherits, and restore them."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

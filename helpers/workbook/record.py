@@ -1,0 +1,100 @@
+"""What a run was made with: `run.json` holds versions, seeds, data checksum, profile, hardware and timings."""
+
+import json
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import helpers
+from helpers.files import write_text
+from helpers.workbook.run import RECORD, Run
+
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "ultralytics",
+    "numpy",
+    "scipy",
+    "pandas",
+    "h5py",
+    "scikit-learn",
+    "matplotlib",
+    "papermill",
+)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read the `run.json` of a run's folder; empty if there is none."""
+    path = folder / RECORD
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def describe(run: Run, data_checksum: str) -> dict[str, Any]:
+    """What a run is made with, as plain values.
+
+    Parameters
+    ----------
+    run
+        The run.
+    data_checksum
+        SHA-256 of its data file.
+    """
+    return {
+        "software": {"single-hit-workbook": helpers.__version__, **git_state(helpers.ROOT)},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "hardware": hardware(),
+        "profile": run.profile.sections(),
+        "seed": run.profile.seed,
+        "data": {"file": run.data.name, "sha256": data_checksum, "simulated": run.is_simulated},
+        "labels": None if run.labels is None else run.labels.name,
+    }
+
+
+def add_step(folder: Path, description: dict[str, Any], step: str, seconds: float) -> None:
+    """Write `run.json` anew after a step; the times of other steps are kept."""
+    steps = {**read_record(folder).get("steps", {}), step: {"seconds": round(seconds, 1)}}
+    record = {**read_record(folder), **description, "steps": dict(sorted(steps.items()))}
+    write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
+
+
+def git_state(root: Path) -> dict[str, Any]:
+    """Commit of the project and whether files differ from it; None where git or its history is missing."""
+    commit, status = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain")
+    if not commit or Path(_git(root, "rev-parse", "--show-toplevel") or "").resolve() != root.resolve():
+        return {"commit": None, "dirty": None}
+    return {"commit": commit, "dirty": bool(status)}
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, threads, memory and GPU."""
+    import torch
+
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _processor() -> str:
+    """Name of the processor, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,160 @@
+"""The page of a run: its tables, figures, notebooks and provenance, in one HTML file that needs no network."""
+
+import json
+import re
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from helpers.evaluation import NEVER_SINGLE
+from helpers.files import write_text
+from helpers.workbook.record import read_record
+from helpers.workbook.tables import row_title
+
+PAGE = "index.html"
+_HERE = Path(__file__).parent
+_PNG_SIZE = slice(16, 24)
+_WIDE = 1.6
+_OF_THE_PAPER = {"table": 4, "figure": 7}
+_BASELINES = (NEVER_SINGLE, "em")
+
+
+def write_report(folder: Path) -> Path:
+    """Write `index.html` of a run from what is in its folder; a run that is half done has a page, too.
+
+    Parameters
+    ----------
+    folder
+        `results/RUN`.
+
+    Returns
+    -------
+    Path
+        The page.
+    """
+    environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    record = read_record(folder)
+    page = environment.get_template("page.html").render(
+        style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
+        record=record,
+        simulated=record.get("data", {}).get("simulated", False),
+        summary=_summary(folder, record),
+        tables=_split([_table(path) for path in _ordered((folder / "tables").glob("*.html"))]),
+        figures=_split([_figure(path) for path in _ordered((folder / "figures").glob("*.png"))]),
+        notebooks=[_notebook(path, record) for path in sorted(folder.glob("[0-9]*.ipynb"))],
+        selections=[path.stem for path in sorted((folder / "selections").glob("*.csv"))],
+        total=_duration(_seconds(record)),
+        duration=_duration,
+    )
+    write_text(folder / PAGE, page)
+    return folder / PAGE
+
+
+def _ordered(paths: Iterable[Path]) -> list[Path]:
+    """`figure_2` before `figure_10`, numbered ones before the others."""
+    return sorted(paths, key=lambda path: (_number(path.stem) or 10**6, path.stem))
+
+
+def _number(name: str) -> int | None:
+    match = re.match(r"(?:table|figure)_(\d+)", name)
+    return int(match[1]) if match else None
+
+
+def _heading(name: str) -> str:
+    """`figure_6_yolov2` → Figure 6; `agreement` → Agreement."""
+    number = _number(name)
+    return f"{name.split('_')[0].capitalize()} {number}" if number else name.replace("_", " ").capitalize()
+
+
+def _split(items: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Those that the paper has, and the others."""
+    paper = [item for item in items if _is_of_the_paper(item["name"])]
+    return {"paper": paper, "further": [item for item in items if item not in paper]}
+
+
+def _is_of_the_paper(name: str) -> bool:
+    return (_number(name) or 10**6) <= _OF_THE_PAPER.get(name.split("_")[0], 0)
+
+
+def _table(path: Path) -> dict[str, Any]:
+    html = path.read_text(encoding="utf-8")
+    return {"name": path.stem, "heading": _heading(path.stem), "html": Markup(html)}
+
+
+def _figure(path: Path) -> dict[str, Any]:
+    described = path.with_suffix(".json")
+    caption = json.loads(described.read_text(encoding="utf-8"))["caption"] if described.is_file() else ""
+    width, height = struct.unpack(">II", path.read_bytes()[_PNG_SIZE])
+    return {
+        "name": path.stem,
+        "heading": _heading(path.stem),
+        "caption": caption,
+        "width": width,
+        "height": height,
+        "wide": width > _WIDE * height,
+        "pdf": path.with_suffix(".pdf").is_file(),
+    }
+
+
+def _notebook(path: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Link, title and time of an executed notebook."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    prose = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    title = re.search(r"^# (.+)$", prose, re.MULTILINE)
+    step = record.get("steps", {}).get(path.stem)
+    return {
+        "name": path.stem,
+        "title": title[1].strip() if title else path.stem,
+        "page": path.with_suffix(".html").is_file(),
+        "time": _duration(step["seconds"]) if step else "",
+    }
+
+
+def _summary(folder: Path, record: dict[str, Any]) -> list[dict[str, str]]:
+    """The numbers on top, each from a table that is there."""
+    tiles = []
+    if (sets := _read(folder, "table_1")) is not None:
+        patterns = sets.set_index("set")["patterns"]
+        tiles.append(_tile(f"{patterns['size range']:,}", "patterns", f"{patterns['test']:,} of them in the test set"))
+    if (stable := _read(folder, "table_3")) is not None:
+        tiles.append(_tile(str(len(stable)), "families of models", "trained and tested in this run"))
+    if (comparison := _read(folder, "table_4")) is not None:
+        tiles.append(_best(comparison))
+    if seconds := _seconds(record):
+        tiles.append(_tile(_duration(seconds), "in all", f"on {record.get('hardware', {}).get('cores', '?')} cores"))
+    return tiles
+
+
+def _best(comparison: pd.DataFrame) -> dict[str, str]:
+    """The highest F₁ of a family, against the truth where it is known."""
+    reference = "truth" if "truth" in set(comparison["reference"]) else "manual"
+    rows = comparison[(comparison["reference"] == reference) & ~comparison["family"].isin(_BASELINES)]
+    best = rows.loc[rows["f1"].idxmax()]
+    against = "the truth" if reference == "truth" else "the manual selection"
+    return _tile(f"{best['f1']:.2f}", f"best F₁ against {against}", row_title(best["family"]))
+
+
+def _tile(value: str, name: str, remark: str) -> dict[str, str]:
+    return {"value": value, "name": name, "remark": remark}
+
+
+def _read(folder: Path, name: str) -> pd.DataFrame | None:
+    path = folder / "tables" / f"{name}.csv"
+    return pd.read_csv(path) if path.is_file() else None
+
+
+def _seconds(record: dict[str, Any]) -> float:
+    return sum(step["seconds"] for step in record.get("steps", {}).values())
+
+
+def _duration(seconds: float) -> str:
+    """12 s; 3 min 5 s; 2 h 10 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,239 @@
+"""A run: its profile, its data, and the folder in which the notebooks leave what they make."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from helpers import ROOT
+from helpers.errors import LabelsError, MissingStepError, PatternFileError, WorkbookError
+from helpers.files import write_csv, write_text
+from helpers.workbook.profile import Profile, load_profile
+from helpers.workbook.sources import code_digest, text_digest
+from helpers.workbook.tables import shown, to_html, to_latex
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DATA = ROOT / "data"
+RESULTS = ROOT / "results"
+RECORD = "run.json"
+"""What a run is: versions, seeds, data checksum, profile, timings, hardware. It marks a folder as ours."""
+
+SIMULATED = "Simulated data."
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where the notebooks of one run find their data and leave their results.
+
+    Parameters
+    ----------
+    profile
+        How large the run is.
+    folder
+        `results/RUN`.
+    data
+        A file of patterns.
+    labels
+        A CSV of labels, or None if the data file holds them.
+    """
+
+    profile: Profile
+    folder: Path
+    data: Path
+    labels: Path | None
+
+    @property
+    def tables(self) -> Path:
+        """Folder of the tables."""
+        return self.folder / "tables"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of the figures."""
+        return self.folder / "figures"
+
+    @property
+    def families(self) -> Path:
+        """Folder of the families of models."""
+        return self.folder / "families"
+
+    @property
+    def selections(self) -> Path:
+        """Folder of the selections."""
+        return self.folder / "selections"
+
+    @property
+    def weights(self) -> Path:
+        """Folder of Darknet's pre-trained weights; it is the same for every run, and may be empty or absent."""
+        return DATA / "weights"
+
+    @cached_property
+    def is_simulated(self) -> bool:
+        """Whether the patterns are simulated: the file's title says so."""
+        from helpers.cxi import open_stack
+
+        with open_stack(self.data) as stack:
+            return "simulat" in stack.title.lower()
+
+    def family_folder(self, family: object) -> Path:
+        """Folder of a family, given as a `Family` or by its name."""
+        return self.families / str(family)
+
+    def save_table(
+        self,
+        table: pd.DataFrame,
+        name: str,
+        *,
+        caption: str,
+        percent: Sequence[str] = (),
+        formats: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write a table as CSV (the truth), LaTeX and HTML.
+
+        Parameters
+        ----------
+        table
+            Fractions, not percent.
+        name
+            For instance "table_4".
+        caption
+            For people; "Simulated data." is added where they are.
+        percent
+            Columns of fractions that LaTeX and HTML show in percent.
+        formats
+            Column → format for LaTeX and HTML, for instance {"std": "{:.1f}"}; three decimals where none is given.
+        """
+        caption = self._caption(caption)
+        text = shown(table, percent, formats)
+        write_csv(self.tables / f"{name}.csv", table)
+        write_text(self.tables / f"{name}.tex", to_latex(table, text, name, caption))
+        write_text(self.tables / f"{name}.html", to_html(table, text, caption))
+
+    def read_table(self, name: str) -> pd.DataFrame:
+        """Read a table that an earlier notebook has saved.
+
+        Raises
+        ------
+        MissingStepError
+            If none has.
+        """
+        path = self.tables / f"{name}.csv"
+        if not path.is_file():
+            raise MissingStepError(f"{path} is missing; run the notebook that writes it, or `workbook run`")
+        return pd.read_csv(path)
+
+    def save_figure(self, figure: "Figure", name: str, *, caption: str) -> None:
+        """Write a figure as PNG and PDF, and its caption for the page of the run.
+
+        Parameters
+        ----------
+        figure
+            It stays open, so that the notebook shows it.
+        name
+            For instance "figure_3".
+        caption
+            For people; "Simulated data." is added where they are.
+        """
+        from helpers.figures import save_figure
+
+        save_figure(figure, self.figures / name)
+        write_text(self.figures / f"{name}.json", json.dumps({"caption": self._caption(caption)}) + "\n")
+
+    def _caption(self, caption: str) -> str:
+        return f"{caption} {SIMULATED}" if self.is_simulated else caption
+
+
+def open_run(
+    profile: str | Path = "demo",
+    results: str | Path | None = None,
+    data: str | Path | None = None,
+    labels: str | Path | None = None,
+) -> Run:
+    """Open a run, the first cell of every notebook. Without data, the twin is simulated once for all runs.
+
+    Parameters
+    ----------
+    profile
+        "demo", "paper", or the path of a YAML file.
+    results
+        Folder of the run; results/NAME of the profile if None.
+    data
+        A file of patterns; the simulated twin if None.
+    labels
+        A CSV of labels for it, if it holds none itself.
+
+    Returns
+    -------
+    Run
+        Relative paths start at the project's folder, because a notebook's working directory is not fixed.
+
+    Raises
+    ------
+    WorkbookError
+        If a file is missing, or the folder holds something else than a run.
+    """
+    described = load_profile(ROOT / profile if (ROOT / profile).is_file() else profile)
+    folder = RESULTS / described.name if results is None else _placed(results)
+    check_folder(folder)
+    if labels is not None and not _placed(labels).is_file():
+        raise LabelsError(f"{labels}: no such file of labels")
+    if data is not None and not _placed(data).is_file():
+        raise PatternFileError(f"{data}: no such file; name a CXI file, or leave it out to simulate one")
+    mark(folder, described)
+    return Run(
+        described,
+        folder,
+        _twin(described) if data is None else _placed(data),
+        None if labels is None else _placed(labels),
+    )
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds something else than a run.
+
+    Raises
+    ------
+    WorkbookError
+        If it is neither new, nor empty, nor in results/, nor has a `run.json`.
+    """
+    if folder.is_dir() and folder.parent != RESULTS and not (folder / RECORD).is_file() and any(folder.iterdir()):
+        raise WorkbookError(f"{folder} holds other files than a run's; choose a new or an empty folder with --results")
+
+
+def mark(folder: Path, profile: Profile) -> None:
+    """Make the folder of a run, with a `run.json` that says whose it is."""
+    if not (folder / RECORD).is_file():
+        write_text(folder / RECORD, json.dumps({"profile": profile.sections()}, indent=1) + "\n")
+
+
+def _placed(path: str | Path) -> Path:
+    return (ROOT / Path(path).expanduser()).resolve()
+
+
+def twin_path(profile: Profile) -> Path:
+    """Where the simulated twin of a profile lies; another seed, size or simulation is another file."""
+    settings = json.dumps([profile.sections()["simulation"], profile.seed, code_digest("helpers.simulation")])
+    return DATA / f"twin_{profile.name}_{text_digest(settings)[:8]}.cxi"
+
+
+def _twin(profile: Profile) -> Path:
+    """The simulated twin; made if it is not there."""
+    path = twin_path(profile)
+    if not path.is_file():
+        from helpers.simulation import simulate
+
+        sizes = profile.simulation
+        simulate(
+            path,
+            patterns=sizes.patterns,
+            manual_fraction=sizes.manual_fraction,
+            seed=profile.seed,
+            outside=sizes.outside,
+        )
+    return path

@@ -1,0 +1,193 @@
+"""Run the notebooks in order, each only if something that it reads has changed."""
+
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from helpers import ROOT
+from helpers.errors import WorkbookError
+from helpers.workbook import fingerprint
+from helpers.workbook.execution import StepFailedError, execute
+from helpers.workbook.profile import load_profile, profile_path
+from helpers.workbook.record import add_step, describe
+from helpers.workbook.report import write_report
+from helpers.workbook.run import RESULTS, Run, check_folder, open_run, twin_path
+
+NOTEBOOKS = ROOT / "notebooks"
+SIMULATION_STEP = "00_simulation"
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Step:
+    """A notebook in a run.
+
+    Parameters
+    ----------
+    notebook
+        Its source.
+    run
+        The run.
+    """
+
+    notebook: Path
+    run: Run
+
+    @property
+    def name(self) -> str:
+        """For instance 04_training."""
+        return self.notebook.stem
+
+    @property
+    def stamp(self) -> Path:
+        """Written last: what the step has read and written."""
+        return self.run.folder / f".{self.name}.done"
+
+    @property
+    def executed(self) -> Path:
+        """The executed notebook."""
+        return self.run.folder / self.notebook.name
+
+    @cached_property
+    def needs(self) -> fingerprint.Needs:
+        """What the notebook declares."""
+        return fingerprint.read_needs(self.notebook)
+
+    def inputs(self, checksums: fingerprint.Checksums) -> dict[str, str]:
+        """Checksums of everything that it depends on, now."""
+        files = {"the data file": self.run.data}
+        if self.run.labels is not None:
+            files["the labels"] = self.run.labels
+        return fingerprint.inputs(self.needs, self.run.profile.sections(), self.run.folder, files, checksums)
+
+
+def run_workbook(
+    profile: str | Path = "demo",
+    *,
+    results: Path | None = None,
+    data: Path | None = None,
+    labels: Path | None = None,
+    only: Sequence[str] = (),
+    fresh: bool = False,
+    notebooks: Path = NOTEBOOKS,
+) -> int:
+    """Run the workbook: every step whose notebook, parameters, modules or input files have changed.
+
+    Parameters
+    ----------
+    profile
+        "demo", "paper", or the path of a YAML file.
+    results, data, labels
+        As in `open_run`; relative paths start at the working directory.
+    only
+        Numbers of the notebooks to look at ("04"); all if empty.
+    fresh
+        Start from an empty folder.
+    notebooks
+        Folder of the notebooks.
+
+    Returns
+    -------
+    int
+        0, 1 if a step failed, 130 if it was interrupted.
+
+    Raises
+    ------
+    WorkbookError
+        If a profile, file or folder is unfit, or a number in `only` names no notebook.
+    """
+    chosen = _chosen(notebooks, only)
+    places = {name: path.resolve() for name, path in (("data", data), ("labels", labels)) if path is not None}
+    folder = (RESULTS / load_profile(profile).name) if results is None else results.resolve()
+    if fresh:
+        _empty(folder)
+    given = {"profile": _profile_parameter(profile), "results": str(folder), **{k: str(v) for k, v in places.items()}}
+    try:
+        run = _prepared(given)
+        _run_steps([Step(notebook, run) for notebook in chosen], given)
+    except StepFailedError as error:
+        print(f"{error}; the same command continues from here", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command continues from here", file=sys.stderr)
+        return INTERRUPTED
+    print(f"\nThe tables and figures are in {write_report(run.folder)}")
+    return 0
+
+
+def _chosen(notebooks: Path, only: Sequence[str]) -> list[Path]:
+    """Notebooks in order, or those whose numbers are given."""
+    found = sorted(notebooks.glob("[0-9]*.ipynb"))
+    numbers = {path.name.split("_")[0]: path for path in found}
+    if unknown := [number for number in only if number not in numbers]:
+        raise WorkbookError(
+            f"there is no notebook {unknown[0]}; there are {', '.join(numbers) or 'none'} in {notebooks}"
+        )
+    return [path for number, path in numbers.items() if not only or number in only]
+
+
+def _profile_parameter(profile: str | Path) -> str:
+    """A name as it is; a path in full, because a kernel's working directory is another."""
+    path = profile_path(profile)
+    return str(profile) if path.parent == profile_path("demo").parent else str(path.resolve())
+
+
+def _empty(folder: Path) -> None:
+    """Delete what a run has left in its folder."""
+    check_folder(folder)
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _prepared(given: dict[str, str]) -> Run:
+    """The run, with its twin simulated if that is needed; the time of that is noted."""
+    profile = load_profile(given["profile"])
+    missing = "data" not in given and not twin_path(profile).is_file()
+    if missing:
+        print(f"simulating {profile.simulation.patterns} patterns", flush=True)
+    began = time.perf_counter()
+    run = open_run(**given)
+    if missing:
+        seconds = time.perf_counter() - began
+        print(f"simulated {run.data} in {seconds:.0f} s", flush=True)
+        add_step(run.folder, {}, SIMULATION_STEP, seconds)
+    return run
+
+
+def _run_steps(steps: Sequence[Step], given: dict[str, str]) -> None:
+    """Run the stale ones in order; the page grows with each."""
+    for place, step in enumerate(steps, start=1):
+        checksums = fingerprint.Checksums(step.run.folder)
+        current = step.inputs(checksums)
+        title = f"[{place}/{len(steps)}] {step.name}"
+        reason = fingerprint.why_stale(step.stamp, current, step.run.folder, checksums)
+        if reason is None:
+            print(f"{title}: up to date", flush=True)
+            continue
+        print(f"{title}: running ({reason})", flush=True)
+        began = time.perf_counter()
+        step.stamp.unlink(missing_ok=True)
+        step.executed.with_suffix(".html").unlink(missing_ok=True)
+        execute(step.notebook, step.executed, given)
+        seconds = time.perf_counter() - began
+        _finish(step, current, checksums, seconds)
+        print(f"{title}: done in {seconds:.0f} s", flush=True)
+
+
+def _finish(step: Step, current: dict[str, str], checksums: fingerprint.Checksums, seconds: float) -> None:
+    """Note a step's time, rewrite the page, and stamp the step last."""
+    own = (step.executed, step.executed.with_suffix(".html"))
+    try:
+        written = fingerprint.outputs(step.needs, own, step.run.folder, checksums)
+    except WorkbookError as error:
+        raise StepFailedError(f"{step.name} failed: {error}") from error
+    add_step(step.run.folder, describe(step.run, checksums.of(step.run.data)), step.name, seconds)
+    write_report(step.run.folder)
+    fingerprint.write_stamp(step.stamp, current, written)
