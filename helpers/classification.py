@@ -18,9 +18,10 @@ from helpers.cxi import PatternStack, open_stack, write_selection
 from helpers.errors import NetworkFileError, PatternFileError
 from helpers.evaluation import stable_selection
 from helpers.family import Family
+from helpers.files import write_csv
 from helpers.modern import is_modern, load_modern
 from helpers.progress import progress
-from helpers.score_table import iteration_column
+from helpers.score_table import iteration_column, iterations_of
 from helpers.scoring import Scorer, patterns_a_batch, pick_device, score_counts
 from helpers.settings import TrainingSettings
 from helpers.training import load_network
@@ -142,6 +143,36 @@ def score_stack(stack: PatternStack, trained: TrainedFamily, patterns: np.ndarra
     table = pd.DataFrame(np.concatenate(parts), columns=columns)
     table.insert(0, "pattern", patterns)
     return table
+
+
+def stored_scores(artefacts: FamilyFolder, name: str, stack: PatternStack, patterns: np.ndarray) -> pd.DataFrame:
+    """Scores of a set, from `scores_NAME.csv` if it holds these patterns and checkpoints; else computed and stored.
+
+    Training deletes the file when it starts anew, so what is there belongs to the checkpoints.
+
+    Parameters
+    ----------
+    artefacts
+        Folder of the family.
+    name
+        Of the set, for instance "test".
+    stack
+        The patterns.
+    patterns
+        Indices of the set (patterns,), ascending.
+
+    Returns
+    -------
+    pandas.DataFrame
+        pattern, then one column an iteration.
+    """
+    consensus = artefacts.description()["consensus"]
+    if artefacts.scores_path(name).exists():
+        stored = artefacts.scores(name)
+        if np.array_equal(stored["pattern"], patterns) and iterations_of(stored) == sorted(consensus):
+            return stored
+    write_csv(artefacts.scores_path(name), score_stack(stack, load_family(artefacts.path), patterns))
+    return artefacts.scores(name)
 
 
 def _times(shape: Sequence[int]) -> str:

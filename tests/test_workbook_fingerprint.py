@@ -80,7 +80,7 @@ def add_read_file(step):
 
 
 def add_labels(step):
-    step.files["the labels"] = step.run / "box.json"
+    step.files["the label file"] = step.run / "box.json"
 
 
 def remove_read_file(step):
@@ -112,7 +112,7 @@ def damage_stamp(step):
         (change_data, "the data file changed"),
         (change_read_file, "box.json changed"),
         (add_read_file, "families/a.csv is new"),
-        (add_labels, "the labels is new"),
+        (add_labels, "the label file is new"),
         (remove_read_file, "box.json is gone"),
         (edit_output, "tables/out.csv was edited"),
         (delete_output, "tables/out.csv is gone"),

@@ -90,8 +90,12 @@ def test_sections_are_plain_values():
         ({"families": ["yolov9-jet-linear"]}, r"networks must be with an entry yolov9, for yolov9-jet-linear"),
         ({"families": ["yolov2-jet-log"] * 2}, r"families must be without repetition"),
         ({"networks__yolov2": 5}, r"networks.yolov2 must be a mapping of keys to values, got 5"),
+        ({"networks__yolov2__decay": "5e-4"}, r"networks.yolov2.decay must be a number, got '5e-4' \(YAML"),
         ({"thresholds__yolov2": 24}, r"thresholds.yolov2 must be between 0 and 1, got 24"),
-        ({"thresholds__yolov2": "1e-1"}, r"got '1e-1' \(YAML needs a dot and a sign in an exponent"),
+        (
+            {"thresholds__yolov2": "1e-1"},
+            r"thresholds.yolov2 must be a number, got '1e-1' \(YAML needs a dot",
+        ),
         ({"consensus": [1, 2, 3]}, r"consensus must be five ascending iterations, got \[1, 2, 3\]"),
         ({"consensus": [5, 4, 3, 2, 1]}, r"consensus must be five ascending iterations"),
         ({"table_2__last": 1}, r"table_2.last must be at least first, and first positive, got 1"),

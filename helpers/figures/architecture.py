@@ -242,7 +242,7 @@ def _arrow(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
 
 def _draw_legend(axes: Axes, y: float) -> None:
     """What the colours mean, in the empty corner of a panel."""
-    axes.text(0.15, y - _STRIP / 2, "bold", size=_TEXT, weight="bold", va="center_baseline")
+    axes.text(0.33, y - _STRIP / 2, "bold", size=_TEXT, weight="bold", ha="right", va="center_baseline")
     axes.text(0.37, y - _STRIP / 2, "dimensions of the input of a stage", size=_TEXT, va="center_baseline")
     for k, (colour, meaning) in enumerate(_KINDS.values()):
         top = y + _STRIP * k

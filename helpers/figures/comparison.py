@@ -76,7 +76,7 @@ def agreement_figure(iou: pd.DataFrame) -> Figure:
         6.9 in wide.
     """
     names = [family_title(name) for name in iou.index]
-    figure = new_figure(TWO_COLUMNS, 1.6 + 0.36 * len(names))
+    figure = new_figure(TWO_COLUMNS, 1.8 + 0.34 * len(names))
     axes = figure.subplots()
     shown = axes.imshow(iou, vmin=0, vmax=1, cmap="viridis", aspect="auto")
     for (row, column), value in np.ndenumerate(iou.to_numpy()):

@@ -203,7 +203,16 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     accepted = (int, float) if hint is float else hint
     if not isinstance(value, accepted) or isinstance(value, bool):
         raise ProfileError(f"{where} must be {_NAMES[hint]}, got {value!r}{_exponent_advice(value)}")
+    if hint is dict:
+        _refuse_numbers_as_text(value, where)
     return hint(value)
+
+
+def _refuse_numbers_as_text(settings: Mapping, where: str) -> None:
+    """Settings are checked by the modules that use them, but 1e-4 has become text before they see it."""
+    for key, value in settings.items():
+        if advice := _exponent_advice(value):
+            raise ProfileError(f"{where}.{key} must be a number, got {value!r}{advice}")
 
 
 def _collection(hint: types.GenericAlias, value: Any, where: str) -> Any:

@@ -69,6 +69,11 @@ class Run:
         return self.folder / "selections"
 
     @property
+    def box(self) -> Path:
+        """The shared box of the positives."""
+        return self.folder / "box.json"
+
+    @property
     def weights(self) -> Path:
         """Folder of Darknet's pre-trained weights; it is the same for every run, and may be empty or absent."""
         return DATA / "weights"
@@ -84,6 +89,23 @@ class Run:
     def family_folder(self, family: object) -> Path:
         """Folder of a family, given as a `Family` or by its name."""
         return self.families / str(family)
+
+    def write_sets(self, sets: pd.DataFrame) -> None:
+        """Store the training, validation and test sets: the table of `dataset.split`."""
+        write_csv(self.folder / "sets.csv", sets)
+
+    def read_sets(self) -> pd.DataFrame:
+        """Read the sets.
+
+        Raises
+        ------
+        MissingStepError
+            If notebook 01 has not made them.
+        """
+        path = self.folder / "sets.csv"
+        if not path.is_file():
+            raise MissingStepError(f"{path} is missing; run notebook 01, or `workbook run --only 01`")
+        return pd.read_csv(path)
 
     def save_table(
         self,

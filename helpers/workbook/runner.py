@@ -61,7 +61,7 @@ class Step:
         """Checksums of everything that it depends on, now."""
         files = {"the data file": self.run.data}
         if self.run.labels is not None:
-            files["the labels"] = self.run.labels
+            files["the label file"] = self.run.labels
         return fingerprint.inputs(self.needs, self.run.profile.sections(), self.run.folder, files, checksums)
 
 
