@@ -87,6 +87,8 @@ class TrainingSettings:
             raise ProfileError(
                 f"iterations ({self.iterations}) must be a multiple of checkpoint_every ({self.checkpoint_every})"
             )
+        if not 0 <= self.learning_rate <= 1:
+            raise ProfileError(f"learning_rate must be between 0 and 1, got {self.learning_rate}")
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ProfileError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")

@@ -9,12 +9,17 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import settings
 
 from helpers.cxi import write_stack
 from helpers.experiment import AMOX34117
+from helpers.simulation import simulate
 
 matplotlib.use("Agg")
+
+# small networks gain nothing from more threads, and lose much where several processes share the cores
+torch.set_num_threads(1)
 
 settings.register_profile("workbook", deadline=None, derandomize=True)
 settings.load_profile("workbook")
@@ -33,3 +38,11 @@ def write_patterns() -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a small simulated twin of the experiment."""
+    path = tmp_path_factory.mktemp("twin") / "twin.cxi"
+    simulate(path, patterns=40, manual_fraction=0.25, seed=11, outside=(1, 3), processes=1)
+    return path

@@ -176,8 +176,8 @@ def test_a_finished_training_is_left_alone_and_other_settings_begin_anew(tmp_pat
 
 
 def test_a_loss_that_is_no_number_stops_with_its_iteration(tmp_path):
-    settings = TrainingSettings(**{**SETTINGS.to_mapping(), "learning_rate": 1e30})
-    with pytest.raises(TrainingDivergedError, match=r"at iteration [2-6] \(learning rate 1e\+30\)"):
+    settings = TrainingSettings(**{**SETTINGS.to_mapping(), "scales": [1e30], "steps": [1]})
+    with pytest.raises(TrainingDivergedError, match=r"at iteration [2-6] \(learning rate 1e\+28\)"):
         trained(tmp_path / "family", settings)
 
 

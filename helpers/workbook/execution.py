@@ -3,17 +3,12 @@
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from helpers.files import write_text
 from helpers.progress import SPARSE
-
-if TYPE_CHECKING:
-    from traitlets.config import Config
 
 _KERNEL = {
     SPARSE: "1",
@@ -21,6 +16,9 @@ _KERNEL = {
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
 """Environment of the kernel: sparse progress, pictures in the notebook whatever the shell says, a silent debugger."""
+
+_QUIET = ["--log-level=CRITICAL"]
+"""The kernel's own log speaks of transports and of being shut down; what a cell says and raises is in the notebook."""
 
 
 class StepFailedError(RuntimeError):
@@ -51,7 +49,7 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, str]) -> No
     partial = executed.with_name(f".{executed.stem}.partial.ipynb")
     declared = papermill.inspect_notebook(notebook)
     try:
-        with _private_sockets() as sockets, _environment({**_KERNEL, **sockets}):
+        with _environment(_KERNEL):
             papermill.execute_notebook(
                 str(notebook),
                 str(partial),
@@ -61,7 +59,7 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, str]) -> No
                 stdout_file=sys.stdout,
                 stderr_file=sys.stderr,
                 store_widget_state=False,
-                config=_transport(sockets),
+                extra_arguments=_QUIET,
             )
     except PapermillExecutionError as error:
         where = f"failed in cell {error.exec_count} ({error.ename}: {_first_line(error.evalue)})"
@@ -87,25 +85,6 @@ def write_page(executed: Path) -> None:
 
 def _first_line(text: str) -> str:
     return text.strip().splitlines()[0] if text.strip() else "no message"
-
-
-@contextmanager
-def _private_sockets() -> Iterator[dict[str, str]]:
-    """Where the kernel's sockets are: in a folder of our own, which others on the machine cannot read as they can TCP.
-
-    The folder is in /tmp because the path of a socket is short (about 100 characters) and must be on a local disk.
-    """
-    if os.name != "posix":
-        yield {}
-        return
-    with tempfile.TemporaryDirectory(prefix="kernel-", dir="/tmp") as folder:
-        yield {"JUPYTER_RUNTIME_DIR": folder}
-
-
-def _transport(sockets: Mapping[str, str]) -> "Config":
-    from traitlets.config import Config
-
-    return Config({"KernelManager": {"transport": "ipc" if sockets else "tcp"}})
 
 
 @contextmanager

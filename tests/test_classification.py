@@ -1,0 +1,132 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from helpers.annotation import Box
+from helpers.artefacts import FamilyFolder
+from helpers.classification import classify_file, load_family, score_stack, stored_scores
+from helpers.cxi import open_stack
+from helpers.errors import MissingStepError, NetworkFileError, PatternFileError
+from helpers.family import Family
+from helpers.settings import TrainingSettings
+from helpers.training import Examples, train
+
+CPU = torch.device("cpu")
+NAME = "yolov2-jet-log"
+
+
+@pytest.fixture(scope="module")
+def model(twin, tmp_path_factory):
+    """A family trained for a few iterations on the twin."""
+    folder = tmp_path_factory.mktemp("families") / NAME
+    settings = TrainingSettings(size=64, width=0.125, iterations=6, checkpoint_every=2, batch=4, learning_rate=0.01)
+    with open_stack(twin) as stack:
+        table = stack.table()
+        sets = pd.DataFrame({"pattern": range(16), "label": table["manual"][:16] != 0, "set": "training"})
+        sets.loc[12:, "set"] = "validation"
+        found = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
+    train(Family.from_name(NAME), found, settings, folder, kept=[4, 6], threshold=0.24, device=CPU)
+    return folder
+
+
+def counts_of(twin):
+    with open_stack(twin) as stack:
+        return stack.read(slice(None)), stack.mask
+
+
+def test_every_pattern_gets_a_score_at_each_checkpoint(twin, model):
+    with open_stack(twin) as stack:
+        table = score_stack(stack, load_family(model, CPU))
+        some = score_stack(stack, load_family(model, CPU), np.array([3, 7, 30]))
+    assert list(table.columns) == ["pattern", "iteration_000004", "iteration_000006"]
+    assert len(table) == len(counts_of(twin)[0])
+    np.testing.assert_allclose(some.drop(columns="pattern"), table.iloc[[3, 7, 30], 1:], rtol=1e-4)
+
+
+@pytest.mark.parametrize("dataset", ["entry_1/image_1/data", "entry_1/data_1/data"])
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_files_written_elsewhere_give_the_same_selection(twin, model, tmp_path, dataset, dtype):
+    counts, mask = counts_of(twin)
+    group = dataset.rpartition("/")[0]
+    with h5py.File(tmp_path / "elsewhere.cxi", "w") as file:
+        noisy = counts.copy()
+        noisy[:, mask] = 999  # what a masked pixel holds must not matter
+        file[dataset] = noisy.astype(dtype)
+        file[f"{group}/mask"] = mask.astype(np.int32)
+        file[f"{group}/event_id"] = np.arange(len(counts)) + 1000
+    summary = classify_file(tmp_path / "elsewhere.cxi", model, output=tmp_path / "ours.csv")
+    classify_file(twin, model, output=tmp_path / "twin.csv")
+    ours, original = pd.read_csv(tmp_path / "ours.csv"), pd.read_csv(tmp_path / "twin.csv")
+    assert list(ours.columns) == ["file", "index", "event_id", "score", "single"]
+    assert list(ours["event_id"]) == list(range(1000, 1000 + len(counts)))
+    np.testing.assert_allclose(ours["score"], original["score"], rtol=1e-5)
+    assert f"{ours['single'].sum()} of {len(counts)} patterns" in summary
+    assert str(tmp_path / "ours.csv") in summary
+
+
+def test_the_score_of_a_selection_is_the_lowest_and_the_threshold_decides(twin, model, tmp_path):
+    with open_stack(twin) as stack:
+        scores = score_stack(stack, load_family(model)).drop(columns="pattern").to_numpy()
+    threshold = float(np.median(scores.min(axis=1)))
+    classify_file(twin, model, output=tmp_path / "selection.csv", threshold=threshold)
+    selection = pd.read_csv(tmp_path / "selection.csv")
+    np.testing.assert_allclose(selection["score"], scores.min(axis=1), rtol=1e-5)
+    assert list(selection["single"].astype(bool)) == list((scores > threshold).all(axis=1))
+    assert 0 < selection["single"].sum() < len(selection)
+
+
+def test_stored_scores_are_not_computed_again_for_the_same_patterns(twin, model, tmp_path):
+    folder = tmp_path / NAME
+    shutil.copytree(model, folder)
+    artefacts = FamilyFolder(folder)
+    with open_stack(twin) as stack:
+        first = stored_scores(artefacts, "test", stack, np.array([20, 21, 25]))
+        shutil.rmtree(folder / "checkpoints")
+        again = stored_scores(artefacts, "test", stack, np.array([20, 21, 25]))
+        pd.testing.assert_frame_equal(first, again)
+        with pytest.raises(NetworkFileError, match="iteration_000004"):
+            stored_scores(artefacts, "test", stack, np.array([20, 21]))
+
+
+def test_patterns_of_another_shape_are_refused_with_both_shapes(model, tmp_path):
+    with h5py.File(tmp_path / "square.cxi", "w") as file:
+        file["entry_1/data_1/data"] = np.ones((3, 64, 64), np.uint16)
+    with pytest.raises(PatternFileError, match=r"64 × 64 pixels, yolov2-jet-log was trained on 123 × 240"):
+        classify_file(tmp_path / "square.cxi", model, output=tmp_path / "none.csv")
+    assert not (tmp_path / "none.csv").exists()
+
+
+def test_a_folder_that_is_no_family_and_a_damaged_description_are_named(model, tmp_path):
+    with pytest.raises(MissingStepError, match=r"family\.json"):
+        load_family(tmp_path)
+    folder = tmp_path / NAME
+    shutil.copytree(model, folder)
+    described = json.loads((folder / "family.json").read_text())
+    del described["threshold"]
+    (folder / "family.json").write_text(json.dumps(described))
+    with pytest.raises(NetworkFileError, match="threshold"):
+        load_family(folder)
+
+
+def test_classification_needs_neither_jupyter_nor_ultralytics(twin, model, tmp_path):
+    code = (
+        "import sys\n"
+        "for name in ('IPython', 'ipywidgets', 'anywidget', 'ultralytics', 'papermill', 'matplotlib', 'torchvision'):\n"
+        "    sys.modules[name] = None\n"
+        "from pathlib import Path\n"
+        "from helpers.classification import classify_file\n"
+        "print(classify_file(Path(sys.argv[1]), Path(sys.argv[2]), output=Path(sys.argv[3])))\n"
+    )
+    output = tmp_path / "selection.csv"
+    done = subprocess.run(
+        [sys.executable, "-c", code, twin, model, output], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert output.exists()

@@ -1,0 +1,109 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from helpers.cxi import open_stack
+from helpers.errors import WorkbookError
+from helpers.workbook import commands
+from helpers.workbook.commands import main, model_folder, workbook
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Run the command in this process; gives exit code, output and errors."""
+
+    def invoke(*arguments):
+        return CliRunner().invoke(workbook, [str(argument) for argument in arguments], catch_exceptions=False)
+
+    return invoke
+
+
+def test_help_names_the_commands(run):
+    assert [name for name in workbook.commands] == ["run", "simulate", "classify", "info"]
+    assert "skipped" in run("run", "--help").output
+
+
+def test_run_hands_on_its_options(run, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(
+        "helpers.workbook.runner.run_workbook", lambda *given, **named: calls.append((given, named)) or 1
+    )
+    done = run("run", "--profile", "paper", "--data", "a.cxi", "--only", "04, 05", "--results", tmp_path)
+    assert done.exit_code == 1
+    expected = {"results": tmp_path, "data": Path("a.cxi"), "labels": None, "only": ["04", "05"], "fresh": False}
+    assert calls == [(("paper",), expected)]
+
+
+def test_fresh_and_only_exclude_each_other(run):
+    done = run("run", "--fresh", "--only", "04")
+    assert done.exit_code == 2
+    assert "does not go with --only" in done.output
+
+
+def test_simulate_writes_labelled_patterns(run, tmp_path):
+    done = run("simulate", tmp_path / "twin.cxi", "--patterns", 20, "--seed", 3)
+    assert done.exit_code == 0
+    with open_stack(tmp_path / "twin.cxi") as stack:
+        assert len(stack) >= 20
+        assert stack.title.startswith("simulated")
+        assert {"manual", "single", "species"} <= set(stack.table())
+
+
+def test_info_describes_a_file(run, tmp_path, write_patterns):
+    done = run("info", write_patterns(tmp_path / "a.cxi", "run 17"))
+    assert done.exit_code == 0
+    assert "entry_1/image_1/data" in done.output
+    assert "3" in done.output
+
+
+def test_classify_hands_on_its_options_and_prints_the_summary(run, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(
+        "helpers.classification.classify_file", lambda *given, **named: calls.append((given, named)) or "5 of 9"
+    )
+    done = run("classify", "a.cxi", "--model", tmp_path, "--threshold", 0.3, "--nan-as-zero", "--output", "o.csv")
+    assert (done.exit_code, done.output) == (0, "5 of 9\n")
+    named = {"output": Path("o.csv"), "threshold": 0.3, "nan_as_zero": True}
+    assert calls == [((Path("a.cxi"), tmp_path), named)]
+
+
+def test_a_model_is_a_folder_or_run_and_family(tmp_path, monkeypatch):
+    family = tmp_path / "demo" / "families" / "yolov2-jet-log"
+    family.mkdir(parents=True)
+    (family / "family.json").write_text("{}")
+    monkeypatch.setattr("helpers.workbook.run.RESULTS", tmp_path)
+    for given in (family, tmp_path / "demo" / "yolov2-jet-log", Path("demo/yolov2-jet-log")):
+        assert model_folder(given) == family
+    assert model_folder(Path("demo/other")) == Path("demo/other")
+
+
+def test_an_error_of_the_user_is_one_line_and_code_2(monkeypatch, capsys):
+    def fail(**_):
+        raise WorkbookError("a.cxi: entry_1/data holds text; choose another file")
+
+    monkeypatch.setattr(commands, "workbook", fail)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "workbook: a.cxi: entry_1/data holds text; choose another file\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["info", "text.cxi"], "text.cxi: is not a whole HDF5 file"),
+        (["run", "--profile", "huge"], "no profile 'huge'"),
+    ],
+)
+def test_a_wrong_file_is_one_line_and_code_2(tmp_path, arguments, message):
+    (tmp_path / "text.cxi").write_text("no patterns")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "helpers", *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
