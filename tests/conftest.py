@@ -1,5 +1,6 @@
 """What holds for every test: pictures without a screen, random examples from one seed, no traces in the home folder."""
 
+import atexit
 import os
 import tempfile
 from collections.abc import Callable
@@ -24,7 +25,9 @@ torch.set_num_threads(1)
 settings.register_profile("workbook", deadline=None, derandomize=True)
 settings.load_profile("workbook")
 
-os.environ.setdefault("IPYTHONDIR", tempfile.mkdtemp(prefix="ipython-"))
+_ipython = tempfile.TemporaryDirectory(prefix="ipython-")
+atexit.register(_ipython.cleanup)
+os.environ["IPYTHONDIR"] = _ipython.name
 
 
 @pytest.fixture(scope="session")

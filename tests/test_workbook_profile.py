@@ -65,9 +65,9 @@ def test_a_profile_may_be_a_path(written):
 
 
 def test_sections_are_plain_values():
-    sections = load_profile("demo").sections()
-    assert sections["dataset"]["training"] == [110, 260]
-    assert sections["table_2"] == {"first": 200, "last": 400}
+    sections = load_profile("paper").sections()
+    assert sections["dataset"]["training"] == [165, 390]
+    assert sections["table_2"] == {"first": 2000, "last": 5000}
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,9 @@ def folder(tmp_path):
     for name, table in TABLES.items():
         table.to_csv(tmp_path / "tables" / f"{name}.csv", index=False)
         (tmp_path / "tables" / f"{name}.html").write_text(to_html(table, shown(table), f"About {name}."))
-    for name, size in {"figure_10": (3, 3), "figure_2": (6, 2), "spread": (3, 3)}.items():
+    for name, size in {"figure_10": (3, 3), "figure_2": (6, 2), "figure_spread": (3, 3)}.items():
         figure = plt.figure(figsize=size)
-        figure.savefig(tmp_path / "figures" / f"{name}.png", dpi=20)
+        figure.savefig(tmp_path / "figures" / f"{name}.png", dpi=200)
         plt.close(figure)
         (tmp_path / "figures" / f"{name}.json").write_text(json.dumps({"caption": f"<About> {name}."}))
     notebook = {"cells": [{"cell_type": "markdown", "source": ["# Look at patterns\n", "text"]}]}
@@ -62,7 +62,7 @@ def test_the_summary_is_computed_from_the_tables(folder):
         "2,500": "patterns",
         "2": "families of models",
         "0.74": "best F₁ against the truth",
-        "3 min 5 s": "in all",
+        "3 min 5 s": "total time",
     }.items():
         assert f'<dt>{name}</dt><dd class="value">{value}</dd>' in text
     assert "YOLOv3 color, linear" in text
@@ -76,25 +76,32 @@ def test_without_a_truth_the_manual_selection_is_the_reference(folder):
 def test_simulated_data_are_labelled_and_measured_ones_are_not(folder):
     assert "<strong>Simulated data</strong>" in page(folder)
     (folder / "run.json").write_text(json.dumps({**RECORD, "data": {**RECORD["data"], "simulated": False}}))
-    assert "imulated" not in page(folder)
+    assert "Simulated data" not in page(folder)
+    assert "(simulated)" not in page(folder)
 
 
 def test_the_papers_tables_and_figures_come_first_and_in_order(folder):
     text = page(folder)
-    places = [text.index(f'id="{name}"') for name in ("table_1", "table_3", "table_4", "figure_2", "spread")]
+    places = [text.index(f'id="{name}"') for name in ("table_1", "table_3", "table_4", "figure_2", "figure_spread")]
     assert places == sorted(places)
-    assert text.index('id="further"') < text.index('id="figure_10"') < text.index('id="spread"')
+    assert text.index('id="further"') < text.index('id="figure_10"') < text.index('id="figure_spread"')
     assert text.index('id="further"') < text.index('id="agreement"')
 
 
-def test_a_wide_figure_takes_the_whole_width(folder):
+def test_wide_figures_take_the_whole_width_and_narrow_ones_stand_in_pairs(folder):
     text = page(folder)
     assert '<figure id="figure_2" class="wide">' in text
     assert '<figure id="figure_10">' in text
+    assert '<figure id="figure_spread">' in text
+    (folder / "figures" / "figure_10.png").unlink()
+    assert '<figure id="figure_spread" class="alone">' in page(folder)
 
 
-def test_captions_are_text(folder):
-    assert "<b>Figure 2.</b> &lt;About&gt; figure_2." in page(folder)
+def test_captions_are_text_under_a_heading_from_the_name(folder):
+    text = page(folder)
+    assert "<b>Figure 2.</b> &lt;About&gt; figure_2." in text
+    assert "<b>Spread.</b>" in text
+    assert "<h3>Agreement</h3>" in text
 
 
 def test_notebooks_are_linked_by_their_titles(folder):
@@ -125,5 +132,5 @@ def test_an_empty_folder_has_a_page_too(tmp_path):
 
 
 def test_a_long_run_is_told_in_hours(folder):
-    (folder / "run.json").write_text(json.dumps({**RECORD, "steps": {"04": {"seconds": 7790.0}}}))
-    assert '<dt>in all</dt><dd class="value">2 h 10 min</dd>' in page(folder)
+    (folder / "run.json").write_text(json.dumps({**RECORD, "steps": {"04": {"seconds": 7815.0}}}))
+    assert '<dt>total time</dt><dd class="value">2 h 10 min</dd>' in page(folder)

@@ -201,23 +201,23 @@ def sum_image(mean_counts: np.ndarray, mask: np.ndarray, centre: tuple[float, fl
 def detections_figure(
     rgb: np.ndarray,
     boxes: np.ndarray,
-    scores: np.ndarray,
+    scores: np.ndarray | None = None,
     *,
     titles: Sequence[str] | None = None,
     columns: int = 4,
 ) -> Figure:
-    """Patterns with the best box that a network finds in them, and its score.
+    """Pictures with a box each: that of the annotation, or the best that a network finds, with its score.
 
     Parameters
     ----------
     rgb
-        uint8 (N, rows, columns, 3), from `rendering.to_rgb`.
+        uint8 (N, rows, columns, 3), from `rendering.to_rgb`, or images as a network is given them.
     boxes
         (N, 4): x and y of the centre, width, height, relative to the picture; NaN where there is none.
     scores
-        (N,) in 0..1.
+        (N,) in 0..1; None where no network was asked.
     titles
-        One a pattern, before the score.
+        One a picture, before the score.
     columns
         Thumbnails in a row.
 
@@ -228,11 +228,12 @@ def detections_figure(
     """
     panels, figure = _grid(len(rgb), columns, np.shape(rgb)[1:3], bar=False)
     rows, wide = np.shape(rgb)[1:3]
+    named = [""] * len(rgb) if scores is None else [f"score {score:.2f}" for score in scores]
     for axes, image, (x, y, width, height), score, title in zip(
-        panels, rgb, boxes, scores, titles or [""] * len(rgb), strict=True
+        panels, rgb, boxes, named, titles or [""] * len(rgb), strict=True
     ):
         axes.imshow(image)
-        axes.set(xlim=(-0.5, wide - 0.5), ylim=(rows - 0.5, -0.5), title=f"{title}  score {score:.2f}".strip())
+        axes.set(xlim=(-0.5, wide - 0.5), ylim=(rows - 0.5, -0.5), title=f"{title}  {score}".strip())
         if np.isfinite(x):
             _outline(
                 axes, (x - width / 2) * wide, (y - height / 2) * rows, (x + width / 2) * wide, (y + height / 2) * rows

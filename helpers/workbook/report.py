@@ -19,7 +19,7 @@ from helpers.workbook.tables import row_title
 PAGE = "index.html"
 _HERE = Path(__file__).parent
 _PNG_SIZE = slice(16, 24)
-_WIDE = 1.6
+_TWO_COLUMNS = 1000
 _OF_THE_PAPER = {"table": 4, "figure": 7}
 _BASELINES = (NEVER_SINGLE, "em")
 
@@ -39,13 +39,14 @@ def write_report(folder: Path) -> Path:
     """
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     record = read_record(folder)
+    figures = [_figure(path) for path in _ordered((folder / "figures").glob("*.png"))]
     page = environment.get_template("page.html").render(
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         record=record,
         simulated=record.get("data", {}).get("simulated", False),
         summary=_summary(folder, record),
         tables=_split([_table(path) for path in _ordered((folder / "tables").glob("*.html"))]),
-        figures=_split([_figure(path) for path in _ordered((folder / "figures").glob("*.png"))]),
+        figures={part: _placed(items) for part, items in _split(figures).items()},
         notebooks=[_notebook(path, record) for path in sorted(folder.glob("[0-9]*.ipynb"))],
         selections=[path.stem for path in sorted((folder / "selections").glob("*.csv"))],
         total=_duration(_seconds(record)),
@@ -66,9 +67,12 @@ def _number(name: str) -> int | None:
 
 
 def _heading(name: str) -> str:
-    """`figure_6_yolov2` → Figure 6; `agreement` → Agreement."""
+    """`figure_6_yolov2` → Figure 6; `figure_false_positives` → False positives."""
+    kind, _, rest = name.partition("_")
     number = _number(name)
-    return f"{name.split('_')[0].capitalize()} {number}" if number else name.replace("_", " ").capitalize()
+    if number:
+        return f"{kind.capitalize()} {number}"
+    return (rest if kind in _OF_THE_PAPER else name).replace("_", " ").capitalize()
 
 
 def _split(items: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -79,6 +83,19 @@ def _split(items: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 
 def _is_of_the_paper(name: str) -> bool:
     return (_number(name) or 10**6) <= _OF_THE_PAPER.get(name.split("_")[0], 0)
+
+
+def _placed(figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Narrow figures stand two in a row; one that has no neighbour stands alone in the middle."""
+    place = 0
+    while place < len(figures):
+        pair = figures[place : place + 2]
+        if [figure["place"] for figure in pair] == ["", ""]:
+            place += 1
+        elif not pair[0]["place"]:
+            pair[0]["place"] = "alone"
+        place += 1
+    return figures
 
 
 def _table(path: Path) -> dict[str, Any]:
@@ -96,7 +113,7 @@ def _figure(path: Path) -> dict[str, Any]:
         "caption": caption,
         "width": width,
         "height": height,
-        "wide": width > _WIDE * height,
+        "place": "wide" if width > _TWO_COLUMNS else "",
         "pdf": path.with_suffix(".pdf").is_file(),
     }
 
@@ -126,7 +143,9 @@ def _summary(folder: Path, record: dict[str, Any]) -> list[dict[str, str]]:
     if (comparison := _read(folder, "table_4")) is not None:
         tiles.append(_best(comparison))
     if seconds := _seconds(record):
-        tiles.append(_tile(_duration(seconds), "in all", f"on {record.get('hardware', {}).get('cores', '?')} cores"))
+        tiles.append(
+            _tile(_duration(seconds), "total time", f"on {record.get('hardware', {}).get('cores', '?')} cores")
+        )
     return tiles
 
 
