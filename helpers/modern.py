@@ -82,7 +82,9 @@ def train_modern(
     """
     _refuse_darknet_settings(settings)
     artefacts = FamilyFolder(folder)
-    artefacts.describe(description(family, examples, settings, kept=kept, threshold=threshold, start=RANDOM_WEIGHTS))
+    artefacts.describe(
+        description(family, examples, settings, kept=kept, threshold=threshold, start=RANDOM_WEIGHTS, code=__name__)
+    )
     if _iterations_done(artefacts) >= settings.iterations:
         return artefacts
     ultralytics()

@@ -26,6 +26,7 @@ from helpers.family import Family
 from helpers.progress import is_sparse, progress
 from helpers.scoring import score_counts
 from helpers.settings import TrainingSettings
+from helpers.sources import code_digest
 
 RANDOM_WEIGHTS = "random weights"
 
@@ -115,7 +116,9 @@ def train(
     """
     artefacts = FamilyFolder(folder)
     backbone = _backbone(settings, weights)
-    artefacts.describe(description(family, examples, settings, kept=kept, threshold=threshold, start=_start(backbone)))
+    artefacts.describe(
+        description(family, examples, settings, kept=kept, threshold=threshold, start=_start(backbone), code=__name__)
+    )
     run = _Run.begin(family, settings, artefacts, device, backbone)
     draws = Draws(family, examples, settings, device)
     first = len(run.history) + 1
@@ -136,8 +139,9 @@ def description(
     kept: Sequence[int],
     threshold: float,
     start: str,
+    code: str,
 ) -> dict[str, Any]:
-    """What `family.json` holds: all that the artefacts follow from."""
+    """What `family.json` holds: all that the artefacts follow from; `code` is the module that trains."""
     return {
         "family": str(family),
         "settings": settings.to_mapping(),
@@ -146,6 +150,7 @@ def description(
         "consensus": list(kept),
         "shape": list(examples.training_counts.shape[1:]),
         "examples": examples.checksum(),
+        "code": code_digest(code),
     }
 
 

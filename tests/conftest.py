@@ -13,9 +13,13 @@ import pytest
 import torch
 from hypothesis import settings
 
-from helpers.cxi import write_stack
+from helpers.annotation import Box
+from helpers.cxi import open_stack, write_stack
 from helpers.experiment import AMOX34117
+from helpers.family import Family
+from helpers.settings import TrainingSettings
 from helpers.simulation import simulate
+from helpers.training import Examples, train
 
 matplotlib.use("Agg")
 
@@ -49,3 +53,18 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("twin") / "twin.cxi"
     simulate(path, patterns=40, manual_fraction=0.25, seed=11, outside=(1, 3), processes=1)
     return path
+
+
+@pytest.fixture(scope="session")
+def model(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train a family for a few iterations on the twin."""
+    family = Family.from_name("yolov2-jet-log")
+    folder = tmp_path_factory.mktemp("families") / str(family)
+    settings = TrainingSettings(size=64, width=0.125, iterations=6, checkpoint_every=2, batch=4, learning_rate=0.01)
+    with open_stack(twin) as stack:
+        table = stack.table()
+        sets = pd.DataFrame({"pattern": range(16), "label": table["manual"][:16] != 0, "set": "training"})
+        sets.loc[12:, "set"] = "validation"
+        found = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
+    train(family, found, settings, folder, kept=[4, 6], threshold=0.24, device=torch.device("cpu"))
+    return folder

@@ -9,31 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
-from helpers.annotation import Box
 from helpers.artefacts import FamilyFolder
 from helpers.classification import classify_file, load_family, score_stack, stored_scores
 from helpers.cxi import open_stack
 from helpers.errors import MissingStepError, NetworkFileError, PatternFileError
-from helpers.family import Family
-from helpers.settings import TrainingSettings
-from helpers.training import Examples, train
 
 CPU = torch.device("cpu")
 NAME = "yolov2-jet-log"
-
-
-@pytest.fixture(scope="module")
-def model(twin, tmp_path_factory):
-    """A family trained for a few iterations on the twin."""
-    folder = tmp_path_factory.mktemp("families") / NAME
-    settings = TrainingSettings(size=64, width=0.125, iterations=6, checkpoint_every=2, batch=4, learning_rate=0.01)
-    with open_stack(twin) as stack:
-        table = stack.table()
-        sets = pd.DataFrame({"pattern": range(16), "label": table["manual"][:16] != 0, "set": "training"})
-        sets.loc[12:, "set"] = "validation"
-        found = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
-    train(Family.from_name(NAME), found, settings, folder, kept=[4, 6], threshold=0.24, device=CPU)
-    return folder
 
 
 def counts_of(twin):

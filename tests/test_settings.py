@@ -1,7 +1,12 @@
 import pytest
 
+from helpers import ROOT
 from helpers.errors import ProfileError
+from helpers.family import Family
+from helpers.modern import is_modern
 from helpers.settings import TrainingSettings
+from helpers.training import _variant
+from helpers.workbook import load_profile
 
 
 def test_rate_of_yolo_voc_2_0_rises_tenfold_at_iteration_100():
@@ -47,3 +52,24 @@ def test_checkpoints_end_with_the_last_iteration():
 def test_wrong_settings_are_named(wrong, message):
     with pytest.raises(ProfileError, match=message):
         TrainingSettings.from_mapping(wrong)
+
+
+@pytest.mark.parametrize("name", ["demo", "paper", ROOT / "tests" / "tiny.yaml"], ids=lambda name: str(name)[-9:])
+def test_every_profile_has_settings_for_its_networks_that_score_its_consensus(name):
+    profile = load_profile(name)
+    for family in map(Family.from_name, profile.families):
+        settings = TrainingSettings.from_mapping({"seed": profile.seed} | profile.networks[family.network])
+        assert set(profile.consensus) <= set(settings.checkpoints())
+        if not is_modern(family):
+            _variant(family, settings)
+
+
+def test_the_paper_profile_is_the_papers():
+    profile = load_profile("paper")
+    yolov2, yolov3 = (TrainingSettings.from_mapping(profile.networks[name]) for name in ("yolov2", "yolov3"))
+    assert (yolov2.size, yolov3.size) == (416, 608)
+    assert yolov2.iterations == yolov3.iterations == 5000
+    assert yolov2.checkpoint_every == yolov3.checkpoint_every == 100
+    assert yolov3.batch < yolov2.batch
+    assert profile.consensus == (4000, 4100, 4200, 4300, 4400)
+    assert (profile.thresholds["yolov2"], profile.thresholds["yolov3"]) == (0.24, 0.5)

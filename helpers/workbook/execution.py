@@ -1,14 +1,13 @@
 """One notebook: run it with papermill, keep what it shows, say in one line what went wrong."""
 
-import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from helpers.files import write_text
 from helpers.progress import SPARSE
+from helpers.workbook.page_of_notebook import write_page
 
 _KERNEL = {
     SPARSE: "1",
@@ -71,16 +70,6 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, str]) -> No
         if partial.exists():
             os.replace(partial, executed)
     write_page(executed)
-
-
-def write_page(executed: Path) -> None:
-    """Write an executed notebook as an HTML page beside it; pictures are inside, no script is fetched for it."""
-    from nbconvert import HTMLExporter
-
-    exporter = HTMLExporter(require_js_url="")
-    exporter.log.setLevel(logging.ERROR)
-    page, _ = exporter.from_filename(str(executed))
-    write_text(executed.with_suffix(".html"), page)
 
 
 def _first_line(text: str) -> str:

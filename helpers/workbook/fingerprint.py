@@ -16,7 +16,7 @@ from typing import Any
 
 from helpers.errors import WorkbookError
 from helpers.files import sha256, write_text
-from helpers.workbook.sources import PACKAGE, modules_of, source_digest, text_digest
+from helpers.sources import PACKAGE, modules_of, source_digest, text_digest
 
 _CHECKSUMS = ".checksums.json"
 _KEYS = ("profile", "reads", "writes")

@@ -12,8 +12,8 @@ import pandas as pd
 from helpers import ROOT
 from helpers.errors import LabelsError, MissingStepError, PatternFileError, WorkbookError
 from helpers.files import write_csv, write_text
+from helpers.sources import code_digest, text_digest
 from helpers.workbook.profile import Profile, load_profile
-from helpers.workbook.sources import code_digest, text_digest
 from helpers.workbook.tables import shown, to_html, to_latex
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 import pytest
 
-from helpers.workbook.sources import PACKAGE, code_digest, modules_of
+from helpers.sources import PACKAGE, code_digest, modules_of
 
 MODULES = {
     "__init__.py": "VERSION = 1\n",

@@ -1,0 +1,160 @@
+"""All notebooks, run by the runner on a tiny profile in real kernels; and what every notebook must be."""
+
+import json
+import subprocess
+import sys
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import ROOT
+from helpers.evaluation import Confusion, stable_selection
+from helpers.workbook import load_profile
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+TINY = ROOT / "tests" / "tiny.yaml"
+PROFILE = load_profile(TINY)
+NAMES = [path.stem for path in NOTEBOOKS]
+
+
+def run_all(folder):
+    command = [sys.executable, "-m", "helpers", "run", "--profile", TINY, "--results", folder]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a whole run, and what was printed."""
+    folder = tmp_path_factory.mktemp("results") / "tiny"
+    done = run_all(folder)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder, done.stdout + done.stderr
+
+
+def table(run, name):
+    return pd.read_csv(run[0] / "tables" / f"{name}.csv")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_a_notebook_is_a_lesson(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    for wanted in (
+        "**What you'll do.**",
+        "**What you'll learn.**",
+        "**What you need.**",
+        "## On your own",
+        "## Further reading",
+    ):
+        assert wanted in prose
+    assert notebook.cells[0].source.startswith("# ")
+    parameters = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(parameters) == 1
+    for name in ("profile", "results", "data", "labels"):
+        assert f"{name} = " in parameters[0].source
+        assert f"| `{name}` |" in prose
+    assert len(notebook.cells) <= 40
+    assert {"profile", "reads", "writes"} == set(notebook.metadata["workbook"])
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert len(cell.source.splitlines()) <= 25
+            assert not cell.outputs
+            assert cell.execution_count is None
+
+
+def test_every_notebook_ran_without_an_error_or_a_warning_and_left_its_page(run):
+    for name in NAMES:
+        executed = nbformat.read(run[0] / f"{name}.ipynb", as_version=4)
+        outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
+        assert not [output for output in outputs if output.output_type == "error"]
+        shown = "".join(output.get("text", "") for output in outputs)
+        assert "Warning" not in shown
+        assert (run[0] / f"{name}.html").stat().st_size > 10_000
+    assert "Warning" not in run[1]
+
+
+def test_table_1_holds_the_sets_of_the_profile(run):
+    sets = table(run, "table_1").set_index("set")
+    assert list(sets.columns) == ["patterns", "positive", "negative", "in_size_range"]
+    assert tuple(sets.loc["training", ["positive", "negative"]]) == PROFILE.dataset.training
+    assert tuple(sets.loc["validation", ["positive", "negative"]]) == PROFILE.dataset.validation
+    used = sets.loc["training", "in_size_range"] + sets.loc["validation", "in_size_range"]
+    assert (
+        sets.loc["test", "patterns"] == sets.loc["size range", "patterns"] - used == PROFILE.simulation.patterns - used
+    )
+
+
+def test_both_routes_to_the_network_agree_to_rounding(run):
+    assert table(run, "table_rendering").select_dtypes("number").to_numpy().max() <= 1e-5
+
+
+def test_table_2_has_a_row_a_family_and_means_within_their_bounds(run):
+    means = table(run, "table_2")
+    assert list(means["family"]) == list(PROFILE.families)
+    assert means["accuracy_mean"].between(0, 1).all()
+    assert (means.filter(like="_std") >= 0).to_numpy()[means.filter(like="_std").notna()].all()
+
+
+def test_tables_3_and_4_follow_from_the_stored_scores(run):
+    sets = pd.read_csv(run[0] / "sets.csv").set_index("pattern")
+    stability, comparison = (
+        table(run, "table_3").set_index("family"),
+        table(run, "table_4").set_index(["family", "reference"]),
+    )
+    for name in PROFILE.families:
+        scores = pd.read_csv(run[0] / "families" / name / "scores_test.csv")
+        threshold = PROFILE.thresholds[name.split("-")[0]]
+        checkpoints = scores.drop(columns="pattern").to_numpy()
+        counts = (checkpoints > threshold).sum(axis=0)
+        assert list(stability.loc[name].filter(like="iteration_")) == list(counts)
+        assert stability.loc[name, "std"] == pytest.approx(counts.std())
+        selected = stable_selection(checkpoints, threshold)
+        assert stability.loc[name, "stable"] == selected.sum()
+        for reference, column in (("manual", "label"), ("truth", "single")):
+            expected = Confusion.from_selection(selected, sets.loc[scores["pattern"], column])
+            row = comparison.loc[(name, reference)]
+            assert (row["selected"], row["intersection"]) == (expected.selected, expected.true_positive)
+            np.testing.assert_allclose(
+                row[["accuracy", "recall", "f1", "mcc"]].astype(float),
+                [expected.accuracy, expected.recall, expected.f1, expected.mcc],
+            )
+    never = comparison.loc["never-single"]
+    assert (never[["selected", "f1", "mcc"]] == 0).all(axis=None)
+
+
+def test_the_selection_lists_name_every_test_pattern(run):
+    sets = pd.read_csv(run[0] / "sets.csv")
+    wanted = list(sets.loc[sets["set"] == "test", "pattern"])
+    for name in PROFILE.families:
+        selection = pd.read_csv(run[0] / "selections" / f"{name}.csv")
+        assert list(selection["index"]) == wanted
+        assert list(selection.columns) == ["file", "index", "event_id", "score", "single"]
+
+
+def test_the_page_shows_every_table_and_figure_of_the_paper_and_says_that_they_are_simulated(run):
+    page = (run[0] / "index.html").read_text(encoding="utf-8")
+    for number in range(1, 8):
+        assert f"figures/figure_{number}.png" in page
+        assert (run[0] / "figures" / f"figure_{number}.pdf").stat().st_size > 1000
+    for number in range(1, 5):
+        assert (run[0] / "tables" / f"table_{number}.tex").exists()
+        assert f"table_{number}" in page
+    assert "imulated" in page
+    record = json.loads((run[0] / "run.json").read_text())
+    assert record["profile"]["seed"] == PROFILE.seed
+
+
+def test_a_second_run_does_nothing_and_a_deleted_table_is_made_again(run):
+    again = run_all(run[0])
+    assert again.returncode == 0
+    assert again.stdout.count("up to date") == len(NAMES)
+    deleted = run[0] / "tables" / "table_2.csv"
+    content = deleted.read_bytes()
+    deleted.unlink()
+    mended = run_all(run[0])
+    assert mended.returncode == 0
+    assert mended.stdout.count("up to date") == len(NAMES) - 1
+    assert deleted.read_bytes() == content

@@ -1,0 +1,57 @@
+"""Ten measured patterns of PR772 (another run than the paper's) go through classification; nobody labelled them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.classification import classify_file
+from helpers.cxi import write_stack
+from helpers.errors import PatternFileError
+from helpers.experiment import AMOX34117, Experiment
+
+FRAMES = Path(__file__).resolve().parents[2] / "shared" / "data" / "real_pr772.npz"
+ADU_A_PHOTON = 130
+CENTRE = (130, 128)
+
+pytestmark = pytest.mark.skipif(not FRAMES.is_file(), reason=f"the measured patterns are not at {FRAMES}")
+
+
+def half(frames):
+    """The half pattern below the beam, as the paper's one panel saw it: (…, 123, 240)."""
+    top, left = CENTRE[0], CENTRE[1] - 120
+    return frames[..., top : top + 123, left : left + 240]
+
+
+def write_frames(path, *, keep_infinities):
+    """Turn ADU into photon counts and write a CXI file; returns which frames hold infinities in good pixels."""
+    given = np.load(FRAMES)
+    adu, bad = half(given["adu"]), half(given["mask_bad"]).astype(bool)
+    photons = np.clip(np.rint(adu / ADU_A_PHOTON), 0, None).astype(np.float32)
+    infinite = (~np.isfinite(photons) & ~bad).any(axis=(1, 2))
+    if not keep_infinities:
+        photons[~np.isfinite(photons)] = 0
+    experiment = Experiment(**{**AMOX34117.__dict__, "name": "PR772", "wavelength_nm": 0.775, "distance_m": 0.586})
+    table = pd.DataFrame({"event_id": np.arange(len(adu)) + 1})
+    write_stack(path, photons, mask=bad, centre=(0, 120), table=table, experiment=experiment)
+    return infinite
+
+
+def test_measured_patterns_get_a_score_each(tmp_path, model):
+    write_frames(tmp_path / "pr772.cxi", keep_infinities=False)
+    summary = classify_file(tmp_path / "pr772.cxi", model, output=tmp_path / "selection.csv")
+    selection = pd.read_csv(tmp_path / "selection.csv")
+    assert list(selection["event_id"]) == list(range(1, 11))
+    assert selection["score"].between(0, 1).all()
+    assert "of 10 patterns" in summary
+
+
+def test_frames_with_infinities_are_refused_by_name_or_counted_as_dark(tmp_path, model):
+    infinite = write_frames(tmp_path / "pr772.cxi", keep_infinities=True)
+    assert infinite.any()
+    with pytest.raises(PatternFileError, match=f"pattern {np.flatnonzero(infinite)[0]}; .*nan_as_zero"):
+        classify_file(tmp_path / "pr772.cxi", model, output=tmp_path / "none.csv")
+    assert not (tmp_path / "none.csv").exists()
+    classify_file(tmp_path / "pr772.cxi", model, output=tmp_path / "all.csv", nan_as_zero=True)
+    assert len(pd.read_csv(tmp_path / "all.csv")) == 10
