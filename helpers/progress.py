@@ -1,6 +1,7 @@
 """Progress that fits the reader: a bar for a person, a line now and then for a log."""
 
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -16,8 +17,11 @@ Item = TypeVar("Item")
 
 
 def is_sparse() -> bool:
-    """Whether lines are wanted instead of a bar."""
-    return os.environ.get(SPARSE, "") not in ("", "0")
+    """Whether lines are wanted instead of a bar: the runner says so, or nobody watches a terminal or a notebook."""
+    asked = os.environ.get(SPARSE)
+    if asked is not None:
+        return asked not in ("", "0")
+    return not (sys.stderr.isatty() or "ipykernel" in sys.modules)
 
 
 def progress(items: Iterable[Item], *, label: str, total: int | None = None) -> Iterator[Item]:

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from helpers import progress as module
@@ -13,6 +15,7 @@ def clock(monkeypatch):
 
 def test_a_person_sees_a_bar_and_a_log_does_not(monkeypatch, capsys):
     monkeypatch.delenv(SPARSE, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert list(progress([1, 2, 3], label="counting")) == [1, 2, 3]
     shown = capsys.readouterr()
     assert "counting" in shown.err
@@ -35,3 +38,12 @@ def test_items_without_a_length_are_counted(monkeypatch, capsys, clock):
 def test_the_environment_decides(monkeypatch, value, sparse):
     monkeypatch.setenv(SPARSE, value)
     assert is_sparse() is sparse
+
+
+def test_without_a_terminal_or_a_notebook_nobody_sees_a_bar(monkeypatch):
+    monkeypatch.delenv(SPARSE, raising=False)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    assert is_sparse()
+    monkeypatch.setitem(sys.modules, "ipykernel", module)
+    assert not is_sparse()
