@@ -6,12 +6,11 @@ Settings that only Darknet knows (steps, scales, width, backbone, …) are refus
 """
 
 import atexit
-import math
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -21,12 +20,13 @@ from typing import Any
 import torch
 
 from helpers.artefacts import FamilyFolder, darknet_line, load_tensors, save_tensors
-from helpers.errors import NetworkFileError, ProfileError, TrainingDivergedError
+from helpers.errors import NetworkFileError, ProfileError
+from helpers.examples import Draws, Plan
 from helpers.family import Family
 from helpers.progress import is_sparse
 from helpers.scoring import Scorer, score_counts
 from helpers.settings import TrainingSettings
-from helpers.training import DARKNET_NETWORKS, RANDOM_WEIGHTS, Draws, Examples, description, history_row, train
+from helpers.training import DARKNET_NETWORKS, RANDOM_WEIGHTS, check_loss, history_row, train
 
 _QUIET = {"YOLO_OFFLINE": "1", "YOLO_VERBOSE": "false", "YOLO_AUTOINSTALL": "false"}
 """ultralytics neither asks the network for anything nor reports to it."""
@@ -49,24 +49,23 @@ def is_modern(family: Family) -> bool:
     return family.network not in DARKNET_NETWORKS
 
 
-def train_modern(
-    family: Family,
-    examples: Examples,
-    settings: TrainingSettings,
-    folder: Path,
-    *,
-    kept: Sequence[int],
-    threshold: float,
-    device: torch.device,
-) -> FamilyFolder:
+def train_family(plan: Plan, folder: Path) -> FamilyFolder:
+    """Train a family of either kind: the paper's by `training.train`, any other by ultralytics.
+
+    Parameters, returns and errors are those of `training.train`.
+    """
+    return train_modern(plan, folder) if is_modern(plan.family) else train(plan, folder)
+
+
+def train_modern(plan: Plan, folder: Path) -> FamilyFolder:
     """Train a family with ultralytics, or go on with a training that was killed; a finished one is left as it is.
 
     Parameters
     ----------
-    family
+    plan
         Its network names a model of ultralytics: `yolo11n` is `yolo11n.yaml`, with random weights.
-    examples, settings, folder, kept, threshold, device
-        As in `training.train`.
+    folder
+        Of the family; what lies there from another plan or other code is deleted.
 
     Returns
     -------
@@ -80,43 +79,20 @@ def train_modern(
     TrainingDivergedError
         If the loss is no longer a number.
     """
-    _refuse_darknet_settings(settings)
+    _refuse_darknet_settings(plan.settings)
     artefacts = FamilyFolder(folder)
-    artefacts.describe(
-        description(family, examples, settings, kept=kept, threshold=threshold, start=RANDOM_WEIGHTS, code=__name__)
-    )
-    if _iterations_done(artefacts) >= settings.iterations:
+    artefacts.describe(plan.description(start=RANDOM_WEIGHTS, code=__name__))
+    if _iterations_done(artefacts) >= plan.settings.iterations:
         return artefacts
     ultralytics()
     with tempfile.TemporaryDirectory() as scratch, _same_threads() as restore_threads:
-        trainer = _trainer_class()(overrides=_overrides(family, settings, device, Path(scratch)))
-        trainer.prepare(family, examples, settings, artefacts, kept)
+        trainer = _trainer_class()(overrides=_overrides(plan, Path(scratch)))
+        trainer.prepare(plan, artefacts)
         trainer.add_callback("on_train_start", restore_threads)
         trainer.train()
     if is_sparse():
-        print(f"{family}  {darknet_line(trainer.history[-1])}", flush=True)
+        print(f"{plan.family}  {darknet_line(trainer.history[-1])}", flush=True)
     return artefacts
-
-
-def train_family(
-    family: Family,
-    examples: Examples,
-    settings: TrainingSettings,
-    folder: Path,
-    *,
-    kept: Sequence[int],
-    threshold: float,
-    device: torch.device,
-    weights: Path | None = None,
-) -> FamilyFolder:
-    """Train a family of either kind: the paper's by `training.train`, any other by ultralytics.
-
-    Parameters, returns and errors are those of `training.train`; `weights` are Darknet's, for the paper's networks.
-    """
-    named = {"kept": kept, "threshold": threshold, "device": device}
-    if is_modern(family):
-        return train_modern(family, examples, settings, folder, **named)
-    return train(family, examples, settings, folder, weights=weights, **named)
 
 
 def load_modern(checkpoint: Path, device: torch.device) -> Scorer:
@@ -175,10 +151,11 @@ def _same_threads() -> Iterator[Callable[[object], None]]:
         torch.set_num_threads(threads)
 
 
-def _overrides(family: Family, settings: TrainingSettings, device: torch.device, scratch: Path) -> dict[str, Any]:
+def _overrides(plan: Plan, scratch: Path) -> dict[str, Any]:
     """Arguments of ultralytics' trainer."""
+    settings = plan.settings
     return {
-        "model": f"{family.network}.yaml",
+        "model": f"{plan.family.network}.yaml",
         "data": "patterns.yaml",  # never opened: the patterns come from memory
         "task": "detect",
         "imgsz": settings.size,
@@ -192,7 +169,7 @@ def _overrides(family: Family, settings: TrainingSettings, device: torch.device,
         "warmup_epochs": settings.burn_in / settings.checkpoint_every,
         "warmup_bias_lr": 0.0,
         "amp": "bf16" if settings.precision == "bfloat16" else False,
-        "device": str(device),
+        "device": str(plan.device),
         "seed": settings.seed,
         "deterministic": False,
         "pretrained": False,
@@ -216,16 +193,16 @@ class _Batches:
     num_workers = 0
     drop_last = True
 
-    def __init__(self, draws: Draws, settings: TrainingSettings) -> None:
-        self.draws = draws
-        self.settings = settings
+    def __init__(self, plan: Plan) -> None:
+        self.draws = Draws(plan)
         self.iteration = 0
-        self.batch_size = settings.batch
-        self.dataset = range(settings.checkpoint_every * settings.batch)
+        self.batches = plan.settings.checkpoint_every
+        self.batch_size = plan.settings.batch
+        self.dataset = range(self.batches * self.batch_size)
         self.sampler = self.dataset
 
     def __len__(self) -> int:
-        return self.settings.checkpoint_every
+        return self.batches
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         for _ in range(len(self)):
@@ -250,16 +227,8 @@ def _trainer_class() -> type:
     class PatternTrainer(DetectionTrainer):
         """Feeds patterns, stores our artefacts, resumes exactly."""
 
-        def prepare(
-            self,
-            family: Family,
-            examples: Examples,
-            settings: TrainingSettings,
-            artefacts: FamilyFolder,
-            kept: Sequence[int],
-        ) -> None:
-            self.family, self.examples, self.settings = family, examples, settings
-            self.artefacts, self.kept = artefacts, kept
+        def prepare(self, plan: Plan, artefacts: FamilyFolder) -> None:
+            self.plan, self.artefacts = plan, artefacts
             self.history: list[dict[str, float]] = []
             self.began = time.perf_counter()
             self.add_callback("on_train_batch_start", _note_time)
@@ -269,7 +238,7 @@ def _trainer_class() -> type:
             return {"train": "training", "val": "validation", "nc": 1, "names": {0: "single hit"}, "channels": 3}
 
         def get_dataloader(self, *_args: object, mode: str = "train", **_named: object) -> _Batches:
-            return _Batches(Draws(self.family, self.examples, self.settings, self.device), self.settings)
+            return _Batches(self.plan)
 
         def preprocess_batch(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             return batch
@@ -303,7 +272,7 @@ def _trainer_class() -> type:
             self.optimizer.load_state_dict(state["optimizer"])
             self.history = state["history"]
             self.train_loader.iteration = len(self.history)
-            self.start_epoch = len(self.history) // self.settings.checkpoint_every
+            self.start_epoch = len(self.history) // self.plan.settings.checkpoint_every
 
     return PatternTrainer
 
@@ -315,33 +284,28 @@ def _note_time(trainer: Any) -> None:
 def _note_loss(trainer: Any) -> None:
     loss = float(sum(trainer.loss_items.values()))
     rate = float(trainer.optimizer.param_groups[0]["lr"])
-    if not math.isfinite(loss):
-        raise TrainingDivergedError(
-            f"{trainer.family}: the loss is {loss} at iteration {len(trainer.history) + 1} (learning rate {rate:g}); "
-            "lower learning_rate or lengthen burn_in in the profile"
-        )
-    trainer.history.append(
-        history_row(trainer.history, loss, rate, trainer.settings.batch, time.perf_counter() - trainer.began)
-    )
+    check_loss(trainer.plan.family, loss, len(trainer.history) + 1, rate)
+    seconds = time.perf_counter() - trainer.began
+    trainer.history.append(history_row(trainer.history, loss, rate, trainer.plan.settings.batch, seconds))
 
 
 def _store_checkpoint(trainer: Any) -> None:
     """Score the validation set with the averaged weights and store all; the state comes last."""
-    iteration = len(trainer.history)
+    plan, artefacts, iteration = trainer.plan, trainer.artefacts, len(trainer.history)
     average = trainer.ema.ema.eval()
     scores = score_counts(
-        trainer.examples.validation_counts,
+        plan.examples.validation_counts,
         [_scorer(average)],
-        trainer.family.representation,
-        size=trainer.settings.size,
-        resize=trainer.settings.resize,
-        device=trainer.device,
+        plan.family.representation,
+        size=plan.settings.size,
+        resize=plan.settings.resize,
+        device=plan.device,
     )
-    trainer.artefacts.add_scores("validation", trainer.examples.validation_patterns, iteration, scores[:, 0])
-    trainer.artefacts.write_history(trainer.history)
-    content = {"family": str(trainer.family), "model": trainer.args.model, "iteration": iteration}
-    if iteration in trainer.kept:
-        save_tensors(trainer.artefacts.checkpoint(iteration), {**content, "weights": average.state_dict()})
+    artefacts.add_scores("validation", plan.examples.validation_patterns, iteration, scores[:, 0])
+    artefacts.write_history(trainer.history)
+    content = {"family": str(plan.family), "model": trainer.args.model, "iteration": iteration}
+    if iteration in plan.kept:
+        save_tensors(artefacts.checkpoint(iteration), {**content, "weights": average.state_dict()})
     state = {
         "weights": trainer.model.state_dict(),
         "average": average.state_dict(),
@@ -349,7 +313,7 @@ def _store_checkpoint(trainer: Any) -> None:
         "optimizer": trainer.optimizer.state_dict(),
         "history": trainer.history,
     }
-    save_tensors(trainer.artefacts.state, state)
+    save_tensors(artefacts.state, state)
 
 
 def _scorer(model: torch.nn.Module) -> Scorer:

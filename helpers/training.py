@@ -4,29 +4,22 @@ A plain loop whose unit is Darknet's iteration: `batch` images drawn with replac
 is a function of (seed, iteration), so a killed training goes on to the same bytes as one that was left alone.
 """
 
-import hashlib
 import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
 
 from helpers import darknet
-from helpers.annotation import Box
 from helpers.artefacts import FamilyFolder, darknet_line, load_tensors, save_tensors
-from helpers.augmentation import Augmentation, render_augmented
-from helpers.cxi import PatternStack
 from helpers.errors import NetworkFileError, ProfileError, TrainingDivergedError
+from helpers.examples import Draws, Plan
 from helpers.family import Family
 from helpers.progress import is_sparse, progress
 from helpers.scoring import score_counts
 from helpers.settings import TrainingSettings
-from helpers.sources import code_digest
 
 RANDOM_WEIGHTS = "random weights"
 
@@ -34,75 +27,15 @@ DARKNET_NETWORKS = {"yolov2": darknet.yolov2, "yolov3": darknet.yolov3}
 _MEMORY_OF_AVERAGE_LOSS = 0.9
 
 
-@dataclass(frozen=True)
-class Examples:
-    """What a family learns from: training and validation patterns, whole in memory as counts.
-
-    Parameters
-    ----------
-    training_counts
-        Photon counts (patterns, rows, columns), float32.
-    training_boxes
-        Relative centre, width and height of the shared box (patterns, 4); NaN for negatives.
-    validation_counts
-        Photon counts (patterns, rows, columns), float32.
-    validation_patterns
-        Their indices in the stack (patterns,).
-    """
-
-    training_counts: np.ndarray
-    training_boxes: np.ndarray
-    validation_counts: np.ndarray
-    validation_patterns: np.ndarray
-
-    @classmethod
-    def from_stack(cls, stack: PatternStack, sets: pd.DataFrame, box: Box) -> "Examples":
-        """Read the sets of `dataset.split`; each positive gets the same box, as in the paper."""
-        training = sets[sets["set"] == "training"]
-        validation = sets.loc[sets["set"] == "validation", "pattern"].to_numpy()
-        boxes = np.full((len(training), 4), np.nan, dtype=np.float32)
-        boxes[training["label"].to_numpy(dtype=bool)] = box.relative(stack.shape[1:])
-        return cls(stack.read(training["pattern"].to_numpy()), boxes, stack.read(validation), validation)
-
-    def checksum(self) -> str:
-        """Of everything in it: another training set is another training."""
-        digest = hashlib.sha256()
-        for array in (self.training_counts, self.training_boxes, self.validation_counts, self.validation_patterns):
-            digest.update(np.ascontiguousarray(array))
-        return digest.hexdigest()
-
-
-def train(
-    family: Family,
-    examples: Examples,
-    settings: TrainingSettings,
-    folder: Path,
-    *,
-    kept: Sequence[int],
-    threshold: float,
-    device: torch.device,
-    weights: Path | None = None,
-) -> FamilyFolder:
+def train(plan: Plan, folder: Path) -> FamilyFolder:
     """Train a family, or go on with a training that was killed; a finished one is left as it is.
 
     Parameters
     ----------
-    family
-        Network and representation.
-    examples
-        Training and validation patterns.
-    settings
-        Hyper-parameters.
+    plan
+        The family, its examples and settings.
     folder
-        Of the family; what lies there from other settings or data is deleted.
-    kept
-        Iterations whose weights are kept (the consensus needs them); scores are kept for every checkpoint.
-    threshold
-        Score above which the network says single; stored for classification.
-    device
-        Where to train.
-    weights
-        Folder with pre-trained backbones; without the file of the settings the weights are random.
+        Of the family; what lies there from another plan or other code is deleted.
 
     Returns
     -------
@@ -115,43 +48,19 @@ def train(
         If the loss is no longer a number.
     """
     artefacts = FamilyFolder(folder)
-    backbone = _backbone(settings, weights)
-    artefacts.describe(
-        description(family, examples, settings, kept=kept, threshold=threshold, start=_start(backbone), code=__name__)
-    )
-    run = _Run.begin(family, settings, artefacts, device, backbone)
-    draws = Draws(family, examples, settings, device)
+    backbone = _backbone(plan)
+    artefacts.describe(plan.description(start=backbone.name if backbone else RANDOM_WEIGHTS, code=__name__))
+    run = _Run.begin(plan, artefacts, backbone)
+    draws = Draws(plan)
+    settings = plan.settings
     first = len(run.history) + 1
-    for iteration in progress(range(first, settings.iterations + 1), label=str(family)):
-        run.history.append(_iterate(run, draws, settings, iteration))
+    for iteration in progress(range(first, settings.iterations + 1), label=str(plan.family)):
+        run.history.append(_iterate(run, draws, iteration))
         if iteration % settings.checkpoint_every == 0:
-            _write_checkpoint(run, family, examples, settings, kept=iteration in kept)
+            _write_checkpoint(run)
     if is_sparse() and first <= settings.iterations:
-        print(f"{family}  {darknet_line(run.history[-1])}", flush=True)
+        print(f"{plan.family}  {darknet_line(run.history[-1])}", flush=True)
     return artefacts
-
-
-def description(
-    family: Family,
-    examples: Examples,
-    settings: TrainingSettings,
-    *,
-    kept: Sequence[int],
-    threshold: float,
-    start: str,
-    code: str,
-) -> dict[str, Any]:
-    """What `family.json` holds: all that the artefacts follow from; `code` is the module that trains."""
-    return {
-        "family": str(family),
-        "settings": settings.to_mapping(),
-        "start": start,
-        "threshold": threshold,
-        "consensus": list(kept),
-        "shape": list(examples.training_counts.shape[1:]),
-        "examples": examples.checksum(),
-        "code": code_digest(code),
-    }
 
 
 def load_network(checkpoint: Path, device: torch.device) -> darknet.Network:
@@ -176,82 +85,24 @@ def load_network(checkpoint: Path, device: torch.device) -> darknet.Network:
 class _Run:
     """A training in progress."""
 
+    plan: Plan
+    artefacts: FamilyFolder
     network: darknet.Network
     optimizer: torch.optim.SGD
     history: list[dict[str, float]]
-    artefacts: FamilyFolder
-    device: torch.device
 
     @classmethod
-    def begin(
-        cls,
-        family: Family,
-        settings: TrainingSettings,
-        artefacts: FamilyFolder,
-        device: torch.device,
-        backbone: Path | None,
-    ) -> "_Run":
+    def begin(cls, plan: Plan, artefacts: FamilyFolder, backbone: Path | None) -> "_Run":
         """Build the network, and take up the state of a killed training if there is one."""
-        network = build_network(family, settings, backbone).to(device, memory_format=torch.channels_last)
-        run = cls(network, _optimizer(network, settings), [], artefacts, device)
+        network = build_network(plan.family, plan.settings, backbone)
+        network.to(plan.device, memory_format=torch.channels_last)
+        run = cls(plan, artefacts, network, _optimizer(network, plan.settings), [])
         if artefacts.state.exists():
-            state = load_tensors(artefacts.state, device)
+            state = load_tensors(artefacts.state, plan.device)
             network.load_state_dict(state["weights"])
             run.optimizer.load_state_dict(state["optimizer"])
             run.history = state["history"]
         return run
-
-
-class Draws:
-    """The images of each mini-batch: a function of (seed, iteration), on the device.
-
-    Parameters
-    ----------
-    family
-        Its representation says how to render.
-    examples
-        The training patterns and boxes.
-    settings
-        Batch, seed, input size and augmentation.
-    device
-        Where the counts stay and the images are rendered.
-    """
-
-    def __init__(self, family: Family, examples: Examples, settings: TrainingSettings, device: torch.device) -> None:
-        self.counts = torch.as_tensor(examples.training_counts, device=device)
-        self.boxes = torch.as_tensor(examples.training_boxes)
-        self.representation = family.representation
-        self.settings = settings
-        self.augmentation = Augmentation(
-            jitter=settings.jitter,
-            flip=settings.flip,
-            hue=settings.hue,
-            saturation=settings.saturation,
-            exposure=settings.exposure,
-            method=settings.augmentation,
-        )
-
-    def at(self, iteration: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Images and truths (patterns, 1, 5) of the mini-batches; drawn with replacement, as Darknet draws paths."""
-        generator = torch.Generator().manual_seed(_seed(self.settings.seed, iteration))
-        drawn = torch.randint(len(self.counts), (self.settings.batch,), generator=generator)
-        side = self.settings.side_at(iteration)
-        return [self._mini_batch(part, side, generator) for part in drawn.chunk(self.settings.subdivisions)]
-
-    def _mini_batch(
-        self, drawn: torch.Tensor, side: int, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        images, boxes = render_augmented(
-            self.counts[drawn.to(self.counts.device)],
-            self.boxes[drawn],
-            self.representation,
-            side,
-            self.augmentation,
-            generator,
-        )
-        truth = torch.zeros(len(drawn), 1, 5)
-        truth[:, 0, :4] = boxes.cpu().nan_to_num()
-        return images.contiguous(memory_format=torch.channels_last), truth.to(images.device)
 
 
 def build_network(family: Family, settings: TrainingSettings, backbone: Path | None) -> darknet.Network:
@@ -281,20 +132,12 @@ def _variant(family: Family, settings: TrainingSettings) -> dict[str, str]:
     return chosen
 
 
-def _backbone(settings: TrainingSettings, weights: Path | None) -> Path | None:
+def _backbone(plan: Plan) -> Path | None:
     """The file of pre-trained weights, where the settings name one and it is there."""
-    if not (settings.backbone and weights):
+    if not (plan.settings.backbone and plan.weights):
         return None
-    path = weights / settings.backbone
+    path = plan.weights / plan.settings.backbone
     return path if path.exists() else None
-
-
-def _start(backbone: Path | None) -> str:
-    return backbone.name if backbone else RANDOM_WEIGHTS
-
-
-def _seed(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _optimizer(network: darknet.Network, settings: TrainingSettings) -> torch.optim.SGD:
@@ -305,20 +148,25 @@ def _optimizer(network: darknet.Network, settings: TrainingSettings) -> torch.op
     return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
 
 
-def _iterate(run: _Run, draws: Draws, settings: TrainingSettings, iteration: int) -> dict[str, float]:
+def _iterate(run: _Run, draws: Draws, iteration: int) -> dict[str, float]:
     """One iteration: all mini-batches, one step; returns its row of the loss table."""
     began = time.perf_counter()
-    rate = settings.learning_rate_at(iteration)
+    rate = run.plan.settings.learning_rate_at(iteration)
     for group in run.optimizer.param_groups:
         group["lr"] = rate
-    loss = _accumulate(run, draws, settings, iteration)
+    loss = _accumulate(run, draws, iteration)
+    check_loss(run.plan.family, loss, iteration, rate)
+    run.optimizer.step()
+    return history_row(run.history, loss, rate, run.plan.settings.batch, time.perf_counter() - began)
+
+
+def check_loss(family: Family, loss: float, iteration: int, rate: float) -> None:
+    """Raise TrainingDivergedError if the loss of an iteration is not a number."""
     if not math.isfinite(loss):
         raise TrainingDivergedError(
-            f"{run.artefacts.path.name}: the loss is {loss} at iteration {iteration} (learning rate {rate:g}); "
+            f"{family}: the loss is {loss} at iteration {iteration} (learning rate {rate:g}); "
             "lower learning_rate or lengthen burn_in in the profile"
         )
-    run.optimizer.step()
-    return history_row(run.history, loss, rate, settings.batch, time.perf_counter() - began)
 
 
 def history_row(
@@ -351,40 +199,39 @@ def history_row(
     }
 
 
-def _accumulate(run: _Run, draws: Draws, settings: TrainingSettings, iteration: int) -> float:
+def _accumulate(run: _Run, draws: Draws, iteration: int) -> float:
     """Sum the gradients of the mini-batches; returns Darknet's cost per image."""
     run.network.train()
     run.optimizer.zero_grad(set_to_none=True)
+    settings, device = run.plan.settings, run.plan.device
     seen = (iteration - 1) * settings.batch
-    cost = torch.zeros((), device=run.device)
-    half_precision = settings.precision == "bfloat16"
+    cost = torch.zeros((), device=device)
     for images, truth in draws.at(iteration):
         seen += len(images)
-        with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=half_precision):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"):
             loss, batch_cost = darknet.loss(run.network, images, truth, seen=seen)
         (loss / settings.batch).backward()
         cost += batch_cost
     return float(cost) / settings.batch
 
 
-def _write_checkpoint(run: _Run, family: Family, examples: Examples, settings: TrainingSettings, *, kept: bool) -> None:
+def _write_checkpoint(run: _Run) -> None:
     """Score the validation set and store all; the state comes last, so a kill in between repeats the interval."""
-    iteration = len(run.history)
-    run.network.eval()
+    plan, iteration = run.plan, len(run.history)
     scores = score_counts(
-        examples.validation_counts,
+        plan.examples.validation_counts,
         [lambda images: darknet.scores(run.network, images)],
-        family.representation,
-        size=settings.size,
-        resize=settings.resize,
-        device=run.device,
+        plan.family.representation,
+        size=plan.settings.size,
+        resize=plan.settings.resize,
+        device=plan.device,
     )
-    run.artefacts.add_scores("validation", examples.validation_patterns, iteration, scores[:, 0])
+    run.artefacts.add_scores("validation", plan.examples.validation_patterns, iteration, scores[:, 0])
     run.artefacts.write_history(run.history)
     weights = run.network.state_dict()
-    if kept:
+    if iteration in plan.kept:
         sections = [(section.name, dict(section.options)) for section in run.network.sections]
-        content = {"family": str(family), "sections": sections, "iteration": iteration, "weights": weights}
+        content = {"family": str(plan.family), "sections": sections, "iteration": iteration, "weights": weights}
         save_tensors(run.artefacts.checkpoint(iteration), content)
     state = {"weights": weights, "optimizer": run.optimizer.state_dict(), "history": run.history}
     save_tensors(run.artefacts.state, state)

@@ -15,11 +15,12 @@ from hypothesis import settings
 
 from helpers.annotation import Box
 from helpers.cxi import open_stack, write_stack
+from helpers.examples import Examples, Plan
 from helpers.experiment import AMOX34117
 from helpers.family import Family
 from helpers.settings import TrainingSettings
 from helpers.simulation import simulate
-from helpers.training import Examples, train
+from helpers.training import train
 
 matplotlib.use("Agg")
 
@@ -66,5 +67,5 @@ def model(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         sets = pd.DataFrame({"pattern": range(16), "label": table["manual"][:16] != 0, "set": "training"})
         sets.loc[12:, "set"] = "validation"
         found = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
-    train(family, found, settings, folder, kept=[4, 6], threshold=0.24, device=torch.device("cpu"))
+    train(Plan(family, found, settings, kept=[4, 6], threshold=0.24, device=torch.device("cpu")), folder)
     return folder

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_training import checkpoint_bytes, examples, patterns
+from test_training import checkpoint_bytes, examples, patterns, plan
 
 from helpers import modern
 from helpers.artefacts import FamilyFolder
@@ -25,9 +25,7 @@ SETTINGS = TrainingSettings(size=64, iterations=6, checkpoint_every=2, batch=4, 
 
 
 def trained(folder, settings=SETTINGS, **options):
-    return train_family(
-        FAMILY, examples(), settings, folder, **{"kept": [4, 6], "threshold": 0.25, "device": CPU} | options
-    )
+    return train_family(plan(settings, FAMILY, threshold=0.25, **options), folder)
 
 
 def test_only_networks_that_darknet_lacks_are_modern():

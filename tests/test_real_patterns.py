@@ -19,9 +19,9 @@ pytestmark = pytest.mark.skipif(not FRAMES.is_file(), reason=f"the measured patt
 
 
 def half(frames):
-    """The half pattern below the beam, as the paper's one panel saw it: (…, 123, 240)."""
-    top, left = CENTRE[0], CENTRE[1] - 120
-    return frames[..., top : top + 123, left : left + 240]
+    """The half pattern above the beam, turned so that row 0 is next to it: (…, 123, 240). It holds the infinities."""
+    row, left = CENTRE[0], CENTRE[1] - 120
+    return frames[..., row - 122 : row + 1, left : left + 240][..., ::-1, :]
 
 
 def write_frames(path, *, keep_infinities):

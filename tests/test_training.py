@@ -14,9 +14,10 @@ from helpers.annotation import Box
 from helpers.artefacts import FamilyFolder, load_tensors
 from helpers.cxi import open_stack
 from helpers.errors import NetworkFileError, ProfileError, TrainingDivergedError
+from helpers.examples import Draws, Examples, Plan
 from helpers.family import Family
 from helpers.settings import TrainingSettings
-from helpers.training import RANDOM_WEIGHTS, Draws, Examples, build_network, history_row, load_network, train
+from helpers.training import RANDOM_WEIGHTS, build_network, history_row, load_network, train
 
 CPU = torch.device("cpu")
 FAMILY = Family.from_name("yolov2-gray-linear")
@@ -42,7 +43,11 @@ def examples(number=12):
 
 
 def trained(folder, settings=SETTINGS, family=FAMILY, **options):
-    return train(family, examples(), settings, folder, **{"kept": [4, 6], "threshold": 0.24, "device": CPU} | options)
+    return train(plan(settings, family, **options), folder)
+
+
+def plan(settings=SETTINGS, family=FAMILY, **options):
+    return Plan(family, examples(), settings, **{"kept": [4, 6], "threshold": 0.24, "device": CPU} | options)
 
 
 def checkpoint_bytes(folder):
@@ -101,8 +106,8 @@ def test_the_loss_falls_and_the_disks_are_told_from_noise(tmp_path, network):
 
 
 def test_mini_batches_of_one_iteration_hold_its_batch_whatever_the_subdivisions():
-    whole = Draws(FAMILY, examples(), SETTINGS, CPU).at(5)
-    halves = Draws(FAMILY, examples(), TrainingSettings(**{**SETTINGS.to_mapping(), "subdivisions": 2}), CPU).at(5)
+    whole = Draws(plan()).at(5)
+    halves = Draws(plan(TrainingSettings(**{**SETTINGS.to_mapping(), "subdivisions": 2}))).at(5)
     assert [len(images) for images, _ in whole] == [4]
     assert [len(images) for images, _ in halves] == [2, 2]
     negatives = [truth[:, 0, 2] == 0 for _, truth in (*whole, *halves)]
@@ -113,7 +118,7 @@ def test_one_iteration_is_darknets_step(tmp_path):
     """w ← w + lr/B (Σ grad − decay·B·w) in the first iteration; biases and scales do not decay."""
     settings = TrainingSettings(**{**SETTINGS.to_mapping(), "iterations": 1, "checkpoint_every": 1})
     network = build_network(FAMILY, settings, None).to(memory_format=torch.channels_last)
-    [(images, truth)] = Draws(FAMILY, examples(), settings, CPU).at(1)
+    [(images, truth)] = Draws(plan(settings)).at(1)
     network.train()
     loss, _ = darknet.loss(network, images, truth, seen=4)
     loss.backward()
