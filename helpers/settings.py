@@ -79,6 +79,8 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         for name in ("steps", "scales"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.box_weight is not None:
+            object.__setattr__(self, "box_weight", str(self.box_weight))
         if self.batch % self.subdivisions:
             raise ProfileError(f"batch ({self.batch}) must be a multiple of subdivisions ({self.subdivisions})")
         if len(self.steps) != len(self.scales):

@@ -182,3 +182,13 @@ def test_a_broken_notebook_is_named(tmp_path, text):
     (tmp_path / "01.ipynb").write_text(text)
     with pytest.raises(WorkbookError, match=r"01.ipynb is not a notebook"):
         fingerprint.read_needs(tmp_path / "01.ipynb")
+
+
+def test_tables_that_a_step_no_longer_makes_are_deleted_but_nothing_else(step):
+    [stamp] = step.run.glob(".*.done")
+    (step.run / "tables" / "of another step.csv").write_text("a\n1\n")
+    fingerprint.delete_shown(stamp, step.run)
+    assert not (step.run / "tables" / "out.csv").exists()
+    assert (step.run / "tables" / "of another step.csv").exists()
+    assert (step.run / "box.json").exists()
+    assert (step.run / "01.ipynb").exists()

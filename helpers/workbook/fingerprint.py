@@ -178,6 +178,17 @@ def why_stale(stamp: Path, current: Mapping[str, str], folder: Path, checksums: 
     return _input_change(known, current) or _output_change(written, folder, checksums)
 
 
+def delete_shown(stamp: Path, folder: Path) -> None:
+    """Delete the tables and figures that a step wrote the last time, so that none stays that it no longer makes."""
+    try:
+        names = json.loads(stamp.read_text(encoding="utf-8"))["outputs"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return
+    for name in names:
+        if name.startswith(("tables/", "figures/")):
+            (folder / name).unlink(missing_ok=True)
+
+
 def write_stamp(stamp: Path, current: Mapping[str, str], written: Mapping[str, str]) -> None:
     """Say that a step is done, with what it read and what it wrote."""
     write_text(stamp, json.dumps({"inputs": current, "outputs": written}, indent=1) + "\n")

@@ -173,6 +173,7 @@ def _run_steps(steps: Sequence[Step], given: dict[str, str]) -> None:
             continue
         print(f"{title}: running ({reason})", flush=True)
         began = time.perf_counter()
+        fingerprint.delete_shown(step.stamp, step.run.folder)
         step.stamp.unlink(missing_ok=True)
         step.executed.with_suffix(".html").unlink(missing_ok=True)
         execute(step.notebook, step.executed, given)
