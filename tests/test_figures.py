@@ -346,6 +346,15 @@ def test_detections_are_drawn_in_pixels_and_only_where_there_is_a_box(counts):
     assert [axes.get_title() for axes in figure.axes] == ["score 0.91", "score 0.02"]
 
 
+def test_a_box_beyond_the_picture_ends_at_its_edges(counts):
+    boxes = np.array([[0.5, 0.5, np.inf, 0.5], [0.9, 0.5, 0.6, 4.0]])
+    figure = figures.detections_figure(to_rgb(counts[:2], REPRESENTATIONS[0]), boxes)
+    wide, right = (axes.patches[0] for axes in figure.axes)
+    assert (wide.get_x(), wide.get_width()) == pytest.approx((-0.5, COLUMNS))
+    assert (right.get_y(), right.get_height()) == pytest.approx((-0.5, ROWS))
+    assert right.get_x() + right.get_width() == pytest.approx(COLUMNS - 0.5)
+
+
 @given(st.lists(st.tuples(st.floats(1, 1e5), st.booleans()), min_size=1, max_size=60))
 def test_labelled_share_lies_in_its_interval(patterns):
     photons, manual = (np.array(values) for values in zip(*patterns, strict=True))

@@ -235,9 +235,9 @@ def detections_figure(
         axes.imshow(image)
         axes.set(xlim=(-0.5, wide - 0.5), ylim=(rows - 0.5, -0.5), title=f"{title}  {score}".strip())
         if np.isfinite(x):
-            _outline(
-                axes, (x - width / 2) * wide, (y - height / 2) * rows, (x + width / 2) * wide, (y + height / 2) * rows
-            )
+            across = np.clip([x - width / 2, x + width / 2], 0, 1) * wide
+            down = np.clip([y - height / 2, y + height / 2], 0, 1) * rows
+            _outline(axes, across[0], down[0], across[1], down[1])
     return figure
 
 
