@@ -47,6 +47,11 @@ def test_simulated_data_are_labelled_in_every_caption(simulated):
     assert caption == "A pattern. Simulated data."
 
 
+def test_a_drawing_that_shows_no_data_is_not_called_simulated(simulated):
+    simulated.save_figure(Figure(), "figure_1", caption="The experiment.", of_data=False)
+    assert json.loads((simulated.figures / "figure_1.json").read_text())["caption"] == "The experiment."
+
+
 def test_measured_data_are_not(measured):
     measured.save_table(TABLE, "table_4", caption="Comparison.")
     assert "imulated" not in (measured.tables / "table_4.html").read_text()

@@ -150,7 +150,7 @@ class Run:
             raise MissingStepError(f"{path} is missing; run the notebook that writes it, or `workbook run`")
         return pd.read_csv(path)
 
-    def save_figure(self, figure: "Figure", name: str, *, caption: str) -> None:
+    def save_figure(self, figure: "Figure", name: str, *, caption: str, of_data: bool = True) -> None:
         """Write a figure as PNG and PDF, and its caption for the page of the run.
 
         Parameters
@@ -161,11 +161,16 @@ class Run:
             For instance "figure_3".
         caption
             For people; "Simulated data." is added where they are.
+        of_data
+            False for a drawing, which shows no patterns and nothing that comes from them.
         """
         from helpers.figures import save_figure
 
         save_figure(figure, self.figures / name)
-        write_text(self.figures / f"{name}.json", json.dumps({"caption": self._caption(caption)}) + "\n")
+        write_text(
+            self.figures / f"{name}.json",
+            json.dumps({"caption": self._caption(caption) if of_data else caption}) + "\n",
+        )
 
     def _caption(self, caption: str) -> str:
         return f"{caption} {SIMULATED}" if self.is_simulated else caption
