@@ -118,7 +118,7 @@ class PatternStack:
         if np.isfinite(values).all():
             kind, cure = "negative values", "mask them, or convert to photons with negative counts set to 0"
         else:
-            kind, cure = "NaN or infinite values", "mask them, or read with nan_as_zero=True"
+            kind, cure = "NaN or infinite values", "mask them, or read with nan_as_zero=True (--nan-as-zero)"
         raise PatternFileError(
             f"{self.path}: {self.dataset} has {values.size} {kind} (first {values[0]:g}) in unmasked pixels of pattern "
             f"{wanted[place]}; {cure}"
