@@ -52,10 +52,11 @@ class FamilyFolder:
         return self.path / f"scores_{name}.csv"
 
     def describe(self, description: Mapping[str, Any]) -> None:
-        """Write `family.json`; artefacts of a training with another description are deleted first."""
+        """Write `family.json`; artefacts of a training with another description are deleted first, which is said."""
         text = json.dumps(description, indent=2, sort_keys=True) + "\n"
         written = self.path / "family.json"
         if self.path.exists() and not (written.exists() and written.read_text(encoding="utf-8") == text):
+            print(f"{self.path.name}: its settings, examples or code have changed; it is trained anew", flush=True)
             shutil.rmtree(self.path)
         write_text(written, text)
 

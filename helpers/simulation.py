@@ -13,7 +13,6 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from multiprocessing import get_context
 
 import numpy as np
 import pandas as pd
@@ -22,6 +21,7 @@ from helpers import cxi, shots
 from helpers.errors import ProfileError
 from helpers.experiment import AMOX34117, Experiment
 from helpers.preparation import SIZE_RANGE_NM, particle_sizes
+from helpers.processes import cores, one_thread_processes
 from helpers.progress import progress
 
 PATTERNS = 18_213
@@ -34,7 +34,6 @@ _CHUNK = 64
 _CANDIDATES_PER_PATTERN = 50
 _CANDIDATES_AT_LEAST = 50_000
 _QUATERNION = ("quaternion_w", "quaternion_x", "quaternion_y", "quaternion_z")
-_BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def simulate(
     records = []
     with (
         cxi.new_stack(path, patterns=int(quotas.sum()), dtype=np.uint16, title=title, **given) as image,
-        _chunks(plan, min(processes or os.cpu_count() or 1, math.ceil(quotas.sum() / _CHUNK))) as chunks,
+        _chunks(plan, min(processes or cores(), math.ceil(quotas.sum() / _CHUNK))) as chunks,
     ):
         accepted = _accepted(chunks, quotas)
         for place, (counts, record) in enumerate(progress(accepted, label="simulating", total=int(quotas.sum()))):
@@ -139,12 +138,8 @@ def _accepted(chunks: Iterator[tuple[np.ndarray, list[dict]]], quotas: np.ndarra
 @contextmanager
 def _chunks(plan: _Plan, processes: int) -> Iterator[Iterator[tuple[np.ndarray, list[dict]]]]:
     """Chunks of candidates in order, without end, made by other processes."""
-    # Also one process is another one: threads slow such small matrix products down tenfold on a busy machine.
-    with _one_blas_thread(), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        try:
-            yield _in_order(pool, plan, count(step=_CHUNK), waiting=2 * processes)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with one_thread_processes(processes) as pool:
+        yield _in_order(pool, plan, count(step=_CHUNK), waiting=2 * processes)
 
 
 def _in_order(
@@ -155,18 +150,6 @@ def _in_order(
     while True:
         yield futures.popleft().result()
         futures.append(pool.submit(_chunk, plan, next(starts)))
-
-
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """Processes started in this block use one thread each for matrix products."""
-    before = {name: os.environ.get(name) for name in _BLAS_THREADS}
-    os.environ.update(dict.fromkeys(_BLAS_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _chunk(plan: _Plan, start: int) -> tuple[np.ndarray, list[dict]]:

@@ -60,14 +60,16 @@ def test_scores_keep_every_digit(tmp_path):
     assert np.array_equal(read.astype(np.float32), scores)
 
 
-def test_another_description_deletes_what_an_earlier_training_left(tmp_path):
+def test_another_description_deletes_what_an_earlier_training_left_and_says_so(tmp_path, capsys):
     folder = FamilyFolder(tmp_path / "yolov2-jet-linear")
     folder.describe({"seed": 1})
     save_tensors(folder.state, {"iteration": 1})
     folder.describe({"seed": 1})
     assert folder.state.exists()
+    assert capsys.readouterr().out == ""
     folder.describe({"seed": 2})
     assert not folder.state.exists()
+    assert "yolov2-jet-linear: its settings, examples or code have changed" in capsys.readouterr().out
     assert folder.description() == {"seed": 2}
 
 

@@ -1,0 +1,44 @@
+from dataclasses import replace
+
+import pytest
+from test_training import checkpoint_bytes, plan
+
+from helpers.errors import ProfileError
+from helpers.families import train_families
+from helpers.family import Family
+from helpers.modern import train_family
+from helpers.settings import TrainingSettings
+
+SETTINGS = TrainingSettings(size=64, width=0.05, iterations=4, checkpoint_every=2, batch=4, learning_rate=0.01, seed=3)
+NAMES = ("yolov2-gray-linear", "yolov2-jet-log", "yolov3-gray-linear")
+
+
+def plans(folder, **options):
+    return {folder / name: plan(SETTINGS, Family.from_name(name), kept=[4], **options) for name in NAMES}
+
+
+def test_families_trained_side_by_side_have_the_bytes_of_those_trained_alone(tmp_path):
+    together = train_families(plans(tmp_path / "together"), processes=2)
+    assert [artefacts.path.name for artefacts in together] == list(NAMES)
+    for (folder, alone), artefacts in zip(plans(tmp_path / "alone").items(), together, strict=True):
+        train_family(alone, folder)
+        assert checkpoint_bytes(artefacts.path) == checkpoint_bytes(folder)
+        assert (artefacts.path / "loss.csv").read_bytes() == (folder / "loss.csv").read_bytes()
+        assert (artefacts.path / "scores_validation.csv").read_bytes() == (
+            folder / "scores_validation.csv"
+        ).read_bytes()
+
+
+def test_trained_families_are_left_as_they_are(tmp_path):
+    train_families(plans(tmp_path), processes=2)
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pt")}
+    train_families(plans(tmp_path), processes=1)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pt")} == written
+
+
+def test_the_error_of_one_family_is_raised(tmp_path):
+    wrong = plans(tmp_path)
+    folder, first = next(iter(wrong.items()))
+    wrong[folder] = replace(first, family=Family.from_name("yolo11n-gray-linear"))
+    with pytest.raises(ProfileError, match="width"):
+        train_families(wrong, processes=2)
