@@ -55,11 +55,15 @@ def test_the_environment_is_as_it_was(monkeypatch):
 
 
 def test_an_error_in_the_block_ends_the_processes_at_once(tmp_path):
+    def interrupted():
+        with one_thread_processes(1) as pool:
+            pool.submit(mark_and_wait, tmp_path / "process")
+            assert eventually((tmp_path / "process").exists)
+            raise KeyboardInterrupt
+
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), one_thread_processes(1) as pool:
-        pool.submit(mark_and_wait, tmp_path / "process")
-        assert eventually((tmp_path / "process").exists)
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert time.monotonic() - began < 60
 
 
