@@ -1,4 +1,4 @@
-"""The bounding box that all positive examples of a training set share: proposed, drawn by hand, kept as JSON.
+"""The bounding box that all positive examples of a training set share: proposed, and kept as JSON for the training.
 
 Section 2.6 of the paper: one box, "covering the major part of all intensity counts", for every positive example.
 """
@@ -8,15 +8,11 @@ import numbers
 import os
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from helpers.errors import BoxError
 from helpers.files import write_text
-
-if TYPE_CHECKING:
-    from helpers.box_widget import BoxWidget
 
 SOURCES = ("proposed", "user")
 
@@ -257,34 +253,6 @@ def read_box(path: str | os.PathLike, *, shape: tuple[int, int] | None = None) -
             f"{shape[0]} × {shape[1]}; delete it and draw the box again"
         )
     return box
-
-
-def box_widget(counts: np.ndarray, box: Box, path: str | os.PathLike) -> "BoxWidget":
-    """Show the summed positive examples with a box to drag or to move with the arrow keys; each change is saved.
-
-    Parameters
-    ----------
-    counts
-        (N, rows, columns) [photons] of the positive examples, bad pixels 0.
-    box
-        The box to start from, where `path` holds none from before.
-    path
-        JSON file for the box. It is written when the box is changed, not when the widget is made.
-
-    Returns
-    -------
-    BoxWidget
-        A Jupyter widget; `.box` is the box on screen.
-
-    Raises
-    ------
-    BoxError
-        If the patterns hold no photons, or `path` holds a box for other patterns.
-    """
-    from helpers.box_widget import BoxWidget  # only here: training reads boxes where there is no Jupyter
-
-    summed = sum_patterns(counts)
-    return BoxWidget(summed, read_box(path, shape=summed.shape) if Path(path).exists() else box, path)
 
 
 def _narrowest(left_of: np.ndarray, enough: float) -> tuple[int, int]:

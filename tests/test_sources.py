@@ -82,4 +82,4 @@ def test_a_data_file_that_a_module_names_counts(package):
 def test_our_training_depends_on_the_networks_and_not_on_figures_or_jupyter():
     found = {str(path.relative_to(PACKAGE)) for path in modules_of(["from helpers import training"])}
     assert {"training.py", "darknet/network.py", "rendering.py"} <= found
-    assert not {name for name in found if name.startswith(("figures", "workbook", "evaluation", "box_widget"))}
+    assert not {name for name in found if name.startswith(("figures", "workbook", "evaluation", "annotation_widget"))}

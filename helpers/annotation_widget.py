@@ -1,0 +1,156 @@
+"""The annotation widget: label patterns by key and draw the box of the positives, in a notebook.
+
+The page (`static/annotation_widget.js`) asks and shows, `annotation_session` answers; here they meet. Where no front end
+runs, as in the pages of a run, a picture with the box stands in its place.
+"""
+
+import base64
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import numpy as np
+import traitlets
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from helpers.annotation import Box, held_share
+from helpers.annotation_session import AnnotationSession
+from helpers.cxi import PatternStack
+from helpers.family import Representation
+from helpers.label_queue import Queue
+from helpers.labels_file import LabelsFile
+from helpers.rendering import colour_table, to_rgb
+
+_STATIC = Path(__file__).with_name("static")
+_SCRIPTS = ("box_drawing.js", "annotation_widget.js")
+_COLOURS = Representation("jet", "log")
+
+
+class AnnotationWidget(anywidget.AnyWidget):
+    """Patterns to label, and the box of the positives to draw; made by `annotate`.
+
+    Parameters
+    ----------
+    session
+        Answers the page.
+    """
+
+    _esm = "\n".join((_STATIC / name).read_text(encoding="utf-8") for name in _SCRIPTS)
+    _css = _STATIC / "annotation_widget.css"
+
+    shape = traitlets.List(traitlets.Int()).tag(sync=True)
+    positions = traitlets.Int().tag(sync=True)
+    file_name = traitlets.Unicode().tag(sync=True)
+    colour_tables = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, session: AnnotationSession) -> None:
+        self._session = session
+        super().__init__(
+            shape=list(session.file.shape),
+            positions=len(session.queue),
+            file_name=session.file.path.name,
+            colour_tables={name: colour_table(name).ravel().tolist() for name in ("jet", "gray")},
+        )
+        self.on_msg(self._answer)
+
+    def __repr__(self) -> str:
+        return f"AnnotationWidget({self._caption()})"
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """Pattern → label, as on disk."""
+        return {pattern: said.label for pattern, said in self._session.file.labels.items()}
+
+    @property
+    def box(self) -> Box | None:
+        """The box that the user has drawn, else the proposed one; None as long as there are no positives."""
+        return self._session.box
+
+    def preview(self) -> bytes:
+        """The positives added up with the box, or the first pattern, as PNG: for pages without a kernel."""
+        box, summed = self.box, self._session.summed
+        counts = summed if summed.any() else self._session.first_pattern()
+        figure = Figure(figsize=(8, 4.6), layout="constrained")
+        axes = figure.subplots()
+        axes.imshow(to_rgb(counts, _COLOURS), interpolation="nearest")
+        if box is not None:
+            corner = (box.column_start - 0.5, box.row_start - 0.5)
+            width, height = box.column_stop - box.column_start, box.row_stop - box.row_start
+            axes.add_patch(
+                Rectangle(corner, width, height, fill=False, edgecolor="white", linewidth=2, clip_on=False)
+            )
+        axes.set(xlabel="column [pixels]", ylabel="row [pixels]", title=self._caption())
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=100, metadata={"Software": None})
+        return stream.getvalue()
+
+    def _caption(self) -> str:
+        """One line about labels and box."""
+        labels, box = self.labels, self.box
+        said = f"{len(labels)} patterns labelled in {self.file_name}"
+        if box is None:
+            return f"{said}, no box"
+        whose = "proposed" if self._session.file.box is None else "drawn"
+        edges = f"rows {box.row_start} to {box.row_stop}, columns {box.column_start} to {box.column_stop}"
+        summed = self._session.summed
+        share = f": {100 * held_share(summed, box):.1f} % of the counts" if summed.any() else ""
+        return f"{said}; {whose} box: {edges}{share}"
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict] | None:
+        """The live widget, and a picture where no front end runs."""
+        bundle = super()._repr_mimebundle_(**options)
+        if bundle is None:
+            return None
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        return {**data, "image/png": base64.b64encode(self.preview()).decode("ascii")}, metadata
+
+    def _answer(self, _widget: "AnnotationWidget", message: Mapping[str, Any], _buffers: list) -> None:
+        """Answer the page."""
+        answer, buffers = self._session.answer(message)
+        self.send(answer, buffers)
+
+
+def annotate(
+    stack: PatternStack,
+    path: str | os.PathLike,
+    queue: Queue,
+    *,
+    labeller: str,
+    positives: Sequence[int] | np.ndarray = (),
+    share: float = 0.9,
+) -> AnnotationWidget:
+    """Show patterns to label, and the box of the positives to draw; every change is on disk at once.
+
+    Parameters
+    ----------
+    stack
+        The patterns; it must stay open.
+    path
+        JSON file of labels and box. It is written when something is changed, not when the widget is made.
+    queue
+        Which patterns are shown, in order.
+    labeller
+        Who labels.
+    positives
+        Positives that are known from elsewhere, to draw the box on; what is said here goes before.
+    share
+        Of the positives' counts that the proposed box holds.
+
+    Returns
+    -------
+    AnnotationWidget
+        `.labels` and `.box` are what is on disk.
+
+    Raises
+    ------
+    LabelsError
+        If `path` labels other patterns or is damaged, or the queue does not fit the patterns.
+    """
+    file = LabelsFile(path, stack)
+    return AnnotationWidget(
+        AnnotationSession(stack, file, queue, labeller=labeller, positives=positives, share=share)
+    )
