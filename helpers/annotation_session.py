@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from helpers.annotation import Box, held_share, propose_box, sum_patterns
+from helpers.annotation import Box, held_share, propose_box
 from helpers.cxi import PatternStack
 from helpers.errors import LabelsError, WorkbookError
 from helpers.label_queue import Queue

@@ -1,7 +1,7 @@
 """The annotation widget: label patterns by key and draw the box of the positives, in a notebook.
 
-The page (`static/annotation_widget.js`) asks and shows, `annotation_session` answers; here they meet. Where no front end
-runs, as in the pages of a run, a picture with the box stands in its place.
+The page (`static/annotation_widget.js`) asks and shows, `annotation_session` answers; here they meet. Where no front
+end runs, as in the pages of a run, a picture with the box stands in its place.
 """
 
 import base64
@@ -80,9 +80,7 @@ class AnnotationWidget(anywidget.AnyWidget):
         if box is not None:
             corner = (box.column_start - 0.5, box.row_start - 0.5)
             width, height = box.column_stop - box.column_start, box.row_stop - box.row_start
-            axes.add_patch(
-                Rectangle(corner, width, height, fill=False, edgecolor="white", linewidth=2, clip_on=False)
-            )
+            axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="white", linewidth=2, clip_on=False))
         axes.set(xlabel="column [pixels]", ylabel="row [pixels]", title=self._caption())
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=100, metadata={"Software": None})
@@ -151,6 +149,4 @@ def annotate(
         If `path` labels other patterns or is damaged, or the queue does not fit the patterns.
     """
     file = LabelsFile(path, stack)
-    return AnnotationWidget(
-        AnnotationSession(stack, file, queue, labeller=labeller, positives=positives, share=share)
-    )
+    return AnnotationWidget(AnnotationSession(stack, file, queue, labeller=labeller, positives=positives, share=share))

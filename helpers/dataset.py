@@ -9,6 +9,7 @@ import pandas as pd
 
 from helpers.cxi import PatternStack
 from helpers.errors import LabelsError
+from helpers.labels_file import SINGLE, UNSURE, LabelsFile
 from helpers.preparation import SIZE_RANGE_NM
 
 
@@ -40,14 +41,15 @@ class SetSizes:
 
 
 def read_labels(path: str | os.PathLike, stack: PatternStack) -> pd.DataFrame:
-    """Read labels from a CSV file with the column `single` (0 or 1) and `index` or `event_id`.
+    """Read labels from a CSV file with `single` (0 or 1) and `index` or `event_id`, or from the widget's JSON.
 
-    A selection that this workbook wrote is such a file. Where both are there, `index` counts and `event_id` must agree.
+    A selection that this workbook wrote is such a CSV file. Where both are there, `index` counts and `event_id` must
+    agree. In the JSON file (`labels_file`) the patterns on which somebody is unsure do not count.
 
     Parameters
     ----------
     path
-        The CSV file; patterns that it does not name stay unlabelled.
+        The file; patterns that it does not name stay unlabelled.
     stack
         The patterns that it labels.
 
@@ -62,6 +64,8 @@ def read_labels(path: str | os.PathLike, stack: PatternStack) -> pd.DataFrame:
         If the file or a column is missing, or a row names no pattern, a pattern twice, or another label than 0 and 1.
     """
     path = Path(path)
+    if path.suffix == ".json" and path.is_file():
+        return _from_annotation(path, stack)
     rows = _read_csv(path)
     patterns = _from_indices(rows, path, stack) if "index" in rows else _from_event_ids(rows, path, stack)
     single = pd.to_numeric(rows["single"], errors="coerce")
@@ -69,6 +73,16 @@ def read_labels(path: str | os.PathLike, stack: PatternStack) -> pd.DataFrame:
     _refuse(path, patterns, patterns.duplicated(), "a pattern is labelled twice; keep one row of")
     labels = pd.DataFrame({"pattern": patterns.astype(np.int64), "label": single == 1})
     return labels.sort_values("pattern", ignore_index=True)
+
+
+def _from_annotation(path: Path, stack: PatternStack) -> pd.DataFrame:
+    """Labels that people have given in the annotation widget."""
+    said = LabelsFile(path, stack).labels
+    decided = sorted(pattern for pattern in said if said[pattern].label != UNSURE)
+    if not decided:
+        raise LabelsError(f"{path}: calls no pattern single or not single; label some in notebook 03 first")
+    single = [said[pattern].label == SINGLE for pattern in decided]
+    return pd.DataFrame({"pattern": np.array(decided, dtype=np.int64), "label": np.array(single, dtype=bool)})
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -130,7 +144,7 @@ def labels_of(stack: PatternStack, labels_csv: str | os.PathLike | None = None) 
     stack
         The patterns, with the column `manual` (non-zero = single hit) if there is no `labels_csv`.
     labels_csv
-        A CSV file as in `read_labels`; then only the patterns that it names are in the result.
+        A file as in `read_labels`; then only the patterns that it names are in the result.
 
     Returns
     -------
@@ -141,7 +155,7 @@ def labels_of(stack: PatternStack, labels_csv: str | os.PathLike | None = None) 
     Raises
     ------
     LabelsError
-        If there are no labels, or the CSV file does not fit.
+        If there are no labels, or the file does not fit.
     """
     table = stack.table()
     if labels_csv is not None:
@@ -161,11 +175,12 @@ def labels_of(stack: PatternStack, labels_csv: str | os.PathLike | None = None) 
     return labels
 
 
-def split(labels: pd.DataFrame, sizes: SetSizes, *, seed: int) -> pd.DataFrame:
+def split(labels: pd.DataFrame, sizes: SetSizes, *, seed: int, test: np.ndarray | None = None) -> pd.DataFrame:
     """Divide labelled patterns into the sets of Table 1 at random, class by class; the truth is not looked at.
 
     Training and validation take `sizes.outside` patterns from outside the size range, in proportion to their sizes, or
-    as many as there are; all others are in the range. The test set is every pattern in the range that is left.
+    as many as there are; all others are in the range. The test set is every pattern in the range that is left, or the
+    one that was there before: its patterns never train or validate.
 
     Parameters
     ----------
@@ -175,6 +190,8 @@ def split(labels: pd.DataFrame, sizes: SetSizes, *, seed: int) -> pd.DataFrame:
         Wanted numbers.
     seed
         The same seed gives the same sets.
+    test
+        Patterns of a test set that is kept; what training and validation do not take of the others is unused then.
 
     Returns
     -------
@@ -187,16 +204,18 @@ def split(labels: pd.DataFrame, sizes: SetSizes, *, seed: int) -> pd.DataFrame:
         If a class has too few patterns to fill training and validation and leave one for the test.
     """
     in_range = labels["in_size_range"].to_numpy(bool)
-    names = np.where(in_range, "test", "unused").astype(object)
+    kept = np.zeros(len(labels), bool) if test is None else labels["pattern"].isin(test).to_numpy()
+    names = np.where(in_range if test is None else kept, "test", "unused").astype(object)
     rng = np.random.default_rng(seed)
     for kind, positive in enumerate((True, False)):
-        members = labels["label"].to_numpy(bool) == positive
+        members = (labels["label"].to_numpy(bool) == positive) & ~kept
         inside = rng.permutation(np.flatnonzero(members & in_range))
         outside = rng.permutation(np.flatnonzero(members & ~in_range))
         training, validation = sizes.training[kind], sizes.validation[kind]
         beyond = min(sizes.outside[kind], outside.size)
         beyond_training = round(beyond * training / max(training + validation, 1))
-        _enough(inside.size, training + validation - beyond, "positive" if positive else "negative")
+        left = 1 if test is None else 0
+        _enough(inside.size, training + validation - beyond, left, "positive" if positive else "negative")
         for pool, first, last in (
             (outside, beyond_training, beyond),
             (inside, training - beyond_training, training + validation - beyond),
@@ -206,12 +225,13 @@ def split(labels: pd.DataFrame, sizes: SetSizes, *, seed: int) -> pd.DataFrame:
     return labels.assign(set=names)
 
 
-def _enough(available: int, asked: int, kind: str) -> None:
-    """Refuse sets that leave nothing of a class for the test."""
-    if available < asked + 1:
+def _enough(available: int, asked: int, left: int, kind: str) -> None:
+    """Refuse sets that cannot be filled, or that leave nothing of a class for the test."""
+    if available < asked + left:
+        test = f" and the test for at least {left}" if left else ""
         raise LabelsError(
-            f"{available} {kind} patterns are available in the size range, but training and validation ask for {asked} "
-            f"and the test for at least 1; label more patterns or ask for smaller sets"
+            f"{available} {kind} patterns are available in the size range, but training and validation ask for {asked}"
+            f"{test}; label more patterns or ask for smaller sets"
         )
 
 

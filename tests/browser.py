@@ -150,14 +150,18 @@ class Notebook:
         self.script("jupyterapp.commands.execute('notebook:run-all-cells')")
 
         def fresh():
-            error = self.script("return document.querySelector('.jp-OutputArea-output[data-mime-type*=stderr]')?.innerText")
+            error = self.script(
+                "return document.querySelector('.jp-OutputArea-output[data-mime-type*=stderr]')?.innerText"
+            )
             assert not (error and "Traceback" in error), error
             failed = self.script(
                 "return [...document.querySelectorAll('.jp-RenderedText')].map(e => e.innerText)"
                 ".find(text => text.includes('Traceback'))"
             )
             assert not failed, failed
-            return self.script("return Boolean(document.querySelector('.annotation:not([data-old])[data-pattern]:not([data-pattern=\"\"])'))")
+            return self.script(
+                "return Boolean(document.querySelector('.annotation:not([data-old])[data-pattern]:not([data-pattern=\"\"])'))"
+            )
 
         wait_for("the widget", fresh)
         self.script("document.querySelector('.annotation:not([data-old])').scrollIntoView({block: 'center'})")
@@ -196,7 +200,9 @@ class Notebook:
 
     def drag(self, start, stop, shape):
         """Drag the mouse from one (row, column) of the picture to another, in steps."""
-        frame = self.script("const f = document.querySelector('.annotation:not([data-old]) .annotation-box').getBoundingClientRect(); return [f.left, f.top, f.width, f.height]")
+        frame = self.script(
+            "const f = document.querySelector('.annotation:not([data-old]) .annotation-box').getBoundingClientRect(); return [f.left, f.top, f.width, f.height]"
+        )
         left, top, width, height = frame
 
         def place(row, column):

@@ -3,7 +3,7 @@
 import atexit
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import matplotlib
@@ -14,7 +14,7 @@ import torch
 from hypothesis import settings
 
 from helpers.annotation import Box
-from helpers.cxi import open_stack, write_stack
+from helpers.cxi import PatternStack, open_stack, write_stack
 from helpers.examples import Examples, Plan
 from helpers.experiment import AMOX34117
 from helpers.family import Family
@@ -46,6 +46,19 @@ def write_patterns() -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def to_label(tmp_path: Path) -> Iterator[PatternStack]:
+    """Open twelve patterns of 6 × 8 pixels: n + 1 photons on the left of pattern n, 2 on the right."""
+    counts = np.zeros((12, 6, 8), np.uint16)
+    counts[:, 2, 3] = np.arange(12) + 1
+    counts[:, 4, 6] = 2
+    table = pd.DataFrame({"event_id": np.arange(12) * 10, "size_nm": np.where(np.arange(12) == 3, np.nan, 60.5)})
+    given = {"mask": np.zeros((6, 8), bool), "centre": (0, 4), "experiment": AMOX34117}
+    write_stack(tmp_path / "to_label.cxi", counts, table=table, **given)
+    with open_stack(tmp_path / "to_label.cxi") as stack:
+        yield stack
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from helpers.cxi import open_stack, write_selection, write_stack
 from helpers.dataset import SetSizes, labels_of, read_labels, split, table_1
 from helpers.errors import LabelsError
 from helpers.experiment import AMOX34117
+from helpers.labels_file import LabelsFile
 
 
 @pytest.fixture
@@ -199,3 +200,42 @@ def test_event_ids_that_repeat_cannot_be_labels(tmp_path):
     (tmp_path / "labels.csv").write_text("event_id,single\n1,1\n")
     with open_stack(path) as stack, pytest.raises(LabelsError, match="belongs to several patterns"):
         read_labels(tmp_path / "labels.csv", stack)
+
+
+def test_labels_of_the_annotation_widget_are_labels_without_the_unsure_ones(stack, tmp_path):
+    path = tmp_path / "anna.json"
+    file = LabelsFile(path, stack)
+    with pytest.raises(LabelsError, match=r"anna\.json"):
+        read_labels(path, stack)
+    file.give(3, "unsure", labeller="anna")
+    with pytest.raises(LabelsError, match=r"anna\.json: calls no pattern single"):
+        read_labels(path, stack)
+    for pattern, label in ((5, "not single"), (1, "single")):
+        file.give(pattern, label, labeller="anna")
+    labels = labels_of(stack, path)
+    assert labels[["pattern", "label"]].to_numpy().tolist() == [[1, True], [5, False]]
+    assert labels["event_id"].tolist() == [10, 50]
+    assert labels["in_size_range"].tolist() == [True, True]
+
+
+def test_a_test_set_that_is_kept_never_trains_or_validates():
+    labels = population(positives=60, negatives=90, positives_outside=4, negatives_outside=8)
+    sizes = SetSizes(training=(20, 30), validation=(8, 16), outside=(2, 6))
+    test = labels["pattern"].sample(60, random_state=0).to_numpy()
+    for seed in range(5):
+        sets = split(labels, sizes, seed=seed, test=test)
+        assert set(sets.loc[sets["set"] == "test", "pattern"]) == set(test)
+        for name in ("training", "validation"):
+            chosen = sets[sets["set"] == name]
+            assert (chosen["label"].sum(), (~chosen["label"]).sum()) == getattr(sizes, name)
+    assert (sets["set"] == "unused").sum() == len(labels) - 60 - 50 - 24
+
+
+def test_with_a_kept_test_set_the_last_pattern_may_train():
+    labels = population(positives=3, negatives=3)
+    kept = labels.groupby("label")["pattern"].first().to_numpy()
+    sizes = SetSizes(training=(1, 1), validation=(1, 1), outside=(0, 0))
+    sets = split(labels, sizes, seed=0, test=kept)
+    assert (sets["set"] == "unused").sum() == 0
+    with pytest.raises(LabelsError, match=r"2 positive patterns .* ask for 3; label more"):
+        split(labels, SetSizes(training=(2, 1), validation=(1, 1), outside=(0, 0)), seed=0, test=kept)
