@@ -275,3 +275,7 @@ def test_a_dead_kernel_is_seen_and_what_was_saved_is_there_after_a_restart(drive
     assert killed.said("position") == str(len(on_disk))
     assert "NOT SAVED" not in killed.text()
     assert killed.cells == cells
+
+    killed.click(".annotation-facts")  # and without a key pressed, as long as somebody is at work here
+    os.kill(killed.kernel("__import__('os').getpid()"), signal.SIGKILL)
+    wait_for("NOT SAVED", lambda: "NOT SAVED" in killed.text(".annotation-alarm"))
