@@ -100,8 +100,9 @@ def download(address: str, partial: Path, *, size: int | None, label: str) -> No
 
 
 def forget(partial: Path) -> None:
-    """Delete a `.partial` and what is remembered of it."""
-    partial.unlink(missing_ok=True)
+    """Empty a `.partial`, if it is there, and delete what is remembered of it."""
+    if partial.exists():
+        os.truncate(partial, 0)
     _memory(partial).unlink(missing_ok=True)
 
 

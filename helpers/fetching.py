@@ -209,7 +209,6 @@ def fetch(file: PublishedFile) -> str:
                 failures.append(error)
                 continue
             _put(file, growing)
-            forget(growing)
             return f"{file.target} fetched: {checked}"
         kept = growing.stat().st_size if growing.exists() else 0
     resume = f"; {kept} bytes are kept in {file.partial}, the same command goes on from there" if kept else ""
@@ -278,7 +277,7 @@ def _check_content(file: PublishedFile, path: Path) -> None:
     """Whether a file can be read as what it should be: a web page can have any name."""
     try:
         if file.content == "hdf5":
-            h5py.File(path, "r").close()
+            h5py.File(path, "r", locking=False).close()  # we hold its lock ourselves
             return
         build, convolutions = BACKBONES[file.content]
         filled, _ = darknet.read_backbone(build(), path)
@@ -349,6 +348,7 @@ def _alone(file: PublishedFile) -> Iterator[Path]:
             finally:
                 if not _bytes_of(file.partial):
                     forget(file.partial)
+                    file.partial.unlink(missing_ok=True)
 
 
 @contextmanager

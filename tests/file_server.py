@@ -2,6 +2,7 @@
 
 import http.server
 import re
+import sys
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ class Served:
     tag: str | None = '"first"'
     conditional: bool = True  # whether If-Range is looked at
     breaks: list = field(default_factory=list)  # bytes after which the next answers break off
+    hold: threading.Event | None = None  # waited for before an answer breaks off
     announced: int | None = None  # Content-Length, if it is a lie
     head: bool = True
     requests: list = field(default_factory=list)
@@ -77,6 +79,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command == "GET":
             limit = self.served.breaks.pop(0) if self.served.breaks else None
             self.wfile.write(body[:limit])
+            if limit is not None and self.served.hold:
+                self.served.hold.wait(60)
         self.close_connection = True
 
     def first_byte(self):
@@ -114,9 +118,16 @@ class ProxyHandler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
 
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """A client may leave in the middle; anything else is shown."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def _running(handler):
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
