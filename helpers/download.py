@@ -204,7 +204,7 @@ def _receive(session: requests.Session, address: str, partial: Path, *, size: in
     origin, start = _Origin.remembered(partial), partial.stat().st_size
     if start and start == (size or (origin.size if origin else None)):
         return
-    if start and (origin is None or (size is not None and start > size)):
+    if start and not _can_continue(origin, address, start, size):
         os.truncate(partial, 0)
         start = 0
     headers = _range_headers(origin, address, start) if start else {}
@@ -219,8 +219,17 @@ def _receive(session: requests.Session, address: str, partial: Path, *, size: in
             _refuse_full_disk(offered, partial, start)
             write_text(_memory(partial), json.dumps(asdict(offered)))
             _append(response, partial, offered.size and offered.size - start, label)
+            if partial.stat().st_size < (size or 0):  # a server that does not say how much comes
+                raise requests.exceptions.ChunkedEncodingError("ended early")
             return
     _receive(session, address, partial, size=size, label=label)
+
+
+def _can_continue(origin: _Origin | None, address: str, start: int, size: int | None) -> bool:
+    """Whether to ask for the rest; a file of which nothing is known must not be put together from two servers."""
+    if origin is None or (size is None and origin.address != address):
+        return False
+    return size is None or start <= size
 
 
 def _range_headers(origin: _Origin, address: str, start: int) -> dict[str, str]:
@@ -234,7 +243,8 @@ def _range_headers(origin: _Origin, address: str, start: int) -> dict[str, str]:
 def _continues(response: requests.Response, offered: _Origin, origin: _Origin, start: int) -> bool:
     """Whether an answer goes on where the `.partial` ends, and is part of the same file."""
     first = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    same = offered.size == origin.size and (offered.address != origin.address or offered.validator == origin.validator)
+    same_size = origin.size in (None, offered.size)
+    same = same_size and (offered.address != origin.address or offered.validator == origin.validator)
     return response.status_code == 206 and first is not None and int(first[1]) == start and same
 
 

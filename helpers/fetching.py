@@ -47,9 +47,9 @@ class PublishedFile:
     listed
         Pattern of the file's name in such a listing.
     size
-        Bytes, None if not published.
+        Bytes, None if not known.
     checksum
-        `sha256:…` or `sha512:…`, None if not published.
+        `sha256:…` or `sha512:…`, None if not known.
     below_data
         Where it belongs below `data/`.
     content
@@ -74,7 +74,7 @@ class PublishedFile:
 
     @property
     def memory(self) -> Path:
-        """Where its sha256 is kept if none is published, in the format of `sha256sum --check`."""
+        """Where its sha256 is kept if no published one is known, in the format of `sha256sum --check`."""
         return self.target.with_name(f"{self.target.name}.{_REMEMBERED}")
 
     @property
@@ -95,8 +95,8 @@ class PublishedFile:
 
     def expectation(self) -> str:
         """What is checked, in words."""
-        size = "a size that is not published" if self.size is None else f"{self.size} bytes"
-        checksum = "without a published checksum" if self.checksum is None else self.checksum.replace(":", " ")
+        size = "of unknown size" if self.size is None else f"{self.size} bytes"
+        checksum = "of unknown checksum" if self.checksum is None else self.checksum.replace(":", " ")
         content = "a whole HDF5 file" if self.content == "hdf5" else f"the backbone of {self.content}"
         return f"{content}, {size}, {checksum}"
 
@@ -147,9 +147,9 @@ def describe(file: PublishedFile) -> str:
     Raises
     ------
     DownloadError
-        If the size is not published and the server cannot be asked.
+        If the size is not known and the server cannot be asked.
     """
-    unknown = f"not published; the sha256 will be kept in {file.memory}"
+    unknown = f"not known; the sha256 will be kept in {file.memory}"
     rows = {
         "from": f"\n{'':10}".join(file.addresses),
         "page": file.page,
@@ -210,7 +210,7 @@ def fetch(file: PublishedFile) -> str:
                 continue
             _put(file, growing)
             return f"{file.target} fetched: {checked}"
-        kept = growing.stat().st_size if growing.exists() else 0
+        kept = _bytes_of(growing)
     resume = f"; {kept} bytes are kept in {file.partial}, the same command goes on from there" if kept else ""
     raise type(failures[-1])(f"{'; '.join(map(str, failures))}{resume}; {file.by_hand()}") from failures[-1]
 
@@ -235,7 +235,7 @@ def place(file: PublishedFile, source: Path) -> str:
 def check(file: PublishedFile, path: Path) -> str:
     """Compare size, checksum and content of a file with what is known of the published one.
 
-    A checksum that nobody has published is remembered beside the target the first time, and demanded from then on.
+    Where no published checksum is known, that of the first time is kept beside the target and demanded from then on.
 
     Returns
     -------
@@ -257,7 +257,7 @@ def check(file: PublishedFile, path: Path) -> str:
         source = "published" if file.checksum else f"kept in {file.memory} (delete that to accept another version)"
         raise FetchedFileError(f"{path}: {found.replace(':', ' ')}, but {wanted.partition(':')[2]} is {source}")
     _check_content(file, path)
-    known = "as published" if file.checksum else f"not published, kept in {file.memory}"
+    known = "as published" if file.checksum else f"kept in {file.memory}, none to compare with is known"
     if not wanted:
         with _writing(file):
             write_text(file.memory, f"{found.partition(':')[2]}  {file.target.name}\n")
@@ -324,7 +324,7 @@ def _size_in_words(file: PublishedFile) -> str:
         announced = announced_size(file.addresses[0])
     except DownloadError as error:
         raise DownloadError(f"{error}; {file.by_hand()}") from error
-    return "not published; the server " + ("does not say" if announced is None else f"says {announced} bytes")
+    return "not known; the server " + ("does not say" if announced is None else f"says {announced} bytes")
 
 
 def _bytes_of(path: Path) -> int:

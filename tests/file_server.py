@@ -22,7 +22,7 @@ class Served:
     conditional: bool = True  # whether If-Range is looked at
     breaks: list = field(default_factory=list)  # bytes after which the next answers break off
     hold: threading.Event | None = None  # waited for before an answer breaks off
-    announced: int | None = None  # Content-Length, if it is a lie
+    announced: int | None = None  # Content-Length, if it is a lie; none is sent if it is negative
     head: bool = True
     requests: list = field(default_factory=list)
     address: str = ""
@@ -74,7 +74,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         if self.served.tag:
             self.send_header("ETag", self.served.tag)
-        self.send_header("Content-Length", str(len(body) if self.served.announced is None else self.served.announced))
+        length = len(body) if self.served.announced is None else self.served.announced
+        if length >= 0:
+            self.send_header("Content-Length", str(length))
         self.end_headers()
         if self.command == "GET":
             limit = self.served.breaks.pop(0) if self.served.breaks else None

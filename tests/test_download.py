@@ -124,6 +124,19 @@ def test_a_mirror_goes_on_with_what_another_address_gave(served, partial):
     assert ranges(served) == [f"bytes={2 * MIB + 17}-"]
 
 
+def test_a_file_of_which_nothing_is_known_is_not_put_together_from_two_servers(served, partial):
+    served.files["/mirror"] = OTHER
+    begin(served, partial)
+    assert get(served, partial, size=None, path="/mirror") == OTHER
+    assert ranges(served) == [None]
+
+
+def test_a_server_that_does_not_say_how_much_comes_is_asked_again_if_it_ends_early(served, partial):
+    served.files["/file"], served.announced, served.breaks = CONTENT, -1, [2 * MIB]
+    assert get(served, partial) == CONTENT
+    assert len(served.gets()) == 2
+
+
 def test_a_weak_entity_tag_is_not_trusted(served, partial):
     served.files["/file"], served.tag, served.breaks = CONTENT, 'W/"weak"', [2 * MIB]
     assert get(served, partial) == CONTENT

@@ -188,7 +188,7 @@ def test_a_wrong_file_downloaded_by_hand_is_neither_placed_nor_deleted(published
 def test_an_unpublished_checksum_is_remembered_as_sha256sum_writes_it(unknown, content):
     told = fetch(unknown)
     digest = hashlib.sha256(content).hexdigest()
-    assert f"sha256 {digest} (not published, kept in {unknown.memory})" in told
+    assert f"sha256 {digest} (kept in {unknown.memory}, none to compare with is known)" in told
     assert unknown.memory.read_text() == f"{digest}  patterns.cxi\n"
 
 
@@ -344,8 +344,8 @@ def test_a_file_is_found_in_a_folder_and_its_size_asked_for(command, served, con
     done = command("folder", "--yes")
     assert done.exit_code == 0
     assert f"{served.address}/7/run/amo_run.cxi" in done.output
-    assert f"not published; the server says {len(content)} bytes" in done.output
-    assert f"not published; the sha256 will be kept in {data / 'b.cxi.sha256'}" in done.output
+    assert f"not known; the server says {len(content)} bytes" in done.output
+    assert f"not known; the sha256 will be kept in {data / 'b.cxi.sha256'}" in done.output
     assert "Fetch it?" not in done.output
     assert files_below(data) == ["b.cxi", "b.cxi.sha256"]
 
