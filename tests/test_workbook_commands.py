@@ -22,7 +22,7 @@ def run(monkeypatch):
 
 
 def test_help_names_the_commands(run):
-    assert list(workbook.commands) == ["run", "simulate", "classify", "info"]
+    assert list(workbook.commands) == ["run", "simulate", "classify", "info", "fetch"]
     assert "skipped" in run("run", "--help").output
 
 
@@ -96,6 +96,8 @@ def test_an_error_of_the_user_is_one_line_and_code_2(monkeypatch, capsys):
     [
         (["info", "text.cxi"], "text.cxi: is not a whole HDF5 file"),
         (["run", "--profile", "huge"], "no profile 'huge'"),
+        (["fetch", "imagenet"], "workbook fetch knows cxidb-156, darknet19, darknet53"),
+        (["fetch", "darknet19", "--from", "text.cxi"], "text.cxi: 11 bytes, but darknet19 has 79327120"),
     ],
 )
 def test_a_wrong_file_is_one_line_and_code_2(tmp_path, arguments, message):

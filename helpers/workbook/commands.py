@@ -1,4 +1,4 @@
-"""The command `workbook`: run the notebooks, simulate, classify and look into pattern files."""
+"""The command `workbook`: run the notebooks, simulate, classify, look into pattern files, and fetch published ones."""
 
 import sys
 from pathlib import Path
@@ -67,6 +67,30 @@ def info(file: Path) -> None:
     from helpers.cxi import describe
 
     click.echo(describe(file))
+
+
+@workbook.command()
+@click.argument("name", metavar="cxidb-156|darknet19|darknet53")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--from", "source", type=_FILE, metavar="FILE", help="Check and place a file downloaded by hand instead.")
+@click.option("--address", metavar="URL", help="Take it from there, for instance from a mirror of your institute.")
+def fetch(name: str, yes: bool, source: Path | None, address: str | None) -> None:
+    """Fetch measured patterns or pre-trained weights into data/; the only command that needs a network."""
+    from helpers import fetching
+
+    file = fetching.published_file(name)
+    if source:
+        click.echo(fetching.place(file, source))
+        return
+    if there := fetching.found_in_place(file):
+        click.echo(there)
+        return
+    file = file.located(address)
+    click.echo(fetching.describe(file))
+    if not (yes or click.confirm("Fetch it?")):
+        click.echo("nothing was fetched")
+        sys.exit(1)
+    click.echo(fetching.fetch(file))
 
 
 def model_folder(model: Path) -> Path:
