@@ -153,10 +153,11 @@ def test_image_comes_before_data(tmp_path):
         assert stack.dataset == "entry_1/image_1/data"
 
 
-def test_several_stacks_must_be_named(tmp_path):
+def test_several_stacks_of_one_shape_are_one_and_can_be_named(tmp_path):
     path = write_plain(tmp_path / "a.cxi", COUNTS, entry_2__data_1__data=COUNTS + 1)
-    with pytest.raises(PatternFileError, match="entry_1/data_1/data, entry_2/data_1/data"):
-        open_stack(path)
+    with open_stack(path) as stack:
+        assert (len(stack), stack.dataset) == (10, "entry_1/data_1/data, entry_2/data_1/data")
+        np.testing.assert_array_equal(stack.read(slice(None)), np.concatenate([COUNTS, COUNTS + 1]))
     with open_stack(path, dataset="/entry_2/data_1/data") as stack:
         assert stack.read(slice(0, 1))[0, 0, 0] == 1
 
@@ -242,7 +243,8 @@ def test_negative_integers_are_refused(tmp_path):
     ("data", "reason"),
     [
         (COUNTS[0], "shape"),
-        (COUNTS[None], "shape"),
+        (COUNTS[None], "no geometry"),
+        (COUNTS[None, None], "shape"),
         (COUNTS[:0], "empty"),
         (COUNTS.astype("c8"), "complex64"),
         (np.full((1, 2, 2), b"x"), "integers or floats"),
