@@ -124,8 +124,8 @@ def from_positions(x: np.ndarray, y: np.ndarray, *, pixel: tuple[float, float], 
     """Assemble pixels by their position in the coordinates of CXI: the beam at (0, 0), y up.
 
     The picture is what one sees looking along the beam, as in section "orientation of pixel detectors" of CXI 1.6:
-    row = (max y − y) / p_y and column = (max x − x) / p_x, so that a detector with the default basis vectors stays as it
-    is stored.
+    row = (max y − y) / p_y and column = (max x − x) / p_x, so that a detector with the default basis vectors stays as
+    it is stored.
 
     Parameters
     ----------

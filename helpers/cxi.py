@@ -95,7 +95,8 @@ def open_stack(
     ------
     PatternFileError
         If the file cannot be opened, holds no stack or several that do not go together, if a link or a source of a
-        virtual data set leads nowhere, if the geometry is not known, or if mask, centre or data have an impossible shape.
+        virtual data set leads nowhere, if the geometry is not known, or if mask, centre or data have an impossible
+        shape.
     """
     detector = detector if detector is None or isinstance(detector, Assembly) else Path(detector)
     reading = _Reading(Path(path), dataset, nan_as_zero, frame_shape, mask_polarity, detector)

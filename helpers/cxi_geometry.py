@@ -1,6 +1,6 @@
 """Where a file, or a file beside it, says that the pixels of a detector are.
 
-Known are CXI's `corner_position` and `basis_vectors`, a map of pixel positions `xyz_map`, and Dragonfly's detector file.
+Known are CXI's `corner_position` and `basis_vectors`, a map of pixel positions `xyz_map`, and Dragonfly's detector.
 """
 
 import math
@@ -137,8 +137,8 @@ def _from_modules(
     if not fits or corners.size != 3 * panels or basis.size not in (6, 6 * panels):
         known = "no basis_vectors" if basis is None else f"basis_vectors {basis.shape}"
         raise PatternFileError(
-            f"{source} has shape {corners.shape}, with {known}; store a corner (3) and two basis vectors (2, 3) for each "
-            f"of the {panels} panels"
+            f"{source} has shape {corners.shape}, with {known}; store a corner (3) and two basis vectors (2, 3) for "
+            f"each of the {panels} panels"
         )
     basis = np.broadcast_to(basis.reshape(-1, 2, 3), (panels, 2, 3))
     pixel = pixel or (float(np.linalg.norm(basis[0, 0])), float(np.linalg.norm(basis[0, 1])))

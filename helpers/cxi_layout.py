@@ -86,7 +86,7 @@ def member(file: h5py.Group, path: Path, name: str, *, hops: int = 0) -> h5py.Da
             return None
         try:
             node = node.get(part)
-        except (KeyError, OSError):  # a file in the chain that is no HDF5 file
+        except (KeyError, OSError, RuntimeError):  # no HDF5 file in the chain, or links in a circle
             node = None
         if node is None:
             _refuse_external(file, path, "/".join(parts[:number]), link, hops)
@@ -304,7 +304,7 @@ def check_sources(data: h5py.Dataset, path: Path, name: str, *, holes_allowed: b
     if mapped < data.size and not told and not holes_allowed:
         raise PatternFileError(
             f"{path}: {name} is virtual and {1 - mapped / data.size:.1%} of it has no source (HDF5 would read "
-            f"{data.fillvalue}); leave those shots out, or read them as no photons with nan_as_zero=True (--nan-as-zero)"
+            f"{data.fillvalue}); leave those shots out, or read it as no photons with nan_as_zero=True (--nan-as-zero)"
         )
 
 
@@ -330,6 +330,6 @@ def _check_source(here: Path, path: Path, name: str, file_name: str, dataset: st
             f"{path}: the source {file_name} of {name} is damaged ({error}); copy it again"
         ) from error
     raise PatternFileError(
-        f"{path}: {name} is virtual and its source {file_name} has no data set {dataset} (HDF5 would read fill values); "
-        "put the right file in its place"
+        f"{path}: {name} is virtual and its source {file_name} has no data set {dataset} (HDF5 would read fill "
+        "values); put the right file in its place"
     )

@@ -175,7 +175,7 @@ def _get(group: h5py.Group, name: str) -> object:
     """What is there, or None if it leads nowhere."""
     try:
         return group.get(name)
-    except OSError:
+    except (OSError, RuntimeError):
         return None
 
 

@@ -1,7 +1,7 @@
 """Dragonfly's detector file (HDF5): where each pixel of the photons lies in reciprocal space, and whether it is good.
 
-`qx, qy, qz, corr` (float64) and `mask` (uint8: 0 good, 1 good but not for orientation, 2 bad), one value a pixel, `detd`
-[pixels] and `ewald_rad` [voxels] (github.com/duaneloh/Dragonfly, docs). x runs along the rows of a picture.
+`qx, qy, qz, corr` (float64) and `mask` (uint8: 0 good, 1 good but not for orientation, 2 bad), one value a pixel,
+`detd` [pixels] and `ewald_rad` [voxels] (github.com/duaneloh/Dragonfly, docs). x runs along the rows of a picture.
 """
 
 import os

@@ -1,8 +1,9 @@
 """Dragonfly's files of photons: `.emc`, sparse or dense, and the sparse form in HDF5.
 
-An `.emc` starts with 1024 bytes, int32: patterns, pixels, and 0 (sparse), 1 (dense, int32) or 2 (dense, float64). Sparse:
-the number of pixels with one photon and with several for each pattern, then where the ones are, where the others are, and
-their counts. In HDF5: `num_pix`, and `place_ones`, `place_multi`, `count_multi` with a list of int32 for each pattern.
+An `.emc` starts with 1024 bytes, int32: patterns, pixels, and 0 (sparse), 1 (dense, int32) or 2 (dense, float64).
+Sparse: for each pattern the number of pixels with one photon and with several, then where the ones are, where the
+others are, and their counts. In HDF5: `num_pix`, and `place_ones`, `place_multi`, `count_multi` with a list of int32
+for each pattern.
 """
 
 import os
@@ -166,8 +167,8 @@ def _dense(
         places = np.concatenate([place_ones, place_several])
         if len(place_several) != len(count) or (places.size and not 0 <= places.min() <= places.max() < pixels):
             raise PatternFileError(
-                f"{name}: pattern {patterns[number]} has photons outside its {pixels} pixels, or places without a count; "
-                "the file is damaged, write it anew"
+                f"{name}: pattern {patterns[number]} has photons outside its {pixels} pixels, or places without a "
+                "count; the file is damaged, write it anew"
             )
         np.add.at(values[number], places, np.concatenate([np.ones(len(place_ones), np.float32), count]))
     return values

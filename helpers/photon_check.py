@@ -5,9 +5,9 @@ and what no detector counts in one shot:
 
 * more than a million in a pixel: such a value marks a pixel that the mask forgot;
 * a thousand in the mean pixel of a pattern: a raw frame with its pedestal;
-* values that are not whole (half of those above 0.5 lie more than 0.1 from a whole number) in a pattern whose light lies
-  in pixels of more than 150 on average, Σv² / Σv. The paper's detector holds 126 photons a pixel. Ten measured frames of
-  PR772 have 330 to 6100 in detector units (130 a photon), and 2.5 to 47 as fractional photons.
+* values that are not whole (half of those above 0.5 lie more than 0.1 from a whole number) in a pattern whose light
+  lies in pixels of more than 150 on average, Σv² / Σv. The paper's detector holds 126 photons a pixel. Ten measured
+  frames of PR772 have 330 to 6100 in detector units (130 a photon), and 2.5 to 47 as fractional photons.
 """
 
 import numpy as np

@@ -199,7 +199,7 @@ def _check_copy(path: Path, stack: PatternStack) -> None:
                 )
         if path.absolute().parent.resolve() != stack.path.absolute().parent.resolve() and _points_elsewhere(file):
             raise PatternFileError(
-                f"{path}: {stack.path} refers to other files beside it; write the copy into the same folder, or write .csv"
+                f"{path}: {stack.path} refers to other files beside it; write the copy into the same folder, or .csv"
             )
 
 

@@ -14,6 +14,7 @@ _SHADES = " .:-=+*#%@"
 _BAD = "x"
 _WIDTH = 64
 _CELL_ASPECT = 2
+_UNREADABLE = "unreadable"
 
 
 def description(stack: PatternStack, *, pictures: bool = False) -> str:
@@ -48,7 +49,7 @@ def description(stack: PatternStack, *, pictures: bool = False) -> str:
         f"  photons    {photons}",
     ]
     if pictures:
-        lines += _pictures(stack, values, "photons" if photons.startswith("median") else "units of the file")
+        lines += _pictures(stack, values, _unit(photons))
     return "\n".join(lines)
 
 
@@ -73,12 +74,50 @@ def looked_at(stack: PatternStack) -> tuple[np.ndarray, str]:
         values = stack.read(first)
     except PatternFileError as error:
         try:
-            return np.maximum(np.nan_to_num(stack.read_frames(first), posinf=0, neginf=0), 0), f"unreadable: {error}"
+            return np.maximum(np.nan_to_num(stack.read_frames(first), posinf=0, neginf=0), 0), f"{_UNREADABLE}: {error}"
         except PatternFileError:
-            return np.empty((0, *stack.shape[1:]), np.float32), f"unreadable: {error}"
+            return np.empty((0, *stack.shape[1:]), np.float32), f"{_UNREADABLE}: {error}"
     low, middle, high = np.percentile(values.sum(axis=(1, 2)), [5, 50, 95])
     text = f"median {middle:.0f} (5 % below {low:.0f}, 5 % above {high:.0f}) in the first {len(values)}"
     return values, text
+
+
+def from_dim_to_bright(stack: PatternStack, number: int) -> tuple[np.ndarray, list[str], str]:
+    """Patterns for a gallery: evenly spaced by their photons among those looked at.
+
+    Parameters
+    ----------
+    stack
+        An open stack.
+    number
+        How many, if there are as many.
+
+    Returns
+    -------
+    values : ndarray (n, rows, columns)
+        As `looked_at`.
+    titles : list of str
+        Number and photons of each.
+    unit : str
+        "photons", or what else the values are.
+
+    Raises
+    ------
+    PatternFileError
+        If no pattern can be read.
+    """
+    values, photons = looked_at(stack)
+    if len(values) == 0:
+        raise PatternFileError(f"{stack.path}: there is nothing to draw, {photons}")
+    total = values.sum(axis=(1, 2))
+    ranks = np.unique(np.linspace(0, len(total) - 1, number).round().astype(int))
+    patterns = np.argsort(total, kind="stable")[ranks]
+    return values[patterns], [f"{pattern}: {total[pattern]:.0f}" for pattern in patterns], _unit(photons)
+
+
+def _unit(photons: str) -> str:
+    """What the values of `looked_at` are."""
+    return "units of the file" if photons.startswith(_UNREADABLE) else "photons"
 
 
 def _patterns_of_each(stack: PatternStack) -> list[str]:
