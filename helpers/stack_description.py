@@ -1,7 +1,5 @@
 """What is in a pattern file, in words and in character pictures for a terminal."""
 
-from collections import Counter
-
 import numpy as np
 
 from helpers.errors import PatternFileError
@@ -33,7 +31,8 @@ def description(stack: PatternStack, *, pictures: bool = False) -> str:
         Lines of text.
     """
     ids = "none" if stack.event_ids is None else f"{stack.event_ids[0]} to {stack.event_ids[-1]}"
-    masks = Counter(part.mask_source for part in stack.parts).most_common(1)[0][0]
+    first, *others = dict.fromkeys(part.mask_source for part in stack.parts)
+    masks = first + (f", and {len(others)} more" if others else "")
     values, photons = looked_at(stack)
     lines = [
         f"{stack.path}" + (f": {stack.title}" if stack.title else ""),

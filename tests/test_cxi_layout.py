@@ -167,7 +167,7 @@ def write_modules(folder):
 
 
 def write_virtual_cxi(path):
-    """VirtualCXIWriter of EXtra-data: a virtual (N, module, y, x), its mask likewise, ids train:pulse, data_1 a link."""
+    """VirtualCXIWriter of EXtra-data: virtual (N, module, y, x), its mask likewise, ids train:pulse, data_1 a link."""
     write_modules(path.parent)
     with h5py.File(path, "w", libver=("v110", "v110")) as file:
         file["cxi_version"] = [150]
