@@ -40,29 +40,34 @@ def impossible_counts(counts: np.ndarray) -> tuple[int, str, str] | None:
     None
         If all can be.
     """
-    finite = np.isfinite(counts).all(axis=(1, 2))
-    for wrong, tell in (
-        (~finite, _tell_not_finite),
-        (counts.max(axis=(1, 2), initial=0) > _LARGEST_COUNT, _tell_too_large),
-        (counts.mean(axis=(1, 2)) > _LARGEST_MEAN, _tell_pedestal),
-        (_in_detector_units(counts), _tell_not_whole),
-        (counts.min(axis=(1, 2), initial=0) < 0, _tell_negative),
-    ):
-        if wrong.any():
+    highest, lowest = counts.max(axis=(1, 2), initial=0), counts.min(axis=(1, 2), initial=0)
+    checks = (
+        (lambda: ~(np.isfinite(highest) & np.isfinite(lowest)), _tell_not_finite),
+        (lambda: highest > _LARGEST_COUNT, _tell_too_large),
+        (lambda: (highest > _LARGEST_MEAN) & (_mean(counts, highest) > _LARGEST_MEAN), _tell_pedestal),
+        (lambda: _in_detector_units(counts, highest > _LARGEST_LIGHT), _tell_not_whole),
+        (lambda: lowest < 0, _tell_negative),
+    )
+    for look, tell in checks:  # one after the other: a later check may not bear what an earlier one finds
+        if (wrong := look()).any():
             place = int(np.flatnonzero(wrong)[0])
             return place, *tell(counts[place])
     return None
 
 
-def _in_detector_units(counts: np.ndarray) -> np.ndarray:
-    """Patterns with much light in pixels that do not hold whole numbers, bool (n,)."""
-    light = np.maximum(counts, 0).reshape(len(counts), counts.shape[1] * counts.shape[2])
-    bright = np.einsum("ij,ij->i", light, light) > _LARGEST_LIGHT * light.sum(axis=1)
-    light = light[bright]
+def _mean(counts: np.ndarray, highest: np.ndarray) -> np.ndarray | float:
+    """Mean pixel of each pattern, if any can have a high one."""
+    return counts.mean(axis=(1, 2)) if (highest > _LARGEST_MEAN).any() else 0.0
+
+
+def _in_detector_units(counts: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Which of the candidates have much light in pixels that do not hold whole numbers, bool (n,)."""
+    light = np.maximum(counts[candidates], 0).reshape(candidates.sum(), counts.shape[1] * counts.shape[2])
     lit = light > _LIT
     fractional = (np.abs(light - np.rint(light)) > _WHOLE) & lit
-    found = np.zeros(len(counts), bool)
-    found[bright] = 2 * fractional.sum(axis=1) > lit.sum(axis=1)
+    bright = np.einsum("ij,ij->i", light, light) > _LARGEST_LIGHT * light.sum(axis=1)
+    found = candidates.copy()
+    found[candidates] = bright & (2 * fractional.sum(axis=1) > lit.sum(axis=1))
     return found
 
 
