@@ -159,17 +159,18 @@ def find_named(file: h5py.File, path: Path, name: str) -> Found:
 
 
 def _in_entry(file: h5py.File, path: Path, entry: str, detectors: dict[str, dict[str, tuple]]) -> list[Found]:
-    """Stacks of an entry."""
-    images = [f"{group}/data" for group in _groups(file, path, entry, "image")]
-    if found := [Found("CXI images", name) for name in images if _is_data(file, path, name)]:
-        return found
+    """Stacks of an entry; a single image, for instance an average, only where there is nothing else."""
+    names = [f"{group}/data" for group in _groups(file, path, entry, "image")]
+    images = [Found("CXI images", name) for name in names if _is_data(file, path, name)]
+    if stacks := [image for image in images if file[image.name].ndim > 2]:
+        return stacks
     data = [f"{group}/data" for group in _groups(file, path, entry, "data")]
     found = [_owned(file, path, name, detectors) for name in data if _is_data(file, path, name)]
     if not found:
         own = [group for group in detectors if group.startswith(f"{entry}/")]
         found = [Found("CXI detector", _best(group, detectors[group]), group) for group in own if detectors[group]]
     _refuse_same_shots(file, path, _without_repeats(file, found))
-    return found
+    return found or images
 
 
 def _groups(file: h5py.File, path: Path, entry: str, prefix: str) -> list[str]:

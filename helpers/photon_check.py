@@ -74,7 +74,9 @@ def _in_detector_units(counts: np.ndarray, candidates: np.ndarray) -> np.ndarray
 def _tell_not_finite(pattern: np.ndarray) -> tuple[str, str]:
     values = pattern[~np.isfinite(pattern)]
     finding = f"{values.size} NaN or infinite values (first {values[0]:g})"
-    return finding, "mask them, or read with nan_as_zero=True (--nan-as-zero)"
+    cure = "mask them, or read with nan_as_zero=True (--nan-as-zero)"
+    rest = np.where(np.isfinite(pattern), pattern, 0)[None]
+    return finding, f"{cure}; {_UNITS}" if _in_detector_units(rest, np.array([True])).any() else cure
 
 
 def _tell_too_large(pattern: np.ndarray) -> tuple[str, str]:

@@ -330,6 +330,18 @@ def test_a_link_within_the_file_that_leads_nowhere_is_no_stack(tmp_path):
         assert stack.datasets == ("entry_1/instrument_1/detector_1/photons",)
 
 
+def test_an_average_image_beside_the_patterns_is_not_taken_for_them(tmp_path):
+    write_cxidb_156(tmp_path / "a.cxi")
+    with h5py.File(tmp_path / "a.cxi", "a") as file:
+        file["entry_1/image_1/data"] = COUNTS.mean(axis=0)
+    with open_stack(tmp_path / "a.cxi") as stack:
+        assert len(stack) == 7
+    with h5py.File(tmp_path / "b.cxi", "w") as file:
+        file["entry_1/image_1/data"] = COUNTS.mean(axis=0)
+    with pytest.raises(PatternFileError, match=r"b\.cxi: entry_1/image_1/data has shape \(5, 6\); a stack is"):
+        open_stack(tmp_path / "b.cxi")
+
+
 def test_stacks_that_differ_in_shape_must_be_named(tmp_path):
     with h5py.File(tmp_path / "a.cxi", "w") as file:
         file["entry_1/data_1/data"] = COUNTS

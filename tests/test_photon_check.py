@@ -61,6 +61,7 @@ def test_a_stack_without_patterns_has_nothing_wrong():
 def test_measured_frames_are_refused_in_detector_units_and_pass_as_photons():
     given = np.load(FRAMES)
     adu = np.where(given["mask_bad"] | ~np.isfinite(given["adu"]), 0, given["adu"])
+    assert "detector units" in impossible_counts(np.where(given["mask_bad"], 0, given["adu"])[3:4])[2]
     for frame in adu:
         assert impossible_counts(frame[None])[1].endswith("far from whole numbers)")
         assert impossible_counts(np.maximum(frame[None] / 130, 0)) is None
