@@ -99,7 +99,8 @@ def simulate(output: Path, patterns: int | None, seed: int | None) -> None:
 @click.option(
     "--output",
     type=_FILE,
-    help="The selection: a list (.csv), a copy with marks (.cxi, .h5) or photons for Dragonfly (.emc).",
+    help="A list (.csv), a copy of FILE with marks (.cxi, .h5), or photons for Dragonfly (.emc); "
+    "FILE.FAMILY.csv without.",
 )
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Score of a single hit; the family's own without.")
 @_reading_options
