@@ -133,15 +133,10 @@ def _masks(
 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray] | None, str]:
     """Bad pixels of a stack, those of single patterns where each has its own, and where that is from."""
     own = geometry_mask(reading, geometry)
-    shape = geometry.shape if geometry else file[found.name].shape[1:]
-    always = np.zeros(shape, bool) if own is None else own
+    always = np.zeros(file[found.name].shape[1:], bool) if own is None else own
     stored = cxi_metadata.mask_dataset(file, reading.path, found)
     if stored is None:
-        return (
-            always,
-            None,
-            "none, every pixel is good" if own is None else mask_rule(reading, "the geometry's", two_is_bad=True),
-        )
+        return always, None, _without_a_mask(reading, geometry)
     name, data = stored
     check_sources(data, reading.path, name, holes_allowed=True)
     source = mask_rule(reading, name, two_is_bad=found.two_is_bad)
@@ -154,10 +149,17 @@ def _masks(
         return always | as_pictures(data[()][None])[0], None, source
     each = DatasetStorage(data)
     looked_at = np.unique(np.linspace(0, len(data) - 1, _MASKS_LOOKED_AT).astype(np.intp))
-    always = always | np.logical_and.reduce(
-        [as_pictures(each.read(looked_at[[one]]))[0] for one in range(looked_at.size)]
-    )
-    return always, lambda patterns: as_pictures(each.read(patterns)), f"{source}, one for each pattern"
+    in_all = np.logical_and.reduce([as_pictures(each.read(one))[0] for one in looked_at[:, None]])
+    return always | in_all, lambda patterns: as_pictures(each.read(patterns)), f"{source}, one for each pattern"
+
+
+def _without_a_mask(reading: Reading, geometry: Assembly | None) -> str:
+    """What is bad where the file has no mask, for people."""
+    if geometry is None:
+        return "none, every pixel is good"
+    if geometry.mask_values is None:
+        return "none but the gaps of the geometry"
+    return mask_rule(reading, f"mask of {geometry.source}", two_is_bad=True)
 
 
 def _refuse_different_shapes(reading: Reading, parts: list[Part]) -> None:

@@ -42,27 +42,29 @@ def dragonfly_stack(reading: Reading, layout: str, name: str, storage: Storage, 
     if storage.shape[0] == 0:
         raise PatternFileError(f"{reading.path}: {name} is empty; write at least one pattern")
     assembly, attributes = _flat_geometry(reading, storage.shape[1])
+    part = _flat_part(reading, Found(layout, name), AssembledStorage(storage, assembly), assembly, file)
+    experiment, missing = _flat_experiment(assembly, attributes)
+    origin = Origin(layout, "", assembly, experiment, missing, file)
+    return PatternStack(reading.path, [part], origin, nan_as_zero=reading.nan_as_zero)
+
+
+def _flat_part(reading: Reading, found: Found, storage: Storage, assembly: Assembly, file: h5py.File | None) -> Part:
+    """The patterns with what belongs to them; only the HDF5 form can have columns."""
     own = geometry_mask(reading, assembly)
     source = "none, every pixel is good"
     if assembly.mask_values is not None:
         source = mask_rule(reading, f"mask of {assembly.source}", two_is_bad=True)
-    columns = {}
-    if file is not None:
-        found = Found(layout, name)
-        columns = cxi_metadata.columns_of(file, reading.path, [found], 0)
-    part = Part(
-        dataset=name,
-        storage=AssembledStorage(storage, assembly),
-        mask=own if own is not None else np.zeros(assembly.shape, bool),
+    columns = {} if file is None else cxi_metadata.columns_of(file, reading.path, [found], 0)
+    return Part(
+        dataset=found.name,
+        storage=storage,
+        mask=np.zeros(assembly.shape, bool) if own is None else own,
         masks=None,
         mask_source=source,
         centre=assembly.centre,
-        event_ids=cxi_metadata.read_event_ids(columns, layout),
+        event_ids=cxi_metadata.read_event_ids(columns, found.layout),
         columns={column: values.read for column, values in columns.items()},
     )
-    experiment, missing = _flat_experiment(assembly, attributes)
-    origin = Origin(layout, "", assembly, experiment, missing, file)
-    return PatternStack(reading.path, [part], origin, nan_as_zero=reading.nan_as_zero)
 
 
 def _flat_geometry(reading: Reading, pixels: int) -> tuple[Assembly, dict[str, float | str]]:

@@ -223,7 +223,8 @@ def write_photons(
 ) -> None:
     """Write patterns as Dragonfly takes them: a sparse `.emc`, or with the suffix .h5 its HDF5 form, and the detector.
 
-    The detector goes beside it, under the same stem and `_detector.h5`. Each file is whole or not there.
+    The detector goes beside it, under the same stem and `_detector.h5`. Both are whole or not there. Dragonfly's files
+    have no place for event ids.
 
     Parameters
     ----------
@@ -251,11 +252,12 @@ def write_photons(
     detector = _detector_of(stack)
     pixels = stack.shape[1] * stack.shape[2]
     blocks = _blocks(stack, patterns, rounded=rounded)
-    if path.suffix.lower() == ".h5":
-        emc.write_emc_hdf5(path, blocks, patterns=patterns.size, pixels=pixels)
-    else:
-        emc.write_emc(path, blocks, pixels=pixels)
-    dragonfly_detector.write_detector(dragonfly_detector.beside(path), mask=stack.mask, **detector)
+    with written_whole(dragonfly_detector.beside(path)) as partial:  # no detector without photons, nor the reverse
+        dragonfly_detector.write_detector(partial, mask=stack.mask, **detector)
+        if path.suffix.lower() == ".h5":
+            emc.write_emc_hdf5(path, blocks, patterns=patterns.size, pixels=pixels)
+        else:
+            emc.write_emc(path, blocks, pixels=pixels)
 
 
 def _blocks(stack: PatternStack, patterns: np.ndarray, *, rounded: bool) -> Iterator[np.ndarray]:
