@@ -10,7 +10,7 @@ from helpers.figures.curves import precision_recall_figure, training_figure
 from helpers.figures.distributions import label_bias_figure, photon_histogram, size_histogram
 from helpers.figures.geometry import figure_1
 from helpers.figures.patterns import detections_figure, figure_3, figure_4, figure_5, gallery, sum_image
-from helpers.figures.style import family_colour, family_dashes, save_figure, style
+from helpers.figures.style import family_colour, family_dashes, save_figure, save_picture, style
 
 __all__ = [
     "agreement_figure",
@@ -27,6 +27,7 @@ __all__ = [
     "photon_histogram",
     "precision_recall_figure",
     "save_figure",
+    "save_picture",
     "size_histogram",
     "style",
     "sum_image",

@@ -1,7 +1,9 @@
 """The command `workbook`: run the notebooks, simulate, classify, look into pattern files, and fetch published ones."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -9,6 +11,50 @@ from helpers import __version__
 from helpers.errors import WorkbookError
 
 _FILE = click.Path(path_type=Path)
+_GALLERY = 12
+_GALLERY_COLUMNS = 4
+
+
+class _FrameShape(click.ParamType):
+    """Rows and columns of a pattern, written 123x240."""
+
+    name = "ROWSxCOLUMNS"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
+        """Two whole numbers above 0."""
+        numbers = str(value).lower().replace("×", "x").split("x")
+        if len(numbers) != 2 or not all(number.isdecimal() and int(number) > 0 for number in numbers):
+            self.fail(f"{value!r} is not ROWSxCOLUMNS, for instance 123x240", parameter, context)
+        return int(numbers[0]), int(numbers[1])
+
+
+_READING = (
+    click.option("--dataset", metavar="NAME", help="The data set to read, where there are several that differ."),
+    click.option("--frame-shape", type=_FrameShape(), help="Of a Dragonfly file without a detector: 123x240."),
+    click.option(
+        "--mask-polarity",
+        type=click.Choice(["format", "nonzero-bad", "nonzero-good"]),
+        help="What a mask means; as its format says without.",
+    ),
+    click.option(
+        "--detector", type=_FILE, metavar="FILE", help="Where the pixels are: a geometry (HDF5) or Dragonfly detector."
+    ),
+    click.option(
+        "--nan-as-zero", is_flag=True, help="Read NaN and infinity as no photons instead of refusing the file."
+    ),
+)
+
+
+def _reading_options(command: Callable) -> Callable:
+    """Add the options of how a pattern file is read."""
+    for option in reversed(_READING):
+        command = option(command)
+    return command
+
+
+def _given(reading: dict[str, Any]) -> dict[str, Any]:
+    """The options that the user gave."""
+    return {name: value for name, value in reading.items() if value is not None and value is not False}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,25 +94,50 @@ def simulate(output: Path, patterns: int | None, seed: int | None) -> None:
 
 
 @workbook.command()
-@click.argument("file", type=_FILE, metavar="FILE.cxi")
+@click.argument("file", type=_FILE, metavar="FILE")
 @click.option("--model", type=_FILE, required=True, metavar="RUN/FAMILY", help="For instance demo/yolov2-jet-linear.")
-@click.option("--output", type=_FILE, metavar="FILE.csv", help="The selection; FILE.FAMILY.csv without.")
+@click.option(
+    "--output",
+    type=_FILE,
+    help="A list (.csv), a copy of FILE with marks (.cxi, .h5), or photons for Dragonfly (.emc); "
+    "FILE.FAMILY.csv without.",
+)
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Score of a single hit; the family's own without.")
-@click.option("--nan-as-zero", is_flag=True, help="Read NaN and infinity as no photons instead of refusing the file.")
-def classify(file: Path, model: Path, output: Path | None, threshold: float | None, nan_as_zero: bool) -> None:
+@_reading_options
+def classify(file: Path, model: Path, output: Path | None, threshold: float | None, **reading: Any) -> None:
     """Write a selection of single hits for a file of patterns."""
     from helpers.classification import classify_file
 
-    click.echo(classify_file(file, model_folder(model), output=output, threshold=threshold, nan_as_zero=nan_as_zero))
+    click.echo(classify_file(file, model_folder(model), output=output, threshold=threshold, **_given(reading)))
 
 
 @workbook.command()
 @click.argument("file", type=_FILE, metavar="FILE")
-def info(file: Path) -> None:
-    """Tell what is in a file, and how it would be read."""
+@_reading_options
+@click.option("--picture", type=_FILE, metavar="OUT.png", help="Also draw a gallery of patterns.")
+def info(file: Path, picture: Path | None, **reading: Any) -> None:
+    """Tell what is in a file, and how it would be read; show a few patterns."""
     from helpers.cxi import describe
 
-    click.echo(describe(file))
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise click.UsageError(f"--picture draws a PNG, not {picture.name}; give a name that ends in .png")
+    click.echo(describe(file, pictures=True, **_given(reading)))
+    if picture is not None:
+        _draw_gallery(file, picture, _given(reading))
+        click.echo(f"\n  gallery    {picture}")
+
+
+def _draw_gallery(file: Path, picture: Path, reading: dict[str, Any]) -> None:
+    """Draw patterns of a file, from dim to bright."""
+    from helpers.cxi import open_stack
+    from helpers.figures import gallery, save_picture
+    from helpers.stack_description import from_dim_to_bright
+
+    with open_stack(file, **reading) as stack:
+        values, titles, unit = from_dim_to_bright(stack, _GALLERY)
+        columns = min(_GALLERY_COLUMNS, len(titles))
+        figure = gallery(values, titles, columns=columns, mask=stack.mask, unit=unit)
+    save_picture(figure, picture)
 
 
 @workbook.command()
