@@ -97,6 +97,12 @@ class PatternStack:
             self._check(counts, wanted)
         return counts
 
+    def read_frames(self, indices: slice | np.ndarray) -> np.ndarray:
+        """Values as stored, unchecked: ADU, negative and infinite ones too (n, rows, columns), float32; bad pixels 0."""
+        frames = self._read_raw(_pattern_indices(indices, len(self)))
+        frames[:, self.mask] = 0
+        return frames
+
     def _read_raw(self, wanted: np.ndarray) -> np.ndarray:
         """The values as stored, as float32; a run of neighbours in one go, others one by one (h5py lists are slow)."""
         if wanted.size and (np.diff(wanted) == 1).all():

@@ -83,9 +83,9 @@ def fitted_radii(experiment: Experiment, mask: np.ndarray, *, smallest_nm: float
     first, stop : int
         [pixels]; `stop` is not compared.
     """
-    radius = np.rint(experiment.pixel_radius()[~mask])
+    radius = np.rint(experiment.pixel_radius()[~mask]) if not mask.all() else np.zeros(1)
     outer = 2.75 * first_minimum_size(1.0, experiment) / smallest_nm
-    return int(radius.min(initial=0)) + _SKIPPED_RADII, int(min(round(outer), radius.max(initial=0) + 1))
+    return int(radius.min()) + _SKIPPED_RADII, int(min(round(outer), radius.max() + 1))
 
 
 def particle_sizes(
