@@ -44,7 +44,7 @@ class PixelHistograms:
 
     def add(self, photons: np.ndarray) -> None:
         """Count the photons (n, rows, columns) of more frames."""
-        photons = np.asarray(photons).reshape(len(photons), -1)
+        photons = np.asarray(photons).reshape(len(photons), self.shape[0] * self.shape[1])
         pixels = photons.shape[1]
         self.frames += len(photons)
         lit_frame, lit_pixel = np.nonzero(photons)

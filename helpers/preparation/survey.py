@@ -9,7 +9,7 @@ import numpy as np
 from helpers.errors import PatternFileError
 from helpers.preparation.background import PixelHistograms
 from helpers.preparation.hits import LIT_ABOVE, LIT_PIXELS, are_hits, lit_pixels
-from helpers.preparation.photons import ImpossibleValues, to_photons, without_impossible
+from helpers.preparation.photons import PAIR_THRESHOLD, ImpossibleValues, to_photons, without_impossible
 from helpers.progress import progress
 
 _BLOCK_BYTES = 16 << 20
@@ -34,6 +34,9 @@ class HitRule:
 
     adu_per_photon: float | None = None
     """None: the frames hold photon counts already [ADU/photon]."""
+
+    pair_threshold: float = PAIR_THRESHOLD
+    """Charge of two neighbours that counts as a photon, see `photons.to_photons` [photons]."""
 
     lit_above: float = LIT_ABOVE
     """[photons]"""
@@ -103,7 +106,7 @@ def whole_photons(frames: np.ndarray, mask: np.ndarray, rule: HitRule) -> tuple[
             f"give the right adu_per_photon (--adu-per-photon), or mask the pixels"
         )
     if rule.adu_per_photon is not None:
-        return to_photons(clean, rule.adu_per_photon), lit, impossible
+        return to_photons(clean, rule.adu_per_photon, pair_threshold=rule.pair_threshold), lit, impossible
     photons = clean.astype(np.uint16)
     if (photons != clean).any():
         value = clean[photons != clean][0]
