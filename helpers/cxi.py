@@ -98,7 +98,7 @@ class PatternStack:
         return counts
 
     def read_frames(self, indices: slice | np.ndarray) -> np.ndarray:
-        """Values as stored, unchecked: ADU, negative and infinite ones too (n, rows, columns), float32; bad pixels 0."""
+        """Values as stored and unchecked, negative and infinite ones too (n, rows, columns), float32; bad pixels 0."""
         frames = self._read_raw(_pattern_indices(indices, len(self)))
         frames[:, self.mask] = 0
         return frames

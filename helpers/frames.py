@@ -1,8 +1,8 @@
 """Detector frames of the simulated twin: what the camera delivers, before anybody has looked for hits.
 
-The shots are those of `helpers.shots`; most pulses miss the particles and leave background alone. A photon frees a cloud
-of charge that may fall on up to four pixels; the camera adds read noise and clips at its largest value; its pedestal is
-subtracted, so dark pixels scatter about 0. Numbers that the paper does not give are choices: they are the constants.
+The shots are those of `helpers.shots`; many pulses miss the particles and leave background alone. A photon frees a
+cloud of charge that may fall on up to four pixels; the camera adds read noise and clips at its largest value; its
+pedestal is subtracted, so dark pixels scatter about 0. Numbers that the paper does not give are choices: the constants.
 """
 
 import os
@@ -97,9 +97,9 @@ def camera_values(
 ) -> np.ndarray:
     """Values that the camera delivers for photons that fell on it.
 
-    Each photon falls anywhere in its pixel and shares a Gaussian cloud of charge with the neighbours; a pixel is clipped
-    at the experiment's saturation, noise is added, and the result is rounded to whole ADU. Charge that leaves the
-    detector is lost.
+    Each photon falls anywhere in its pixel and shares a Gaussian cloud of charge with the neighbours; a pixel is
+    clipped at the experiment's saturation, noise is added, and the result is rounded to whole ADU. Charge that leaves
+    the detector is lost.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ def run(monkeypatch):
 
 
 def test_help_names_the_commands(run):
-    assert list(workbook.commands) == ["run", "simulate", "classify", "info"]
+    assert list(workbook.commands) == ["run", "simulate", "classify", "info", "prepare"]
     assert "skipped" in run("run", "--help").output
 
 

@@ -403,8 +403,8 @@ def _warn(seen: Survey) -> None:
     if wrong.size:
         named = ", ".join(map(str, wrong[:_NAMED_FRAMES])) + (", …" if wrong.size > _NAMED_FRAMES else "")
         warnings.warn(
-            f"{wrong.size} of {len(seen.lit)} frames hold NaN or infinite values in good pixels, counted as no photons: "
-            f"{named}",
+            f"{wrong.size} of {len(seen.lit)} frames hold NaN or infinite values in good pixels, counted as no "
+            f"photons: {named}",
             ImpossibleValuesWarning,
             stacklevel=3,
         )

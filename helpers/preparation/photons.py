@@ -54,9 +54,9 @@ def to_photons(frames: np.ndarray, adu_per_photon: float, *, pair_threshold: flo
 
     The algorithm of psana's `Detector.photons`: each pixel holds floor(ADU / adu_per_photon) photons; what is left over
     in a pixel, if at least half a photon, is merged with the largest left-over of its four neighbours, and makes one
-    more photon in that pixel if the sum is over 0.9. A photon near a corner, whose charge lies on three or four pixels, is
-    lost: 7 % of them at a cloud of a tenth of a pixel, 2 % with a threshold of 0.75. Of two pixels that would merge with each other, the larger one
-    gets the photon, the first one if they are equal.
+    more photon in that pixel if the sum is over 0.9. Of two pixels that would merge with each other, the larger one
+    gets the photon, the first one if they are equal. A photon that falls near a corner shares its charge among four
+    pixels and is lost: 7 % of them where the cloud is a tenth of a pixel wide, fewer with a lower threshold.
 
     Parameters
     ----------

@@ -72,7 +72,9 @@ class Survey:
     """(rows, columns) mean over the hits, each divided by its photons, so that a bright one counts no more."""
 
 
-def whole_photons(frames: np.ndarray, mask: np.ndarray, rule: HitRule) -> tuple[np.ndarray, np.ndarray, ImpossibleValues]:
+def whole_photons(
+    frames: np.ndarray, mask: np.ndarray, rule: HitRule
+) -> tuple[np.ndarray, np.ndarray, ImpossibleValues]:
     """Photon counts of frames, and which of their pixels are lit.
 
     Parameters
@@ -95,7 +97,7 @@ def whole_photons(frames: np.ndarray, mask: np.ndarray, rule: HitRule) -> tuple[
     Raises
     ------
     PatternFileError
-        If counts have fractions: then they are ADU.
+        If counts are negative or have fractions (then they are ADU), or if values are too large.
     """
     clean, impossible = without_impossible(frames, mask)
     unit = rule.adu_per_photon or 1.0
@@ -108,10 +110,10 @@ def whole_photons(frames: np.ndarray, mask: np.ndarray, rule: HitRule) -> tuple[
     if rule.adu_per_photon is not None:
         return to_photons(clean, rule.adu_per_photon, pair_threshold=rule.pair_threshold), lit, impossible
     photons = clean.astype(np.uint16)
-    if (photons != clean).any():
-        value = clean[photons != clean][0]
+    if (photons != clean).any() or impossible.negative.any():
+        wrong = "negative values" if impossible.negative.any() else f"{clean[photons != clean][0]:g}"
         raise PatternFileError(
-            f"the frames hold {value:g}, which is no number of photons; say how many ADU a photon makes "
+            f"the frames hold {wrong}, which is no number of photons; say how many ADU a photon makes "
             f"(adu_per_photon, --adu-per-photon)"
         )
     return photons, lit, impossible

@@ -1,4 +1,4 @@
-"""The command `workbook`: run the notebooks, simulate, classify and look into pattern files."""
+"""The command `workbook`: run the notebooks, simulate, prepare, classify and look into pattern files."""
 
 import sys
 from pathlib import Path
@@ -9,6 +9,7 @@ from helpers import __version__
 from helpers.errors import WorkbookError
 
 _FILE = click.Path(path_type=Path)
+_POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,6 +68,41 @@ def info(file: Path) -> None:
     from helpers.cxi import describe
 
     click.echo(describe(file))
+
+
+@workbook.command()
+@click.argument("file", type=_FILE, metavar="FILE")
+@click.argument("output", type=_FILE, metavar="OUT.cxi")
+@click.option("--wavelength", type=_POSITIVE, metavar="NM", help="The file's own without.")
+@click.option("--distance", type=_POSITIVE, metavar="M", help="Particles to detector; the file's own without.")
+@click.option("--pixel", type=_POSITIVE, metavar="M", help="Size of a pixel; the file's own without.")
+@click.option("--adu-per-photon", type=_POSITIVE, metavar="ADU", help="The file holds photon counts without.")
+@click.option("--pair-threshold", type=click.FloatRange(0.5, 1), help="Charge of two neighbours that is a photon: 0.9.")
+@click.option("--centre", type=(float, float), metavar="ROW COLUMN", help="Beam centre; circles are fitted without.")
+@click.option("--lit-above", type=_POSITIVE, metavar="PHOTONS", help="A pixel over this is lit; 0.23 without.")
+@click.option("--lit-pixels", type=click.IntRange(min=0), help="Fewest lit pixels of a hit; 500 without.")
+@click.option("--most-lit-pixels", type=click.IntRange(min=0), help="Most lit pixels of a hit; no limit without.")
+@click.option(
+    "--background", type=click.Choice(["auto", "blank", "peak", "none"]), help="How it is found; auto without."
+)
+@click.option("--keep-sizes", type=(float, float), metavar="NM NM", help="Sizes that are kept; 55 84 without.")
+@click.option("--search-sizes", type=(float, float), metavar="NM NM", help="Sizes that are tried.")
+@click.option("--radii", type=(int, int), metavar="FIRST STOP", help="Radii that are compared, in pixels.")
+@click.option("--side", type=click.Choice(["down", "up", "left", "right", "both"]), help="Half to keep; down without.")
+@click.option("--crop", type=(int, int), metavar="ROWS COLUMNS", help="123 240 without.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of the background photons that are taken away.")
+def prepare(file: Path, output: Path, **given: object) -> None:
+    """Prepare detector frames: photons, hits, background, centres, sizes, crop."""
+    import warnings
+
+    from helpers.preparation.file import prepare_file
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        done = prepare_file(file, output, **{name: value for name, value in given.items() if value is not None})
+    for warning in caught:
+        click.echo(f"workbook: warning: {warning.message}", err=True)
+    click.echo(done)
 
 
 def model_folder(model: Path) -> Path:
