@@ -200,8 +200,9 @@ def remove_photons(
     """Take the expected number of background photons out of patterns of whole photons.
 
     Nobody knows which photons are background; a photon in pixel p is one with a probability proportional to
-    rate(p) / expected(p). So many are drawn, without putting back, as are expected in all. Counts stay whole and are
-    never negative, and their sum is what subtraction gives: there is nothing to clip, so there is no bias.
+    rate(p) / expected(p). Photons are drawn with these probabilities, scaled so that they add up to the number of
+    background photons that is expected. Counts stay whole and are never negative, and their sum is what subtraction
+    gives: there is nothing to clip, so there is no bias.
 
     Parameters
     ----------
@@ -210,7 +211,7 @@ def remove_photons(
     rate
         (rows, columns) expected background, in any unit.
     number
-        (N,) expected background photons in the pattern; whole parts are taken, fractions drawn.
+        (N,) expected background photons in the pattern; one more or one less makes up for fractions.
     profile
         (N, rows, columns) expected photons of signal and background; only ratios within a pattern matter.
     generators
@@ -221,16 +222,31 @@ def remove_photons(
     ndarray (N, rows, columns)
         The type of `photons`.
     """
-    kept = np.array(photons)
+    kept = np.array(photons, order="C")
     for pattern, expected, wanted, rng in zip(kept, profile, number, generators, strict=True):
         flat = pattern.reshape(-1)
         lit = np.flatnonzero(flat)
         place = np.repeat(lit, flat[lit].astype(np.intp))
-        removed = min(int(np.floor(wanted + rng.random())), place.size)
-        weight = np.maximum(rate.reshape(-1)[place], 1e-12) / np.maximum(expected.reshape(-1)[place], 1e-12)
-        # the smallest of exponential times with these rates are a draw without putting back (Efraimidis, Spirakis)
-        time = rng.standard_exponential(place.size) / weight
-        if removed:
-            chosen = np.argpartition(time, removed - 1)[:removed]
-            np.subtract.at(flat, place[chosen], flat.dtype.type(1))
+        weight = rate.reshape(-1)[place] / np.maximum(expected.reshape(-1)[place], 1e-12)
+        np.subtract.at(flat, _drawn(place, _probabilities(weight, wanted), rng), flat.dtype.type(1))
     return kept
+
+
+def _probabilities(weight: np.ndarray, number: float) -> np.ndarray:
+    """Probabilities (n,) proportional to weights and at most 1 that add up to a number, or all 1 if it is over n."""
+    probability = np.maximum(weight, 1e-9)
+    free = np.ones(weight.size, bool)
+    while free.any():
+        scale = max(number - (weight.size - free.sum()), 0) / probability[free].sum()
+        over = free & (probability * scale >= 1)
+        if not over.any():
+            return np.where(free, probability * scale, 1.0)
+        free &= ~over
+    return np.ones(weight.size)
+
+
+def _drawn(items: np.ndarray, probability: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Items drawn with these probabilities, as many as they add up to: every unit of their sum in random order."""
+    order = rng.permutation(items.size)
+    passed = np.floor(np.cumsum(probability[order]) + rng.random())
+    return items[order[np.diff(passed, prepend=0) > 0]]

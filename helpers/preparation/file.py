@@ -9,7 +9,6 @@ from helpers.experiment import AMOX34117, Centre, Experiment
 from helpers.preparation.chain import Steps, prepare, summary
 from helpers.preparation.crop import Crop
 from helpers.preparation.hits import LIT_ABOVE, LIT_PIXELS
-from helpers.preparation.photons import PAIR_THRESHOLD
 from helpers.preparation.size import SIZE_RANGE_NM
 from helpers.preparation.survey import HitRule
 
@@ -24,7 +23,7 @@ def prepare_file(
     distance: float | None = None,
     pixel: float | None = None,
     adu_per_photon: float | None = None,
-    pair_threshold: float = PAIR_THRESHOLD,
+    conversion: str = "pairs",
     centre: Centre | None = None,
     lit_above: float = LIT_ABOVE,
     lit_pixels: int = LIT_PIXELS[0],
@@ -49,7 +48,7 @@ def prepare_file(
         Geometry; None takes the file's own [nm, m, m].
     adu_per_photon
         None: the file holds photon counts [ADU/photon].
-    pair_threshold, lit_above, lit_pixels, most_lit_pixels
+    conversion, lit_above, lit_pixels, most_lit_pixels
         See `photons.to_photons` and `hits.are_hits`; lit_above [photons].
     centre
         First estimate (row, column) in the frame; None fits circles [pixels].
@@ -68,7 +67,7 @@ def prepare_file(
     PatternFileError
         If the file cannot be read, does not tell the geometry, or if no pattern is kept.
     """
-    rule = HitRule(adu_per_photon, pair_threshold, lit_above, (lit_pixels, most_lit_pixels))
+    rule = HitRule(adu_per_photon, conversion, lit_above, (lit_pixels, most_lit_pixels))
     steps = Steps(rule, background, centre, keep_sizes, search_sizes, radii, Crop(side, *crop), seed)
     if Path(output).exists() and Path(output).samefile(path):
         raise PatternFileError(f"{output}: would be written over the frames it is made from; choose another name")

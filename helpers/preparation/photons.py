@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-PAIR_THRESHOLD = 0.9
-"""Charge of a pixel and its largest neighbour that counts as a photon [photons]."""
+CONVERSIONS = ("pairs", "round")
+"""How charge becomes photons, see `to_photons`."""
 
 _MAIN_PIXEL = 0.5
+_PAIR_THRESHOLD = 0.9
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,16 @@ def without_impossible(frames: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray
     return frames, ImpossibleValues(nan, infinite, below)
 
 
-def to_photons(frames: np.ndarray, adu_per_photon: float, *, pair_threshold: float = PAIR_THRESHOLD) -> np.ndarray:
+def to_photons(frames: np.ndarray, adu_per_photon: float, *, conversion: str = "pairs") -> np.ndarray:
     """Whole photons from ADU, with the charge that a photon shares between two pixels put together again.
 
-    The algorithm of psana's `Detector.photons`: each pixel holds floor(ADU / adu_per_photon) photons; what is left over
-    in a pixel, if at least half a photon, is merged with the largest left-over of its four neighbours, and makes one
-    more photon in that pixel if the sum is over 0.9. Of two pixels that would merge with each other, the larger one
-    gets the photon, the first one if they are equal. A photon that falls near a corner shares its charge among four
-    pixels and is lost: 7 % of them where the cloud is a tenth of a pixel wide, fewer with a lower threshold.
+    "pairs" is the algorithm of psana's `Detector.photons`: each pixel holds floor(ADU / adu_per_photon) photons; what
+    is left over in a pixel, if at least half a photon, is merged with the largest left-over of its four neighbours, and
+    makes one more photon in that pixel if the sum is over 0.9. Of two pixels that would merge with each other, the
+    larger one gets the photon, the first one if they are equal. It is made for sparse photons that share their charge
+    between two pixels at most: those near a corner are lost, and so is charge where photons are neighbours. "round"
+    takes the nearest whole number in each pixel. In the twin's camera (a charge cloud of 0.1 pixels), at 0.01, 0.2 and
+    2 photons a pixel, "pairs" loses 9, 19 and 14 % of the photons, "round" 3, 3 and 0.3 %.
 
     Parameters
     ----------
@@ -64,8 +67,8 @@ def to_photons(frames: np.ndarray, adu_per_photon: float, *, pair_threshold: flo
         (N, rows, columns), finite and not negative, see `without_impossible` [ADU].
     adu_per_photon
         [ADU/photon].
-    pair_threshold
-        0.5..1 [photons].
+    conversion
+        "pairs" or "round".
 
     Returns
     -------
@@ -80,6 +83,8 @@ def to_photons(frames: np.ndarray, adu_per_photon: float, *, pair_threshold: flo
     charge = np.asarray(frames, np.float32) / np.float32(adu_per_photon)
     if charge.size and not (charge.min() >= 0 and charge.max() < np.iinfo(np.uint16).max):
         raise ValueError(f"values from {charge.min():g} to {charge.max():g} photons are not photon counts")
+    if conversion == "round":
+        return np.rint(charge).astype(np.uint16)
     photons = charge.astype(np.uint16)
     left = np.zeros((len(charge), charge.shape[1] + 2, charge.shape[2] + 2), np.float32)
     left[:, 1:-1, 1:-1] = charge - photons
@@ -89,7 +94,7 @@ def to_photons(frames: np.ndarray, adu_per_photon: float, *, pair_threshold: flo
     before = np.maximum(flat[main - width], flat[main - 1])
     after = np.maximum(flat[main + width], flat[main + 1])
     own = flat[main]
-    counted = (own + np.maximum(before, after) > pair_threshold) & (own > before) & (own >= after)
+    counted = (own + np.maximum(before, after) > _PAIR_THRESHOLD) & (own > before) & (own >= after)
     frame, row, column = np.unravel_index(main[counted], left.shape)
     photons[frame, row - 1, column - 1] += 1
     return photons

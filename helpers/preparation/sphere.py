@@ -54,6 +54,7 @@ def relative_intensity(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     slope = 2 * amplitude * 3 * inverse * (sine * inverse - amplitude)
     small = x < _SMALL
     if small.any():
-        amplitude = np.where(small, 1 - x * x / 10, amplitude)
-        slope = np.where(small, -2 * x / 5, slope)
+        square = x * x
+        amplitude = np.where(small, 1 - square / 10 + square * square / 280, amplitude)
+        slope = np.where(small, -2 * amplitude * (x / 5 - x * square / 70), slope)
     return amplitude * amplitude, slope

@@ -9,7 +9,7 @@ import numpy as np
 from helpers.errors import PatternFileError
 from helpers.preparation.background import PixelHistograms
 from helpers.preparation.hits import LIT_ABOVE, LIT_PIXELS, are_hits, lit_pixels
-from helpers.preparation.photons import PAIR_THRESHOLD, ImpossibleValues, to_photons, without_impossible
+from helpers.preparation.photons import CONVERSIONS, ImpossibleValues, to_photons, without_impossible
 from helpers.progress import progress
 
 _BLOCK_BYTES = 16 << 20
@@ -35,14 +35,18 @@ class HitRule:
     adu_per_photon: float | None = None
     """None: the frames hold photon counts already [ADU/photon]."""
 
-    pair_threshold: float = PAIR_THRESHOLD
-    """Charge of two neighbours that counts as a photon, see `photons.to_photons` [photons]."""
+    conversion: str = "pairs"
+    """How charge becomes photons, see `photons.to_photons`."""
 
     lit_above: float = LIT_ABOVE
     """[photons]"""
 
     lit_pixels: tuple[int, int | None] = LIT_PIXELS
     """Fewest and most lit pixels of a hit."""
+
+    def __post_init__(self) -> None:
+        if self.conversion not in CONVERSIONS:
+            raise ValueError(f"conversion must be one of {', '.join(CONVERSIONS)}, got {self.conversion!r}")
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def whole_photons(
             f"give the right adu_per_photon (--adu-per-photon), or mask the pixels"
         )
     if rule.adu_per_photon is not None:
-        return to_photons(clean, rule.adu_per_photon, pair_threshold=rule.pair_threshold), lit, impossible
+        return to_photons(clean, rule.adu_per_photon, conversion=rule.conversion), lit, impossible
     photons = clean.astype(np.uint16)
     if (photons != clean).any() or impossible.negative.any():
         wrong = "negative values" if impossible.negative.any() else f"{clean[photons != clean][0]:g}"

@@ -77,14 +77,12 @@ def info(file: Path) -> None:
 @click.option("--distance", type=_POSITIVE, metavar="M", help="Particles to detector; the file's own without.")
 @click.option("--pixel", type=_POSITIVE, metavar="M", help="Size of a pixel; the file's own without.")
 @click.option("--adu-per-photon", type=_POSITIVE, metavar="ADU", help="The file holds photon counts without.")
-@click.option("--pair-threshold", type=click.FloatRange(0.5, 1), help="Charge of two neighbours that is a photon: 0.9.")
+@click.option("--conversion", type=click.Choice(["pairs", "round"]), help="ADU to photons: pairs without, as psana.")
 @click.option("--centre", type=(float, float), metavar="ROW COLUMN", help="Beam centre; circles are fitted without.")
 @click.option("--lit-above", type=_POSITIVE, metavar="PHOTONS", help="A pixel over this is lit; 0.23 without.")
 @click.option("--lit-pixels", type=click.IntRange(min=0), help="Fewest lit pixels of a hit; 500 without.")
 @click.option("--most-lit-pixels", type=click.IntRange(min=0), help="Most lit pixels of a hit; no limit without.")
-@click.option(
-    "--background", type=click.Choice(["auto", "blank", "peak", "none"]), help="How it is found; auto without."
-)
+@click.option("--background", type=click.Choice(["auto", "blank", "peak", "none"]), help="auto without.")
 @click.option("--keep-sizes", type=(float, float), metavar="NM NM", help="Sizes that are kept; 55 84 without.")
 @click.option("--search-sizes", type=(float, float), metavar="NM NM", help="Sizes that are tried.")
 @click.option("--radii", type=(int, int), metavar="FIRST STOP", help="Radii that are compared, in pixels.")
