@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.optimize import curve_fit
 
 from helpers.preparation.background import (
     PixelHistograms,
@@ -41,6 +42,19 @@ def test_published_background_is_the_floor_of_the_peak_and_zero_below_one_photon
     assert not background[10:].any()
     assert set(np.unique(background[:10])) <= {11.0, 12.0, 13.0}
     assert background[:10].mean() == pytest.approx(12, abs=0.4)
+
+
+def test_the_peak_is_that_of_a_gaussian_fitted_by_another_program():
+    rng = np.random.default_rng(11)
+    counts = histograms(rng.poisson(rng.uniform(3, 20, (12, 12)), (300, 12, 12))).counts
+    ours = histogram_peak(counts)
+    agree = 0
+    for row, column in np.ndindex(12, 12):
+        histogram, mode = counts[:, row, column].astype(float), counts[:, row, column].argmax()
+        start = (histogram.max(), mode, mode / 5)
+        bell, _ = curve_fit(lambda x, h, m, s: h * np.exp(-(((x - m) / s) ** 2) / 2), np.arange(50), histogram, start)
+        agree += ours[row, column] == np.floor(bell[1])
+    assert agree >= 143  # a mean within rounding of a whole number may fall on either side
 
 
 def test_a_histogram_of_one_value_has_its_peak_there():

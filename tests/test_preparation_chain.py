@@ -148,14 +148,6 @@ def test_preparing_again_gives_the_same_numbers_and_blocks_do_not_matter(prepare
         assert (again.read(slice(None)) == first.read(slice(None))).mean() > 0.9999
 
 
-def test_columns_of_the_file_are_carried_on_under_their_own_or_another_name(prepared):
-    table, _ = prepared
-    renamed = pd.DataFrame({"size_nm": np.arange(400.0), "manual": 1})
-    stack = Stack(np.zeros((0, 0, 0)), np.zeros((0, 0), bool))
-    assert {"species", "event_id", "true_size_nm"} <= set(table)
-    del stack, renamed
-
-
 @pytest.mark.parametrize(("side", "turns"), [("down", 0), ("up", 2), ("right", 1), ("left", -1)])
 def test_each_half_of_a_detector_that_is_turned_gives_the_same_patterns(camera, prepared, side, turns):
     with open_stack(camera) as stack:
@@ -194,12 +186,15 @@ def test_what_cannot_be_prepared_is_refused_and_leaves_no_file(tmp_path, steps, 
     assert not list(tmp_path.iterdir())
 
 
-def test_frames_with_nan_and_infinite_values_are_named_and_prepared(tmp_path):
+def test_frames_with_nan_and_infinite_values_are_named_and_prepared_and_columns_are_carried_on(tmp_path):
     stack = simple(12, at={(3, 5, 5): np.nan, (7, 5, 5): np.inf, (7, 5, 6): np.inf})
+    labels = pd.DataFrame({"size_nm": np.arange(12.0), "manual": 1})
     steps = Steps(kept_nm=(1, 1000), centre=(6.0, 127.0), rule=HitRule(lit_pixels=(100, None)))
     with pytest.warns(ImpossibleValuesWarning, match=r"2 of 12 frames .*: 3, 7$"):
-        table = prepare(stack, tmp_path / "out.cxi", CAMERA, steps)
+        table = prepare(stack, tmp_path / "out.cxi", CAMERA, steps, columns=labels)
     assert table["kept"].all()
+    assert list(table["source_size_nm"]) == list(labels["size_nm"])
+    assert table["manual"].all()
     assert table["notes"][7] == "2 infinite in good pixels, counted as no photons"
     assert list(np.flatnonzero(table["notes"] != "")) == [3, 7]
 

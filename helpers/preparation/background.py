@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import least_squares
 
 HISTOGRAM_BINS = 50
 OVERFLOW = 70
@@ -17,6 +16,9 @@ OVERFLOW = 70
 
 FEWEST_FRAMES = 10
 
+_FITTED_PIXELS = 4096
+_FIT_STEPS = 30
+_ROUNDING = 1e-9
 _PRIOR_SHAPE = 4.0
 
 
@@ -80,26 +82,46 @@ def histogram_peak(histograms: np.ndarray) -> np.ndarray:
     if histograms.sum(axis=0).max(initial=0) < FEWEST_FRAMES:
         raise ValueError(f"a background from histograms needs at least {FEWEST_FRAMES} frames")
     background = histograms.argmax(axis=0).astype(float)
-    count = np.arange(len(histograms))
-    for row, column in np.argwhere(background > 0):
-        background[row, column] = max(_fitted_peak(count, histograms[:, row, column], background[row, column]), 0)
+    lit = np.argwhere(background > 0)
+    for part in np.array_split(lit, -(-len(lit) // _FITTED_PIXELS) or 1):
+        place = tuple(part.T)
+        mode = background[place]
+        mean = _fitted_means(histograms[:, *place].T.astype(float), mode)
+        found = np.isfinite(mean) & (mean < len(histograms))
+        background[place] = np.where(found, np.maximum(np.floor(np.where(found, mean, 0) + _ROUNDING), 0), mode)
     return background
 
 
-def _fitted_peak(count: np.ndarray, histogram: np.ndarray, mode: float) -> float:
-    """floor(µ) of the Gaussian through one histogram, or its mode."""
-
-    def difference(bell: np.ndarray) -> np.ndarray:
-        height, mean, deviation = bell
-        return height * np.exp(-(((count - mean) / deviation) ** 2) / 2) - histogram
-
+def _fitted_means(histograms: np.ndarray, mode: np.ndarray) -> np.ndarray:
+    """Means of the Gaussians through histograms (n, bins): by Levenberg and Marquardt; NaN where that fails."""
+    count = np.arange(histograms.shape[1])
+    bell = np.stack([histograms.max(axis=1), mode, mode / 5], axis=1)
+    damping = np.full(len(bell), 1e-3)
     with np.errstate(all="ignore"):
-        try:
-            found = least_squares(difference, (histogram.max(), mode, mode / 5), method="lm")
-        except ValueError:  # the search left for infinity
-            return mode
-    mean = found.x[1]
-    return float(np.floor(mean)) if found.success and mean < count.size else mode
+        value, change = _bells(bell, count)
+        misfit = ((value - histograms) ** 2).sum(axis=1)
+        for _ in range(_FIT_STEPS):
+            curvature = change.transpose(0, 2, 1) @ change
+            diagonal = np.diagonal(curvature, axis1=1, axis2=2)
+            curvature = curvature + (damping[:, None] * diagonal + 1e-12)[:, :, None] * np.eye(3)
+            slope = change.transpose(0, 2, 1) @ (histograms - value)[:, :, None]
+            trial = bell + np.linalg.solve(curvature, slope)[:, :, 0]
+            trial_value, trial_change = _bells(trial, count)
+            trial_misfit = ((trial_value - histograms) ** 2).sum(axis=1)
+            better = trial_misfit <= misfit
+            damping = np.where(better, damping / 10, damping * 10).clip(1e-12, 1e12)
+            bell[better], value[better], change[better] = trial[better], trial_value[better], trial_change[better]
+            misfit = np.where(better, trial_misfit, misfit)
+    return np.where(np.isfinite(misfit), bell[:, 1], np.nan)
+
+
+def _bells(bell: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gaussians (n, bins) of height, mean and deviation (n, 3), and their derivatives (n, bins, 3)."""
+    height, mean, deviation = bell.T[:, :, None]
+    away = (count - mean) / deviation
+    shape = np.exp(-(away**2) / 2)
+    slope = height * shape * away / deviation
+    return height * shape, np.stack([shape, slope, slope * away], axis=2)
 
 
 def subtract_peak(photons: np.ndarray, background: np.ndarray, *, overflow: int = OVERFLOW) -> np.ndarray:
