@@ -24,7 +24,7 @@ def run(monkeypatch):
 
 
 def test_help_names_the_commands(run):
-    assert list(workbook.commands) == ["run", "simulate", "classify", "info", "fetch"]
+    assert list(workbook.commands) == ["run", "simulate", "classify", "info", "fetch", "prepare"]
     assert "skipped" in run("run", "--help").output
 
 

@@ -1,4 +1,4 @@
-"""The command `workbook`: run the notebooks, simulate, classify, look into pattern files, and fetch published ones."""
+"""The command `workbook`: run the notebooks, simulate, fetch, look into pattern files, prepare and classify them."""
 
 import sys
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class _FrameShape(click.ParamType):
         return int(numbers[0]), int(numbers[1])
 
 
-_READING = (
+_LAYOUT = (
     click.option("--dataset", metavar="NAME", help="The data set to read, where there are several that differ."),
     click.option("--frame-shape", type=_FrameShape(), help="Of a Dragonfly file without a detector: 123x240."),
     click.option(
@@ -39,22 +39,32 @@ _READING = (
     click.option(
         "--detector", type=_FILE, metavar="FILE", help="Where the pixels are: a geometry (HDF5) or Dragonfly detector."
     ),
+)
+_READING = (
+    *_LAYOUT,
     click.option(
         "--nan-as-zero", is_flag=True, help="Read NaN and infinity as no photons instead of refusing the file."
     ),
 )
 
 
-def _reading_options(command: Callable) -> Callable:
-    """Add the options of how a pattern file is read."""
-    for option in reversed(_READING):
-        command = option(command)
-    return command
+def _options(options: tuple[Callable, ...]) -> Callable[[Callable], Callable]:
+    """Add several options to a command."""
+
+    def add(command: Callable) -> Callable:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 def _given(reading: dict[str, Any]) -> dict[str, Any]:
     """The options that the user gave."""
     return {name: value for name, value in reading.items() if value is not None and value is not False}
+
+
+_POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -103,7 +113,7 @@ def simulate(output: Path, patterns: int | None, seed: int | None) -> None:
     "FILE.FAMILY.csv without.",
 )
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Score of a single hit; the family's own without.")
-@_reading_options
+@_options(_READING)
 def classify(file: Path, model: Path, output: Path | None, threshold: float | None, **reading: Any) -> None:
     """Write a selection of single hits for a file of patterns."""
     from helpers.classification import classify_file
@@ -113,7 +123,7 @@ def classify(file: Path, model: Path, output: Path | None, threshold: float | No
 
 @workbook.command()
 @click.argument("file", type=_FILE, metavar="FILE")
-@_reading_options
+@_options(_READING)
 @click.option("--picture", type=_FILE, metavar="OUT.png", help="Also draw a gallery of patterns.")
 def info(file: Path, picture: Path | None, **reading: Any) -> None:
     """Tell what is in a file, and how it would be read; show a few patterns."""
@@ -162,6 +172,40 @@ def fetch(name: str, yes: bool, source: Path | None, address: str | None) -> Non
         click.echo("nothing was fetched")
         sys.exit(1)
     click.echo(fetching.fetch(file))
+
+
+@workbook.command()
+@click.argument("file", type=_FILE, metavar="FILE")
+@click.argument("output", type=_FILE, metavar="OUT.cxi")
+@_options(_LAYOUT)
+@click.option("--wavelength", type=_POSITIVE, metavar="NM", help="The file's own without.")
+@click.option("--distance", type=_POSITIVE, metavar="M", help="Particles to detector; the file's own without.")
+@click.option("--pixel", type=_POSITIVE, metavar="M", help="Size of a pixel; the file's own without.")
+@click.option("--adu-per-photon", type=_POSITIVE, metavar="ADU", help="The file holds photon counts without.")
+@click.option("--conversion", type=click.Choice(["pairs", "round"]), help="ADU to photons: pairs without, as psana.")
+@click.option("--centre", type=(float, float), metavar="ROW COLUMN", help="Beam centre; circles are fitted without.")
+@click.option("--lit-above", type=_POSITIVE, metavar="PHOTONS", help="A pixel over this is lit; 0.23 without.")
+@click.option("--lit-pixels", type=click.IntRange(min=0), help="Fewest lit pixels of a hit; 500 without.")
+@click.option("--most-lit-pixels", type=click.IntRange(min=0), help="Most lit pixels of a hit; no limit without.")
+@click.option("--background", type=click.Choice(["auto", "blank", "peak", "none"]), help="auto without.")
+@click.option("--keep-sizes", type=(float, float), metavar="NM NM", help="Sizes that are kept; 55 84 without.")
+@click.option("--search-sizes", type=(float, float), metavar="NM NM", help="Sizes that are tried.")
+@click.option("--radii", type=(int, int), metavar="FIRST STOP", help="Radii that are compared, in pixels.")
+@click.option("--side", type=click.Choice(["down", "up", "left", "right", "both"]), help="Half to keep; down without.")
+@click.option("--crop", type=(int, int), metavar="ROWS COLUMNS", help="123 240 without.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of the background photons that are taken away.")
+def prepare(file: Path, output: Path, **given: Any) -> None:
+    """Prepare detector frames: photons, hits, background, centres, sizes, crop."""
+    import warnings
+
+    from helpers.preparation.file import prepare_file
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        done = prepare_file(file, output, **_given(given))
+    for warning in caught:
+        click.echo(f"workbook: warning: {warning.message}", err=True)
+    click.echo(done)
 
 
 def model_folder(model: Path) -> Path:
