@@ -7,6 +7,7 @@ its scores is above the threshold: that lowest score is the pattern's score in a
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import torch
 
 from helpers import darknet
 from helpers.artefacts import FamilyFolder
-from helpers.cxi import PatternStack, open_stack, write_selection
+from helpers.cxi import PatternStack, open_stack
 from helpers.errors import NetworkFileError, PatternFileError
 from helpers.evaluation import stable_selection
 from helpers.family import Family
@@ -23,6 +24,7 @@ from helpers.modern import is_modern, load_modern
 from helpers.progress import progress
 from helpers.score_table import iteration_column, iterations_of
 from helpers.scoring import Scorer, patterns_a_batch, pick_device, score_counts
+from helpers.selections import check_output, write_any_selection
 from helpers.settings import TrainingSettings
 from helpers.training import load_network
 
@@ -180,7 +182,7 @@ def _times(shape: Sequence[int]) -> str:
 
 
 def select(output: Path, stack: PatternStack, table: pd.DataFrame, threshold: float) -> np.ndarray:
-    """Write the selection of scored patterns as CSV: file, index, event_id, score, single.
+    """Write the selection of scored patterns, in the form that the suffix names (`selections`).
 
     Returns
     -------
@@ -190,10 +192,7 @@ def select(output: Path, stack: PatternStack, table: pd.DataFrame, threshold: fl
     patterns = table["pattern"].to_numpy()
     scores = table.drop(columns="pattern").to_numpy()
     single = stable_selection(scores, threshold)
-    event_ids = None if stack.event_ids is None else stack.event_ids[patterns]
-    write_selection(
-        output, file=stack.path, indices=patterns, event_ids=event_ids, scores=scores.min(axis=1), single=single
-    )
+    write_any_selection(output, stack, patterns=patterns, scores=scores.min(axis=1), single=single)
     return single
 
 
@@ -203,7 +202,7 @@ def classify_file(
     *,
     output: Path | None = None,
     threshold: float | None = None,
-    nan_as_zero: bool = False,
+    **reading: Any,
 ) -> str:
     """Classify every pattern of a file with a trained family and write the selection.
 
@@ -214,11 +213,12 @@ def classify_file(
     model
         `results/RUN/families/FAMILY`, or `RUN/FAMILY` below the results folder.
     output
-        The selection; FILE.FAMILY.csv beside the working directory if None.
+        The selection, in the form that its suffix names: .csv, .cxi, .h5 or .emc; FILE.FAMILY.csv in the working
+        directory if None.
     threshold
         Score above which a checkpoint says single; the family's own if None.
-    nan_as_zero
-        Count NaN, infinite and negative values as no photons instead of refusing the file.
+    **reading
+        Options of `open_stack`, for instance nan_as_zero.
 
     Returns
     -------
@@ -227,8 +227,9 @@ def classify_file(
     """
     trained = load_family(model)
     threshold = trained.threshold if threshold is None else threshold
-    with open_stack(path, nan_as_zero=nan_as_zero) as stack:
-        output = output or Path(f"{Path(path).stem}.{trained.family}.csv")
+    output = output or Path(f"{Path(path).stem}.{trained.family}.csv")
+    with open_stack(path, **reading) as stack:
+        check_output(output, stack)
         single = select(output, stack, score_stack(stack, trained), threshold)
     return (
         f"{single.sum()} of {len(single)} patterns ({single.mean():.1%}) are single hits under {trained.family} "

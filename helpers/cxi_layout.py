@@ -1,19 +1,56 @@
-"""Where a CXI file keeps its patterns, mask, centre and event ids, and whether they fit together."""
+"""Where an HDF5 file keeps its patterns: the layouts that are about, probed one after the other.
+
+Names are followed link by link, so that a link to a missing file is an error and not an absent data set.
+"""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
-import numpy as np
 
 from helpers.errors import PatternFileError
-from helpers.experiment import Centre
+
+_SHOWN_NAMES = 6
+_MOST_HOPS = 16
+
+PLACES = (
+    "entry_*/image_*/data, entry_*/data_*/data, entry_*/instrument_*/detector_*/photons or data, "
+    "photonConverter/*/photonCount, batch_*_pattern, or Dragonfly's place_ones"
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A data set of patterns.
+
+    Parameters
+    ----------
+    layout
+        Name of the layout, for people.
+    name
+        Path of the data set.
+    detector
+        Path of the detector's group, where the data set belongs to one.
+    two_is_bad
+        Whether a mask of this layout calls pixels bad with 2 (Dragonfly) instead of any value but 0 (CXI).
+    """
+
+    layout: str
+    name: str
+    detector: str | None = None
+    two_is_bad: bool = False
+
+    @property
+    def entry(self) -> str:
+        """The entry that the data set belongs to, or "" outside entries."""
+        first = self.name.partition("/")[0]
+        return first if first.startswith("entry_") else ""
 
 
 def opened(path: Path) -> h5py.File:
     """The HDF5 file, for reading."""
-    if not path.is_file():
-        raise PatternFileError(f"{path}: there is no such file; check the path")
+    require_file(path)
     try:
         return h5py.File(path, "r")
     except OSError as error:
@@ -22,117 +59,216 @@ def opened(path: Path) -> h5py.File:
         ) from error
 
 
-def _numbered(group: h5py.Group, prefix: str) -> list[str]:
+def require_file(path: Path) -> None:
+    """Refuse a path that leads to no file."""
+    if path.is_symlink() and not path.exists():
+        raise PatternFileError(f"{path}: is a link to {path.readlink()}, which is missing; mend the link")
+    if not path.is_file():
+        raise PatternFileError(f"{path}: there is no such file; check the path")
+
+
+def member(file: h5py.Group, path: Path, name: str, *, hops: int = 0) -> h5py.Dataset | h5py.Group | None:
+    """What a name in a file leads to, or None if it leads nowhere in this file; `hops` soft links led here.
+
+    Raises
+    ------
+    PatternFileError
+        If a link on the way leads to another file that is missing, or that lacks the name.
+    """
+    node: h5py.Dataset | h5py.Group | None = file
+    parts = [part for part in name.split("/") if part]
+    for number, part in enumerate(parts, start=1):
+        if not isinstance(node, h5py.Group):
+            return None
+        link = node.get(part, getlink=True)
+        if link is None:
+            return None
+        try:
+            node = node.get(part)
+        except (KeyError, OSError, RuntimeError):  # no HDF5 file in the chain, or links in a circle
+            node = None
+        if node is None:
+            _refuse_external(file, path, "/".join(parts[:number]), link, hops)
+            return None
+    return node
+
+
+def _refuse_external(file: h5py.Group, path: Path, name: str, link: object, hops: int) -> None:
+    """Raise if a link that leads nowhere was meant for another file."""
+    if isinstance(link, h5py.SoftLink) and hops < _MOST_HOPS:
+        target = link.path if link.path.startswith("/") else f"{name.rpartition('/')[0]}/{link.path}"
+        member(file, path, target, hops=hops + 1)
+    if isinstance(link, h5py.ExternalLink):
+        there = (path.parent / link.filename).is_file()
+        kind = f"has no {link.path} or is damaged" if there else "is missing"
+        raise PatternFileError(
+            f"{path}: {name} is a link to {link.filename}, which {kind}; put the right file beside {path.name}"
+        )
+
+
+def numbered(group: h5py.Group, prefix: str) -> list[str]:
     """Names `prefix_N` in a group, by number."""
     found = [(int(match[1]), name) for name in group if (match := re.fullmatch(rf"{prefix}_(\d+)", name))]
     return [name for _, name in sorted(found)]
 
 
-def stack_name(file: h5py.File, path: Path) -> str:
-    """The one data set of patterns in the file."""
-    for kind in ("image", "data"):
-        names = [
-            f"{entry}/{group}/data"
-            for entry in _numbered(file, "entry")
-            for group in _numbered(file[entry], kind)
-            if isinstance(file.get(f"{entry}/{group}/data"), h5py.Dataset)
+def members(file: h5py.File, path: Path, *prefixes: str) -> list[str]:
+    """Paths `prefix_N/prefix_M/...` of groups, by number."""
+    paths = [""]
+    for prefix in prefixes:
+        groups = [(start, member(file, path, start)) for start in paths]
+        paths = [
+            f"{start}/{name}".lstrip("/")
+            for start, group in groups
+            if isinstance(group, h5py.Group)
+            for name in numbered(group, prefix)
         ]
-        if len(names) > 1:
-            raise PatternFileError(
-                f"{path}: several stacks of patterns ({', '.join(names)}); name one with dataset=..., or split the file"
-            )
-        if names:
-            return names[0]
-    raise PatternFileError(
-        f"{path}: no patterns at entry_*/image_*/data or entry_*/data_*/data (its root holds "
-        f"{', '.join(file) or 'nothing'}); write them in the CXI layout, for instance with helpers.cxi.write_stack"
-    )
+    return paths
+
+
+def find_stacks(file: h5py.File, path: Path) -> list[Found]:
+    """The data sets of patterns in a file, in the order in which they make one stack.
+
+    In each entry the first kind that is there counts: images, then data, then detectors.
+
+    Raises
+    ------
+    PatternFileError
+        If there are none, or only such as show the same shots on several detectors.
+    """
+    detectors = _detectors(file, path)
+    found = [one for entry in numbered(file, "entry") for one in _in_entry(file, path, entry, detectors)]
+    found = found or _in_photon_converter(file, path) or _in_batches(file)
+    if not found:
+        raise PatternFileError(
+            f"{path}: no patterns at {PLACES} (its root holds {', '.join(file) or 'nothing'}); name the data set with "
+            "dataset=... (--dataset), or write them in the CXI layout, for instance with helpers.cxi.write_stack"
+        )
+    return _without_repeats(file, found)
+
+
+def find_named(file: h5py.File, path: Path, name: str) -> Found:
+    """The data set of that name."""
+    name = name.strip("/")
+    data = member(file, path, name)
+    if not isinstance(data, h5py.Dataset):
+        raise PatternFileError(f"{path}: there is no data set {name}; name one that holds patterns")
+    owner = next((group for group, own in _detectors(file, path).items() if _address(data) in own.values()), None)
+    return Found("named", name, owner, two_is_bad=name.startswith("photonConverter/"))
+
+
+def _in_entry(file: h5py.File, path: Path, entry: str, detectors: dict[str, dict[str, tuple]]) -> list[Found]:
+    """Stacks of an entry; a single image, for instance an average, only where there is nothing else."""
+    names = [f"{group}/data" for group in _groups(file, path, entry, "image")]
+    images = [Found("CXI images", name) for name in names if _is_data(file, path, name)]
+    if stacks := [image for image in images if file[image.name].ndim > 2]:
+        return stacks
+    data = [f"{group}/data" for group in _groups(file, path, entry, "data")]
+    found = [_owned(file, path, name, detectors) for name in data if _is_data(file, path, name)]
+    if not found:
+        own = [group for group in detectors if group.startswith(f"{entry}/")]
+        found = [Found("CXI detector", _best(group, detectors[group]), group) for group in own if detectors[group]]
+    _refuse_same_shots(file, path, _without_repeats(file, found))
+    return found or images
+
+
+def _groups(file: h5py.File, path: Path, entry: str, prefix: str) -> list[str]:
+    """Numbered groups of an entry."""
+    group = member(file, path, entry)
+    return [f"{entry}/{name}" for name in numbered(group, prefix)] if isinstance(group, h5py.Group) else []
+
+
+def _detectors(file: h5py.File, path: Path) -> dict[str, dict[str, tuple]]:
+    """Groups of detectors, each with the addresses of its data sets `photons` and `data`."""
+    return {
+        group: {
+            name: _address(data)
+            for name in ("photons", "data")
+            if isinstance(data := member(file, path, f"{group}/{name}"), h5py.Dataset)
+        }
+        for group in members(file, path, "entry", "instrument", "detector")
+    }
+
+
+def _owned(file: h5py.File, path: Path, name: str, detectors: dict[str, dict[str, tuple]]) -> Found:
+    """A data set `entry_*/data_*/data`, or the photons of the detector whose raw data it is a link to (psocake)."""
+    address = _address(member(file, path, name))
+    for group, own in detectors.items():
+        if address in own.values():
+            if "photons" in own:
+                return Found("psocake", f"{group}/photons", group)
+            return Found("CXI data", name, group)
+    return Found("CXI data", name)
+
+
+def _best(group: str, own: dict[str, tuple]) -> str:
+    return f"{group}/{'photons' if 'photons' in own else 'data'}"
+
+
+def _refuse_same_shots(file: h5py.File, path: Path, found: list[Found]) -> None:
+    """Refuse stacks that are several detectors of one instrument: they show the same shots."""
+    detectors = [one.detector for one in found if one.detector]
+    instruments = {detector.rpartition("/")[0] for detector in detectors}
+    if len(set(detectors)) > len(instruments):
+        _refuse_choice(path, "show the same shots on several detectors", [one.name for one in found])
+
+
+def _in_photon_converter(file: h5py.File, path: Path) -> list[Found]:
+    """CXIDB-58: one data set a detector."""
+    converter = member(file, path, "photonConverter")
+    if not isinstance(converter, h5py.Group):
+        return []
+    names = [f"photonConverter/{detector}/photonCount" for detector in converter]
+    names = [name for name in names if _is_data(file, path, name)]
+    if len(names) > 1:
+        _refuse_choice(path, "show the same shots on several detectors", names)
+    return [Found("CXIDB-58", name, two_is_bad=True) for name in names]
+
+
+def _in_batches(file: h5py.File) -> list[Found]:
+    """Batches of an experiment's own processing."""
+    found = [(int(match[1]), name) for name in file if (match := re.fullmatch(r"batch_(\d+)_pattern", name))]
+    return [Found("batches", name) for _, name in sorted(found)]
+
+
+def _refuse_choice(path: Path, what: str, names: list[str]) -> None:
+    raise PatternFileError(f"{path}: {listed(names)} {what}; name one with dataset=... (--dataset)")
+
+
+def listed(names: list[str] | tuple[str, ...]) -> str:
+    """Names in a row, the middle of a long row left out."""
+    if len(names) <= _SHOWN_NAMES:
+        return ", ".join(names)
+    return f"{names[0]}, {names[1]}, ... {names[-1]} ({len(names)} data sets)"
+
+
+def _without_repeats(file: h5py.File, found: list[Found]) -> list[Found]:
+    """Each data set once, however many links lead to it."""
+    seen: dict[tuple, Found] = {}
+    for one in found:
+        seen.setdefault(_address(file[one.name]), one)
+    return list(seen.values())
+
+
+def _is_data(file: h5py.File, path: Path, name: str) -> bool:
+    return isinstance(member(file, path, name), h5py.Dataset)
+
+
+def _address(data: h5py.Dataset) -> tuple:
+    """What tells a data set from others, whatever it is called: its file and its place there."""
+    info = h5py.h5o.get_info(data.id)
+    return data.file.filename, info.fileno, info.addr
 
 
 def check_stack(file: h5py.File, path: Path, name: str) -> None:
     """Refuse a data set that is not a whole stack of numbers."""
-    data = file.get(name)
-    if not isinstance(data, h5py.Dataset):
-        raise PatternFileError(f"{path}: there is no data set {name}; name one that holds patterns")
-    if data.ndim != 3:
+    data = file[name]
+    if data.ndim not in (3, 4):
         raise PatternFileError(
-            f"{path}: {name} has shape {data.shape}; a stack is (patterns, rows, columns): reshape it"
+            f"{path}: {name} has shape {data.shape}; a stack is (patterns, rows, columns), "
+            "or (patterns, panels, rows, columns): reshape it"
         )
     if 0 in data.shape:
         raise PatternFileError(f"{path}: {name} is empty, its shape is {data.shape}; write at least one pattern")
     if data.dtype.kind not in "iuf":
         raise PatternFileError(f"{path}: {name} holds {data.dtype}; photon counts are integers or floats: convert it")
-    if data.is_virtual:
-        for source in data.virtual_sources():
-            if not (source.file_name == "." or (path.parent / source.file_name).is_file()):
-                raise PatternFileError(
-                    f"{path}: {name} is virtual and its source {source.file_name} is missing (HDF5 would read zeros); "
-                    f"put the source beside {path.name}"
-                )
-
-
-def read_mask(file: h5py.File, path: Path, name: str) -> np.ndarray:
-    """Bad pixels (rows, columns) of the stack: beside the data, else in an image of the same entry, else none."""
-    shape = file[name].shape[1:]
-    entry = name.split("/")[0]
-    images = _numbered(file[entry], "image") if isinstance(file[entry], h5py.Group) else []
-    for place in (_beside(name, "mask"), *(f"{entry}/{image}/mask" for image in images)):
-        if isinstance(file.get(place), h5py.Dataset):
-            mask = file[place][()]
-            if mask.shape != shape:
-                raise PatternFileError(
-                    f"{path}: mask {place} has shape {mask.shape}, the patterns have {shape}; "
-                    f"store one mask with the rows and columns of a pattern"
-                )
-            return mask != 0
-    return np.zeros(shape, dtype=bool)
-
-
-def read_centre(file: h5py.File, path: Path, name: str) -> Centre | None:
-    """Beam centre (row, column) [pixels] from `image_center` (x, y, z) beside the data; None if there is none."""
-    place = _beside(name, "image_center")
-    if not isinstance(file.get(place), h5py.Dataset):
-        return None
-    centre = file[place][()]
-    if centre.shape not in ((2,), (3,)) or not np.isfinite(centre[:2]).all():
-        raise PatternFileError(f"{path}: {place} is {centre.tolist()}; write (x, y, z) in pixels, or remove it")
-    return float(centre[1]), float(centre[0])
-
-
-def read_event_ids(file: h5py.File, name: str) -> np.ndarray | None:
-    """One id a pattern: `event_id` beside the data or in the entry, or psocake's `LCLS/eventNumber`; else None."""
-    for place in (_beside(name, "event_id"), f"{name.split('/')[0]}/event_id", "LCLS/eventNumber"):
-        ids = file.get(place)
-        if isinstance(ids, h5py.Dataset) and ids.shape == file[name].shape[:1]:
-            return decoded(ids[()])
-    return None
-
-
-def column_names(file: h5py.File, name: str) -> list[str]:
-    """Paths, relative to the group of the stack `name`, of the data sets with one value a pattern."""
-    group, patterns = file[name].parent, file[name].shape[0]
-    names: list[str] = []
-
-    def look_at(path: str, node: h5py.Dataset | h5py.Group) -> None:
-        if isinstance(node, h5py.Dataset) and node.shape == (patterns,) and _is_plain(node.dtype):
-            names.append(path)
-
-    group.visititems(look_at)
-    return [path for path in names if path != "image_center"]
-
-
-def decoded(values: np.ndarray) -> np.ndarray:
-    """Byte strings as text; anything else unchanged."""
-    if values.dtype.kind not in "SO":
-        return values
-    return np.array([text.decode() if isinstance(text, bytes) else text for text in values.tolist()], dtype=object)
-
-
-def _beside(name: str, other: str) -> str:
-    """The path of `other` in the group of the data set `name`."""
-    return f"{name.rpartition('/')[0]}/{other}".lstrip("/")
-
-
-def _is_plain(dtype: np.dtype) -> bool:
-    """Whether values are numbers, booleans or strings."""
-    return dtype.kind in "iufbS" or h5py.check_string_dtype(dtype) is not None

@@ -79,6 +79,7 @@ def new_stack(
         file["entry_1/instrument_1/detector_1/distance"] = experiment.distance_m
         file["entry_1/instrument_1/detector_1/x_pixel_size"] = experiment.pixel_m
         file["entry_1/instrument_1/detector_1/y_pixel_size"] = experiment.pixel_m
+        file["entry_1/instrument_1/detector_1/saturation_value"] = experiment.saturation
         file["entry_1/instrument_1/source_1/energy"] = _JOULE_NM / experiment.wavelength_nm
         yield image
 

@@ -35,3 +35,11 @@ class MissingStepError(WorkbookError, LookupError):
 
 class TrainingDivergedError(WorkbookError, ArithmeticError):
     """The training loss is no longer a number."""
+
+
+class DownloadError(WorkbookError, OSError):
+    """A published file cannot be fetched: no network, or not what the server should give."""
+
+
+class FetchedFileError(WorkbookError, ValueError):
+    """A file that was fetched, or downloaded by hand, is not the published one."""

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from file_server import Served, serving
 from hypothesis import settings
 
 from helpers.annotation import Box
@@ -82,3 +84,26 @@ def model(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         found = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
     train(Plan(family, found, settings, kept=[4, 6], threshold=0.24, device=torch.device("cpu")), folder)
     return folder
+
+
+@pytest.fixture
+def this_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name but that of this machine can be resolved, and no proxy is set."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    resolve = socket.getaddrinfo
+
+    def refuse_others(host: str, *given: object, **named: object) -> list:
+        if host != "127.0.0.1":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve(host, *given, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse_others)
+
+
+@pytest.fixture
+def served(this_machine_only: None) -> Iterator[Served]:
+    """Files served over HTTP by this machine."""
+    with serving() as files:
+        yield files

@@ -13,6 +13,7 @@ from helpers.artefacts import FamilyFolder
 from helpers.classification import classify_file, load_family, score_stack, stored_scores
 from helpers.cxi import open_stack
 from helpers.errors import MissingStepError, NetworkFileError, PatternFileError
+from helpers.selections import write_photons
 
 CPU = torch.device("cpu")
 NAME = "yolov2-jet-log"
@@ -51,6 +52,45 @@ def test_files_written_elsewhere_give_the_same_selection(twin, model, tmp_path, 
     np.testing.assert_allclose(ours["score"], original["score"], rtol=1e-5)
     assert f"{ours['single'].sum()} of {len(counts)} patterns" in summary
     assert str(tmp_path / "ours.csv") in summary
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".cxi", ".h5", ".emc"])
+def test_the_suffix_chooses_the_form_of_the_selection(twin, model, tmp_path, suffix):
+    output = tmp_path / f"selection{suffix}"
+    with open_stack(twin) as stack:
+        scores = score_stack(stack, load_family(model)).drop(columns="pattern").to_numpy().min(axis=1)
+        threshold = float(np.median(scores))
+        single = scores > threshold
+        summary = classify_file(twin, model, output=output, threshold=threshold)
+        assert f"{single.sum()} of {len(stack)} patterns" in summary
+        if suffix == ".csv":
+            assert pd.read_csv(output)["single"].astype(bool).tolist() == single.tolist()
+            return
+        with open_stack(output) as written:
+            if suffix == ".emc":
+                np.testing.assert_array_equal(written.read(slice(None)), stack.read(np.flatnonzero(single)))
+                assert written.centre == pytest.approx(stack.centre)
+            else:
+                assert written.table()["single_hit/select"].astype(bool).tolist() == single.tolist()
+                np.testing.assert_allclose(written.table()["single_hit/score"], scores, rtol=1e-5)
+
+
+def test_a_form_that_cannot_be_written_is_told_before_the_work(twin, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("helpers.classification.score_stack", None)
+    with pytest.raises(PatternFileError, match=r"\.txt: a selection is written as"):
+        classify_file(twin, model, output=tmp_path / "selection.txt")
+
+
+def test_photons_of_dragonfly_give_the_same_selection(twin, model, tmp_path):
+    with open_stack(twin) as stack:
+        write_photons(tmp_path / "twin.emc", stack)
+    classify_file(tmp_path / "twin.emc", model, output=tmp_path / "emc.csv")
+    (tmp_path / "twin_detector.h5").unlink()
+    classify_file(tmp_path / "twin.emc", model, output=tmp_path / "shape.csv", frame_shape=(123, 240))
+    classify_file(twin, model, output=tmp_path / "twin.csv")
+    expected = pd.read_csv(tmp_path / "twin.csv")["score"]
+    for name in ("emc.csv", "shape.csv"):
+        np.testing.assert_allclose(pd.read_csv(tmp_path / name)["score"], expected, rtol=1e-5)
 
 
 def test_the_score_of_a_selection_is_the_lowest_and_the_threshold_decides(twin, model, tmp_path):

@@ -153,10 +153,11 @@ def test_image_comes_before_data(tmp_path):
         assert stack.dataset == "entry_1/image_1/data"
 
 
-def test_several_stacks_must_be_named(tmp_path):
+def test_several_stacks_of_one_shape_are_one_and_can_be_named(tmp_path):
     path = write_plain(tmp_path / "a.cxi", COUNTS, entry_2__data_1__data=COUNTS + 1)
-    with pytest.raises(PatternFileError, match="entry_1/data_1/data, entry_2/data_1/data"):
-        open_stack(path)
+    with open_stack(path) as stack:
+        assert (len(stack), stack.dataset) == (10, "entry_1/data_1/data, entry_2/data_1/data")
+        np.testing.assert_array_equal(stack.read(slice(None)), np.concatenate([COUNTS, COUNTS + 1]))
     with open_stack(path, dataset="/entry_2/data_1/data") as stack:
         assert stack.read(slice(0, 1))[0, 0, 0] == 1
 
@@ -213,6 +214,47 @@ def test_impossible_counts_are_told_with_file_data_set_pattern_and_cure(tmp_path
             stack.read(np.array([0, 3]))
 
 
+def changed(place, value):
+    data = COUNTS.astype("f4")
+    data[place] = value
+    return data
+
+
+@pytest.mark.parametrize(
+    ("data", "others", "message"),
+    [
+        (None, {}, r"no patterns at .*entry_\*/data_\*/data.*; name the data set with"),
+        (COUNTS[0], {}, r"entry_1/data_1/data has shape \(4, 6\); a stack is .*: reshape it"),
+        (COUNTS[:0], {}, "entry_1/data_1/data is empty, .*; write at least one pattern"),
+        (changed((2, 0, 0), np.nan), {}, "entry_1/data_1/data has 1 NaN .* of pattern 2; mask them, or read"),
+        (changed((2, 0, 0), -np.inf), {}, "entry_1/data_1/data has 1 NaN or infinite .* of pattern 2; mask them, or"),
+        (changed((2, 0, 0), -1), {}, "entry_1/data_1/data has 1 negative .* of pattern 2; mask them, or convert"),
+        (
+            COUNTS * 130.4,
+            {},
+            "entry_1/data_1/data has values that cannot be photon .* of pattern 0; .*`workbook prepare`",
+        ),
+        (changed((2, 0, 0), 65535**2), {}, "entry_1/data_1/data has 1 values that cannot .* of pattern 2; mark those"),
+        (COUNTS + np.uint16(9000), {}, r"entry_1/data_1/data has values .*\(mean 90.*; .*`workbook prepare`"),
+        (COUNTS, {"entry_1__data_1__mask": MASK.T}, r"mask entry_1/data_1/mask has shape .*; store one mask"),
+        (
+            COUNTS,
+            {"entry_2__data_1__data": h5py.ExternalLink("gone.h5", "data")},
+            r"entry_2/data_1/data is a link to gone\.h5, which is missing; put the right file",
+        ),
+    ],
+)
+def test_each_wrong_thing_gives_one_error_with_file_data_set_and_next_step(tmp_path, data, others, message):
+    path = tmp_path / "wrong.cxi"
+    with h5py.File(path, "w") as file:
+        for name, values in {"entry_1__data_1__data": data, **others}.items():
+            if values is not None:
+                file[name.replace("__", "/")] = values
+    with pytest.raises(PatternFileError, match=rf"wrong\.cxi: {message}") as raised, open_stack(path) as stack:
+        stack.read(slice(None))
+    assert "\n" not in str(raised.value)
+
+
 def test_impossible_counts_under_the_mask_do_not_matter(tmp_path):
     data = COUNTS.astype("f4")
     data[:, 1, 2] = [np.nan, np.inf, -1, 0, 1]
@@ -242,7 +284,8 @@ def test_negative_integers_are_refused(tmp_path):
     ("data", "reason"),
     [
         (COUNTS[0], "shape"),
-        (COUNTS[None], "shape"),
+        (COUNTS[None], "no geometry"),
+        (COUNTS[None, None], "shape"),
         (COUNTS[:0], "empty"),
         (COUNTS.astype("c8"), "complex64"),
         (np.full((1, 2, 2), b"x"), "integers or floats"),

@@ -153,6 +153,9 @@ def test_python_m_helpers_is_the_command():
 
 def test_the_profiles_and_templates_are_part_of_the_package():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    for folder, patterns in {"helpers": ["profiles/*.yaml"], "helpers.workbook": ["*.html", "*.css"]}.items():
+    for folder, patterns in {
+        "helpers": ["profiles/*.yaml", "addresses.yaml"],
+        "helpers.workbook": ["*.html", "*.css"],
+    }.items():
         assert set(patterns) <= set(listed[folder])
         assert all(any(Path(ROOT, *folder.split(".")).glob(pattern)) for pattern in patterns)

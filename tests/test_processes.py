@@ -45,6 +45,20 @@ def test_results_come_from_other_processes_with_one_thread():
         assert pool.submit(threads_of_torch).result() == 1
 
 
+def speak(name):
+    for number in range(200):
+        print(name, number, flush=True)
+
+
+def test_the_parent_prints_whole_lines_of_all(capsys):
+    with one_thread_processes(2) as pool:
+        list(pool.map(speak, ("one", "two")))
+    lines = capsys.readouterr().out.splitlines()
+    for name in ("one", "two"):
+        assert [line for line in lines if line.startswith(name)] == [f"{name} {number}" for number in range(200)]
+    assert len(lines) == 400
+
+
 def test_the_environment_is_as_it_was(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)

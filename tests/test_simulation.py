@@ -1,3 +1,4 @@
+import h5py
 import numpy as np
 import pytest
 
@@ -69,9 +70,9 @@ def test_file_says_that_it_is_simulated_and_how(twin):
 
 
 def test_bad_pixels_are_zero_and_counts_add_up_to_the_photons_of_the_table(twin, table):
-    with open_stack(twin) as stack:
+    with open_stack(twin) as stack, h5py.File(twin) as file:
         counts = stack.read(slice(None))
-        raw = stack._data[:]
+        raw = file[stack.dataset][()]
     assert not raw[:, shots.detector_mask(AMOX34117)].any()
     np.testing.assert_array_equal(counts.sum(axis=(1, 2)), table["photons"])
     assert counts.max() <= AMOX34117.saturation

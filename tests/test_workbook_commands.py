@@ -2,8 +2,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from helpers.cxi import open_stack
 from helpers.errors import WorkbookError
@@ -22,7 +24,7 @@ def run(monkeypatch):
 
 
 def test_help_names_the_commands(run):
-    assert list(workbook.commands) == ["run", "simulate", "classify", "info"]
+    assert list(workbook.commands) == ["run", "simulate", "classify", "info", "fetch", "prepare"]
     assert "skipped" in run("run", "--help").output
 
 
@@ -96,6 +98,8 @@ def test_an_error_of_the_user_is_one_line_and_code_2(monkeypatch, capsys):
     [
         (["info", "text.cxi"], "text.cxi: is not a whole HDF5 file"),
         (["run", "--profile", "huge"], "no profile 'huge'"),
+        (["fetch", "imagenet"], "workbook fetch knows cxidb-156, darknet19, darknet53"),
+        (["fetch", "darknet19", "--from", "text.cxi"], "text.cxi: 11 bytes, but darknet19 has 79327120"),
     ],
 )
 def test_a_wrong_file_is_one_line_and_code_2(tmp_path, arguments, message):
@@ -107,3 +111,39 @@ def test_a_wrong_file_is_one_line_and_code_2(tmp_path, arguments, message):
     assert done.stdout == ""
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_info_shows_patterns_and_draws_a_gallery(run, tmp_path, write_patterns):
+    path = write_patterns(tmp_path / "a.cxi", "run 17")
+    done = run("info", path, "--picture", tmp_path / "gallery.png")
+    assert done.exit_code == 0
+    assert done.output.count("\n  |") == 6
+    assert str(tmp_path / "gallery.png") in done.output
+    with Image.open(tmp_path / "gallery.png") as picture:
+        assert picture.format == "PNG"
+        assert len(np.unique(np.asarray(picture).reshape(-1, 4), axis=0)) > 20
+    done = run("info", path, "--picture", tmp_path / "gallery.pdf")
+    assert (done.exit_code, "ends in .png" in done.output) == (2, True)
+
+
+def test_info_hands_on_how_a_file_is_read(run, monkeypatch):
+    calls = []
+    monkeypatch.setattr("helpers.cxi.describe", lambda *given, **named: calls.append((given, named)) or "text")
+    options = ["--dataset", "a/b", "--frame-shape", "123x240", "--mask-polarity", "nonzero-good", "--detector", "d.h5"]
+    assert run("info", "a.emc", *options).exit_code == 0
+    named = {"dataset": "a/b", "frame_shape": (123, 240), "mask_polarity": "nonzero-good", "detector": Path("d.h5")}
+    assert calls == [((Path("a.emc"),), {"pictures": True, **named})]
+
+
+@pytest.mark.parametrize("shape", ["123", "123x", "0x4", "-1x4", "4x5x6", "axb"])
+def test_a_frame_shape_that_is_none_is_refused(run, shape):
+    done = run("info", "a.emc", f"--frame-shape={shape}")
+    assert done.exit_code == 2
+    assert "is not ROWSxCOLUMNS, for instance 123x240" in done.output
+
+
+def test_classify_takes_the_options_of_reading(run, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr("helpers.classification.classify_file", lambda *given, **named: calls.append(named) or "")
+    run("classify", "a.emc", "--model", tmp_path, "--frame-shape", "2x3", "--detector", "d.h5")
+    assert calls == [{"output": None, "threshold": None, "frame_shape": (2, 3), "detector": Path("d.h5")}]

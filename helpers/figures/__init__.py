@@ -10,10 +10,17 @@ from helpers.figures.curves import precision_recall_figure, training_figure
 from helpers.figures.distributions import label_bias_figure, photon_histogram, size_histogram
 from helpers.figures.geometry import figure_1
 from helpers.figures.patterns import detections_figure, figure_3, figure_4, figure_5, gallery, sum_image
-from helpers.figures.style import family_colour, family_dashes, save_figure, style
+from helpers.figures.preparation import (
+    centre_error_figure,
+    photon_bias_figure,
+    radial_profile_figure,
+    size_error_figure,
+)
+from helpers.figures.style import family_colour, family_dashes, save_figure, save_picture, style
 
 __all__ = [
     "agreement_figure",
+    "centre_error_figure",
     "detections_figure",
     "family_colour",
     "family_dashes",
@@ -24,9 +31,13 @@ __all__ = [
     "figure_5",
     "gallery",
     "label_bias_figure",
+    "photon_bias_figure",
     "photon_histogram",
     "precision_recall_figure",
+    "radial_profile_figure",
     "save_figure",
+    "save_picture",
+    "size_error_figure",
     "size_histogram",
     "style",
     "sum_image",

@@ -134,6 +134,7 @@ def gallery(
     columns: int,
     mask: np.ndarray | None = None,
     log: bool = True,
+    unit: str = "photons",
 ) -> Figure:
     """Thumbnails of patterns on one colour scale.
 
@@ -149,6 +150,8 @@ def gallery(
         (rows, columns), True = bad pixel.
     log
         Logarithmic colour scale.
+    unit
+        What the values are.
 
     Returns
     -------
@@ -160,7 +163,7 @@ def gallery(
     for axes, pattern, title in zip(panels, counts, titles, strict=True):
         shown = show_photons(axes, pattern, norm=norm, mask=mask)
         axes.set_title(title, size=7)
-    photon_bar(figure, shown, panels)
+    photon_bar(figure, shown, panels, label=unit)
     return figure
 
 

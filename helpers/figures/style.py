@@ -189,7 +189,7 @@ def photon_norm(counts: np.ndarray, *, log: bool = True) -> Normalize:
 
 def photon_bar(figure: Figure, image: AxesImage, axes: Axes | Sequence[Axes], **options: float | str) -> Colorbar:
     """Add a colour bar labelled "photons", with a 0 at its end if it is logarithmic."""
-    bar = figure.colorbar(image, ax=axes, label="photons", **{"pad": 0.02, "aspect": 25, **options})
+    bar = figure.colorbar(image, ax=axes, **{"label": "photons", "pad": 0.02, "aspect": 25, **options})
     if isinstance(image.norm, LogNorm):
         decades = 10 ** np.arange(np.floor(np.log10(image.norm.vmax)) + 1)
         bar.set_ticks([image.norm.vmin, *decades], labels=["0", *(f"{decade:.0f}" for decade in decades)])
@@ -230,7 +230,20 @@ def save_figure(figure: Figure, path_without_suffix: str | os.PathLike) -> None:
         `results/RUN/figures/figure_6` makes figure_6.png and figure_6.pdf.
     """
     path = Path(path_without_suffix)
-    for suffix, dots_per_inch in (("png", None), ("pdf", _PDF_IMAGE_DPI)):
-        with style(), written_whole(path.with_name(f"{path.name}.{suffix}")) as partial:
-            dpi = dots_per_inch or matplotlib.rcParams["savefig.dpi"]
-            figure.savefig(partial, format=suffix, dpi=dpi, metadata=_NO_STAMPS[suffix])
+    save_picture(figure, path.with_name(f"{path.name}.png"))
+    with style(), written_whole(path.with_name(f"{path.name}.pdf")) as partial:
+        figure.savefig(partial, format="pdf", dpi=_PDF_IMAGE_DPI, metadata=_NO_STAMPS["pdf"])
+
+
+def save_picture(figure: Figure, path: str | os.PathLike) -> None:
+    """Write a figure as PNG only (200 dots per inch).
+
+    Parameters
+    ----------
+    figure
+        From a function of this package.
+    path
+        The picture.
+    """
+    with style(), written_whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=matplotlib.rcParams["savefig.dpi"], metadata=_NO_STAMPS["png"])

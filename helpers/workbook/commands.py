@@ -1,7 +1,9 @@
-"""The command `workbook`: run the notebooks, simulate, classify and look into pattern files."""
+"""The command `workbook`: run the notebooks, simulate, fetch, look into pattern files, prepare and classify them."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -9,6 +11,60 @@ from helpers import __version__
 from helpers.errors import WorkbookError
 
 _FILE = click.Path(path_type=Path)
+_GALLERY = 12
+_GALLERY_COLUMNS = 4
+
+
+class _FrameShape(click.ParamType):
+    """Rows and columns of a pattern, written 123x240."""
+
+    name = "ROWSxCOLUMNS"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
+        """Two whole numbers above 0."""
+        numbers = str(value).lower().replace("×", "x").split("x")
+        if len(numbers) != 2 or not all(number.isdecimal() and int(number) > 0 for number in numbers):
+            self.fail(f"{value!r} is not ROWSxCOLUMNS, for instance 123x240", parameter, context)
+        return int(numbers[0]), int(numbers[1])
+
+
+_LAYOUT = (
+    click.option("--dataset", metavar="NAME", help="The data set to read, where there are several that differ."),
+    click.option("--frame-shape", type=_FrameShape(), help="Of a Dragonfly file without a detector: 123x240."),
+    click.option(
+        "--mask-polarity",
+        type=click.Choice(["format", "nonzero-bad", "nonzero-good"]),
+        help="What a mask means; as its format says without.",
+    ),
+    click.option(
+        "--detector", type=_FILE, metavar="FILE", help="Where the pixels are: a geometry (HDF5) or Dragonfly detector."
+    ),
+)
+_READING = (
+    *_LAYOUT,
+    click.option(
+        "--nan-as-zero", is_flag=True, help="Read NaN and infinity as no photons instead of refusing the file."
+    ),
+)
+
+
+def _options(options: tuple[Callable, ...]) -> Callable[[Callable], Callable]:
+    """Add several options to a command."""
+
+    def add(command: Callable) -> Callable:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def _given(reading: dict[str, Any]) -> dict[str, Any]:
+    """The options that the user gave."""
+    return {name: value for name, value in reading.items() if value is not None and value is not False}
+
+
+_POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,25 +104,108 @@ def simulate(output: Path, patterns: int | None, seed: int | None) -> None:
 
 
 @workbook.command()
-@click.argument("file", type=_FILE, metavar="FILE.cxi")
+@click.argument("file", type=_FILE, metavar="FILE")
 @click.option("--model", type=_FILE, required=True, metavar="RUN/FAMILY", help="For instance demo/yolov2-jet-linear.")
-@click.option("--output", type=_FILE, metavar="FILE.csv", help="The selection; FILE.FAMILY.csv without.")
+@click.option(
+    "--output",
+    type=_FILE,
+    help="A list (.csv), a copy of FILE with marks (.cxi, .h5), or photons for Dragonfly (.emc); "
+    "FILE.FAMILY.csv without.",
+)
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Score of a single hit; the family's own without.")
-@click.option("--nan-as-zero", is_flag=True, help="Read NaN and infinity as no photons instead of refusing the file.")
-def classify(file: Path, model: Path, output: Path | None, threshold: float | None, nan_as_zero: bool) -> None:
+@_options(_READING)
+def classify(file: Path, model: Path, output: Path | None, threshold: float | None, **reading: Any) -> None:
     """Write a selection of single hits for a file of patterns."""
     from helpers.classification import classify_file
 
-    click.echo(classify_file(file, model_folder(model), output=output, threshold=threshold, nan_as_zero=nan_as_zero))
+    click.echo(classify_file(file, model_folder(model), output=output, threshold=threshold, **_given(reading)))
 
 
 @workbook.command()
 @click.argument("file", type=_FILE, metavar="FILE")
-def info(file: Path) -> None:
-    """Tell what is in a file, and how it would be read."""
+@_options(_READING)
+@click.option("--picture", type=_FILE, metavar="OUT.png", help="Also draw a gallery of patterns.")
+def info(file: Path, picture: Path | None, **reading: Any) -> None:
+    """Tell what is in a file, and how it would be read; show a few patterns."""
     from helpers.cxi import describe
 
-    click.echo(describe(file))
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise click.UsageError(f"--picture draws a PNG, not {picture.name}; give a name that ends in .png")
+    click.echo(describe(file, pictures=True, **_given(reading)))
+    if picture is not None:
+        _draw_gallery(file, picture, _given(reading))
+        click.echo(f"\n  gallery    {picture}")
+
+
+def _draw_gallery(file: Path, picture: Path, reading: dict[str, Any]) -> None:
+    """Draw patterns of a file, from dim to bright."""
+    from helpers.cxi import open_stack
+    from helpers.figures import gallery, save_picture
+    from helpers.stack_description import from_dim_to_bright
+
+    with open_stack(file, **reading) as stack:
+        values, titles, unit = from_dim_to_bright(stack, _GALLERY)
+        columns = min(_GALLERY_COLUMNS, len(titles))
+        figure = gallery(values, titles, columns=columns, mask=stack.mask, unit=unit)
+    save_picture(figure, picture)
+
+
+@workbook.command()
+@click.argument("name", metavar="cxidb-156|darknet19|darknet53")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--from", "source", type=_FILE, metavar="FILE", help="Check and place a file downloaded by hand instead.")
+@click.option("--address", metavar="URL", help="Take it from there, for instance from a mirror of your institute.")
+def fetch(name: str, yes: bool, source: Path | None, address: str | None) -> None:
+    """Fetch measured patterns or pre-trained weights into data/; the only command that needs a network."""
+    from helpers import fetching
+
+    file = fetching.published_file(name)
+    if source:
+        click.echo(fetching.place(file, source))
+        return
+    if there := fetching.found_in_place(file):
+        click.echo(there)
+        return
+    file = file.located(address)
+    click.echo(fetching.describe(file))
+    if not (yes or click.confirm("Fetch it?")):
+        click.echo("nothing was fetched")
+        sys.exit(1)
+    click.echo(fetching.fetch(file))
+
+
+@workbook.command()
+@click.argument("file", type=_FILE, metavar="FILE")
+@click.argument("output", type=_FILE, metavar="OUT.cxi")
+@_options(_LAYOUT)
+@click.option("--wavelength", type=_POSITIVE, metavar="NM", help="The file's own without.")
+@click.option("--distance", type=_POSITIVE, metavar="M", help="Particles to detector; the file's own without.")
+@click.option("--pixel", type=_POSITIVE, metavar="M", help="Size of a pixel; the file's own without.")
+@click.option("--adu-per-photon", type=_POSITIVE, metavar="ADU", help="The file holds photon counts without.")
+@click.option("--conversion", type=click.Choice(["pairs", "round"]), help="ADU to photons: pairs without, as psana.")
+@click.option("--centre", type=(float, float), metavar="ROW COLUMN", help="Beam centre; circles are fitted without.")
+@click.option("--lit-above", type=_POSITIVE, metavar="PHOTONS", help="A pixel over this is lit; 0.23 without.")
+@click.option("--lit-pixels", type=click.IntRange(min=0), help="Fewest lit pixels of a hit; 500 without.")
+@click.option("--most-lit-pixels", type=click.IntRange(min=0), help="Most lit pixels of a hit; no limit without.")
+@click.option("--background", type=click.Choice(["auto", "blank", "peak", "none"]), help="auto without.")
+@click.option("--keep-sizes", type=(float, float), metavar="NM NM", help="Sizes that are kept; 55 84 without.")
+@click.option("--search-sizes", type=(float, float), metavar="NM NM", help="Sizes that are tried.")
+@click.option("--radii", type=(int, int), metavar="FIRST STOP", help="Radii that are compared, in pixels.")
+@click.option("--side", type=click.Choice(["down", "up", "left", "right", "both"]), help="Half to keep; down without.")
+@click.option("--crop", type=(int, int), metavar="ROWS COLUMNS", help="123 240 without.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of the background photons that are taken away.")
+def prepare(file: Path, output: Path, **given: Any) -> None:
+    """Prepare detector frames: photons, hits, background, centres, sizes, crop."""
+    import warnings
+
+    from helpers.preparation.file import prepare_file
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        done = prepare_file(file, output, **_given(given))
+    for warning in caught:
+        click.echo(f"workbook: warning: {warning.message}", err=True)
+    click.echo(done)
 
 
 def model_folder(model: Path) -> Path:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import brentq
@@ -5,6 +7,9 @@ from scipy.signal import argrelmin
 
 from helpers.experiment import AMOX34117
 from helpers.preparation import SIZE_RANGE_NM, particle_sizes, radial_average, sphere_form_factor
+from helpers.preparation.profile import brightest_sector_average
+from helpers.preparation.size import fitted_radii, search_range
+from helpers.preparation.sphere import relative_intensity
 
 CENTRE = np.array([AMOX34117.centre])
 
@@ -82,3 +87,59 @@ def test_pattern_without_photons_has_a_size_that_is_a_number_outside_the_range()
     assert np.isfinite(sizes).all()
     assert np.isfinite(scores).all()
     assert not SIZE_RANGE_NM[0] <= sizes[0] <= SIZE_RANGE_NM[1]
+
+
+def test_radii_beyond_the_largest_are_left_out_and_change_nothing_else():
+    patterns = np.random.default_rng(2).poisson(0.3, (5, *AMOX34117.shape))
+    mask = AMOX34117.pixel_radius() < 14
+    for centres in (np.repeat(CENTRE, 5, axis=0), CENTRE + np.arange(5)[:, None] / 3):
+        whole = radial_average(patterns, mask, centres)
+        np.testing.assert_array_equal(radial_average(patterns, mask, centres, largest_radius=40), whole[:, :41])
+
+
+def test_relative_intensity_is_the_form_factor_and_its_slope_the_derivative():
+    x = np.concatenate([np.linspace(0, 0.3, 31), np.linspace(0.3, 30, 500)])
+    intensity, slope = relative_intensity(x)
+    np.testing.assert_allclose(intensity, sphere_form_factor(x, 1.0) / sphere_form_factor(0.0, 1.0), atol=1e-5)
+    step = 1e-4
+    numeric = (relative_intensity(x[1:] + step)[0] - relative_intensity(x[1:] - step)[0]) / (2 * step)
+    np.testing.assert_allclose(slope[1:], numeric, atol=1e-5)
+
+
+def test_radii_and_search_range_follow_from_geometry_and_mask_alone():
+    mask = AMOX34117.pixel_radius() < 14
+    assert fitted_radii(AMOX34117, mask) == (16, 90)
+    smallest, largest = search_range((16, 90), AMOX34117)
+    # first dark rings at 45 and at 16 pixels: qR = 4.5
+    for size, pixels in ((smallest, 45), (largest, 16)):
+        assert AMOX34117.q_step * pixels * size / 2 == pytest.approx(4.5, rel=1e-6)
+    farther = replace(AMOX34117, distance_m=2 * AMOX34117.distance_m)
+    assert search_range((16, 90), farther) == pytest.approx((2 * smallest, 2 * largest))
+
+
+def test_an_icosahedron_is_larger_than_its_sphere_by_the_published_factor():
+    pattern = sphere_pattern(70)[None]
+    mask = AMOX34117.pixel_radius() < 14
+    sphere, _ = particle_sizes(pattern, mask, CENTRE, AMOX34117)
+    outer, _ = particle_sizes(pattern, mask, CENTRE, AMOX34117, icosahedron=True)
+    assert outer / sphere == pytest.approx(1.1756, abs=1e-4)
+
+
+def test_the_brightest_sector_of_a_round_pattern_has_the_profile_of_all_of_it():
+    pattern = sphere_pattern(70)[None]
+    mask = AMOX34117.pixel_radius() < 14
+    sector = brightest_sector_average(pattern, mask, CENTRE, share=0.5, radii=60)[0]
+    everything = radial_average(pattern, mask, CENTRE)[0]
+    np.testing.assert_allclose(np.log(sector[20:22]), np.log(everything[20:22]), atol=0.3)
+    assert not sector[:13].any()
+
+
+def test_the_brightest_sector_leaves_out_directions_that_are_dark():
+    pattern = sphere_pattern(70)
+    pattern[:, :119] /= 50
+    mask = AMOX34117.pixel_radius() < 14
+    sizes = [
+        particle_sizes(image[None], mask, CENTRE, AMOX34117, sector_share=0.5)[0][0]
+        for image in (pattern, np.where(np.arange(240) < 119, 0, sphere_pattern(70)))
+    ]
+    assert sizes[0] == sizes[1] == pytest.approx(70, abs=2)

@@ -1,0 +1,194 @@
+"""How well the preparation finds centres, sizes and photons, against the truth of a simulated twin; radial profiles."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+from helpers.experiment import Experiment
+from helpers.figures.style import HIGHLIGHT, NEUTRAL, ONE_COLUMN, QUIET, TWO_COLUMNS, letter, new_figure, styled
+from helpers.preparation.sphere import sphere_form_factor
+
+_BINS = 8
+
+
+@styled
+def centre_error_figure(photons: np.ndarray, errors: np.ndarray, *, within: float = 0.5) -> Figure:
+    """Measured minus true beam centre: (a) along rows and columns, (b) the distance against the photons.
+
+    Parameters
+    ----------
+    photons
+        (N,) [photons per pattern].
+    errors
+        (N, 2) row and column, measured minus true [pixels].
+    within
+        Distance that is wanted [pixels].
+
+    Returns
+    -------
+    Figure
+        6.9 in wide.
+    """
+    distance = np.hypot(*np.asarray(errors, float).T)
+    figure = new_figure(TWO_COLUMNS, 2.6)
+    across, against = figure.subplots(1, 2)
+    across.scatter(errors[:, 1], errors[:, 0], **_dots())
+    angle = np.linspace(0, 2 * np.pi, 200)
+    across.plot(within * np.cos(angle), within * np.sin(angle), color=HIGHLIGHT, linewidth=0.9)
+    reach = 1.15 * max(within, float(np.quantile(distance, 0.995)))
+    across.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    across.set(xlabel="column, measured − true (pixels)", ylabel="row, measured − true\n(pixels)")
+    against.scatter(photons, distance, **_dots())
+    against.axhline(within, color=HIGHLIGHT, linewidth=0.9)
+    against.set(
+        xscale="log", yscale="log", xlabel="photons in a pattern", ylabel="distance from the\ntrue centre (pixels)"
+    )
+    letter(
+        (across, against), [f"{np.mean(distance <= within):.1%} within {within:g} pixels", f"{len(distance)} patterns"]
+    )
+    return figure
+
+
+@styled
+def size_error_figure(true_nm: np.ndarray, size_nm: np.ndarray, *, within: float = 3.0) -> Figure:
+    """Measured against true particle size.
+
+    Parameters
+    ----------
+    true_nm
+        (N,) diameter of the sphere of the same volume [nm].
+    size_nm
+        (N,) measured [nm].
+    within
+        Error that is wanted [nm].
+
+    Returns
+    -------
+    Figure
+        3.35 in wide.
+    """
+    true_nm, size_nm = np.asarray(true_nm, float), np.asarray(size_nm, float)
+    figure = new_figure(ONE_COLUMN, 2.6)
+    axes = figure.subplots()
+    ends = np.array([true_nm.min(), true_nm.max()])
+    axes.fill_between(ends, -within, within, color="#EEEEEE", linewidth=0)
+    axes.axhline(0, color=QUIET, linewidth=0.8)
+    axes.scatter(true_nm, size_nm - true_nm, **_dots())
+    axes.set(xlabel="true size (nm)", ylabel="measured − true size (nm)")
+    letter([axes], [f"{np.mean(np.abs(size_nm - true_nm) <= within):.1%} of {size_nm.size} within {within:g} nm"])
+    return figure
+
+
+@styled
+def photon_bias_figure(signal: np.ndarray, sums: dict[str, np.ndarray], *, within: float = 0.01) -> Figure:
+    """Mean relative error of photon sums, in bins of equal numbers of patterns.
+
+    Points are Σ measured / Σ true − 1 of a bin, bars the standard error of that from the scatter between patterns.
+
+    Parameters
+    ----------
+    signal
+        (N,) true mean of the scattered photons [photons].
+    sums
+        Name → (N,) measured sums, for instance before and after the background was taken away [photons].
+    within
+        Bias that is wanted, as a fraction.
+
+    Returns
+    -------
+    Figure
+        3.35 in wide.
+    """
+    figure = new_figure(ONE_COLUMN, 2.8)
+    axes = figure.subplots()
+    axes.axhspan(-100 * within, 100 * within, color="#EEEEEE", linewidth=0)
+    axes.axhline(0, color=QUIET, linewidth=0.8)
+    for (name, measured), marker in zip(sums.items(), "os^Dv", strict=False):
+        middle, bias, error = binned_bias(signal, measured)
+        total = np.sum(measured) / np.sum(signal) - 1
+        axes.errorbar(
+            middle, 100 * bias, yerr=100 * error, fmt=marker, elinewidth=0.8, label=f"{name}: {total:+.1%} in all"
+        )
+    axes.set(xscale="log", xlabel="scattered photons in a pattern (truth)", ylabel="error of the photon sum (%)")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    figure.legend(loc="outside upper center")
+    return figure
+
+
+def binned_bias(signal: np.ndarray, measured: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Σ measured / Σ true − 1 in bins of equal numbers of patterns, and its standard error.
+
+    Parameters
+    ----------
+    signal, measured
+        (N,) as in `photon_bias_figure`.
+
+    Returns
+    -------
+    middle, bias, error : ndarray (bins,)
+        Median of the true photons [photons], and fractions.
+    """
+    signal, measured = np.asarray(signal, float), np.asarray(measured, float)
+    order = np.argsort(signal, kind="stable")
+    bins = [members for members in np.array_split(order, _BINS) if members.size > 1]
+    middle = np.array([np.median(signal[members]) for members in bins])
+    bias = np.array([measured[members].sum() / signal[members].sum() - 1 for members in bins])
+    scatter = [np.std(measured[members] - signal[members], ddof=1) * np.sqrt(members.size) for members in bins]
+    return middle, bias, np.array(scatter) / np.array([signal[members].sum() for members in bins])
+
+
+@styled
+def radial_profile_figure(
+    profiles: np.ndarray, sizes_nm: np.ndarray, experiment: Experiment, *, radii: tuple[int, int], titles: list[str]
+) -> Figure:
+    """Radial profiles with the form factors of the spheres that were found, scaled to the same mean.
+
+    Parameters
+    ----------
+    profiles
+        (N, radii) from `preparation.radial_average` [photons per pixel].
+    sizes_nm
+        (N,) diameters [nm].
+    experiment
+        Wavelength, distance and pixel.
+    radii
+        First radius that was compared, and the one after the last [pixels].
+    titles
+        (N,) one a panel.
+
+    Returns
+    -------
+    Figure
+        6.9 in wide.
+    """
+    columns = min(len(profiles), 5)
+    rows = -(-len(profiles) // columns)
+    figure = new_figure(TWO_COLUMNS, 1.45 * rows + 0.2)
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
+    for spare in panels[len(profiles) :]:
+        spare.remove()
+    for axes, profile, size in zip(panels, profiles, sizes_nm, strict=False):
+        _profile(axes, profile[: radii[1]], size, experiment, radii[0])
+    letter(panels[: len(profiles)], titles)
+    for axes in panels[max(len(profiles) - columns, 0) : len(profiles)]:
+        axes.set_xlabel("radius (pixels)")
+    for axes in panels[: len(profiles) : columns]:
+        axes.set_ylabel("photons per pixel")
+    return figure
+
+
+def _profile(axes: Axes, profile: np.ndarray, size: float, experiment: Experiment, first: int) -> None:
+    """One profile and its sphere."""
+    radius = np.arange(first, profile.size)
+    seen = profile[first:]
+    sphere = sphere_form_factor(experiment.q_step * radius, size / 2)
+    axes.semilogy(radius, np.where(seen > 0, seen, np.nan), color=NEUTRAL, linewidth=0.9)
+    axes.semilogy(radius, sphere * (seen.mean() / sphere.mean()), color=HIGHLIGHT, linewidth=0.8, linestyle="--")
+    floor = seen[seen > 0].min(initial=1.0)
+    axes.set_ylim(floor / 2, 2 * max(seen.max(), 2 * floor))
+
+
+def _dots() -> dict[str, object]:
+    """How a pattern is drawn among many."""
+    return {"s": 5, "color": NEUTRAL, "alpha": 0.5, "linewidths": 0}

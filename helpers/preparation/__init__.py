@@ -1,0 +1,11 @@
+"""Everything before classification: detector frames to cropped photon counts (section 2.1 of the paper).
+
+photons, hits, background, circles, refinement, sphere, profile, size, crop: one step each, on arrays, vectorised over
+patterns; chain does them all for a stack of frames. The experiment is an argument everywhere.
+"""
+
+from helpers.preparation.profile import radial_average
+from helpers.preparation.size import SIZE_RANGE_NM, particle_sizes
+from helpers.preparation.sphere import sphere_form_factor
+
+__all__ = ["SIZE_RANGE_NM", "particle_sizes", "radial_average", "sphere_form_factor"]
