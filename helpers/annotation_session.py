@@ -48,7 +48,8 @@ class AnnotationSession:
     labeller
         Who is at work.
     positives
-        Positives that are known from elsewhere, for the sum that the box is drawn on; what is said here goes before.
+        Patterns to draw the box on, for instance those of the training set; if None, those of the queue that are called
+        single here.
     share
         Of the positives' counts that the proposed box holds.
 
@@ -65,7 +66,7 @@ class AnnotationSession:
         queue: Queue,
         *,
         labeller: str,
-        positives: Sequence[int] | np.ndarray = (),
+        positives: Sequence[int] | np.ndarray | None = None,
         share: float = 0.9,
     ) -> None:
         if len(queue) == 0 or queue.patterns.min() < 0 or queue.patterns.max() >= len(stack):
@@ -76,7 +77,8 @@ class AnnotationSession:
         self.queue = queue
         self._stack = stack
         self._labeller = labeller.strip()
-        self._known = frozenset(int(pattern) for pattern in positives)
+        self._known = None if positives is None else frozenset(int(pattern) for pattern in positives)
+        self._queued = frozenset(queue.patterns.tolist())
         self._share = share
         table = stack.table()
         self._size_nm = table["size_nm"].to_numpy() if "size_nm" in table else None
@@ -120,8 +122,8 @@ class AnnotationSession:
 
     @property
     def positives(self) -> frozenset[int]:
-        """Patterns called single here, and those known from elsewhere that nobody has called otherwise here."""
-        return (self._known - set(self.file.labels)) | set(self.file.labelled(SINGLE).tolist())
+        """Patterns that the box is drawn on; a test set that is not in the queue has no part in it."""
+        return self._queued.intersection(self.file.labelled(SINGLE).tolist()) if self._known is None else self._known
 
     @property
     def box(self) -> Box | None:

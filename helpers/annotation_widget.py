@@ -58,7 +58,7 @@ class AnnotationWidget(anywidget.AnyWidget):
         self.on_msg(self._answer)
 
     def __repr__(self) -> str:
-        return f"AnnotationWidget({self._caption()})"
+        return f"AnnotationWidget({'; '.join(self._captions())})"
 
     @property
     def labels(self) -> dict[int, str]:
@@ -69,6 +69,16 @@ class AnnotationWidget(anywidget.AnyWidget):
     def box(self) -> Box | None:
         """The box that the user has drawn, else the proposed one; None as long as there are no positives."""
         return self._session.box
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the box is the user's."""
+        return self._session.file.box is not None
+
+    @property
+    def positives(self) -> list[int]:
+        """Patterns that the box is drawn on, ascending."""
+        return sorted(self._session.positives)
 
     def preview(self) -> bytes:
         """The positives added up with the box, or the first pattern, as PNG: for pages without a kernel."""
@@ -81,22 +91,22 @@ class AnnotationWidget(anywidget.AnyWidget):
             corner = (box.column_start - 0.5, box.row_start - 0.5)
             width, height = box.column_stop - box.column_start, box.row_stop - box.row_start
             axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="white", linewidth=2, clip_on=False))
-        axes.set(xlabel="column [pixels]", ylabel="row [pixels]", title=self._caption())
+        axes.set(xlabel="column [pixels]", ylabel="row [pixels]", title="\n".join(self._captions()))
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=100, metadata={"Software": None})
         return stream.getvalue()
 
-    def _caption(self) -> str:
-        """One line about labels and box."""
-        labels, box = self.labels, self.box
-        said = f"{len(labels)} patterns labelled in {self.file_name}"
+    def _captions(self) -> tuple[str, str]:
+        """A line about the labels, and one about the box."""
+        box = self.box
+        said = f"{len(self.labels)} patterns labelled in {self.file_name}"
         if box is None:
-            return f"{said}, no box"
-        whose = "proposed" if self._session.file.box is None else "drawn"
+            return said, "no box"
+        whose = "drawn" if self.is_drawn else "proposed"
         edges = f"rows {box.row_start} to {box.row_stop}, columns {box.column_start} to {box.column_stop}"
         summed = self._session.summed
         share = f": {100 * held_share(summed, box):.1f} % of the counts" if summed.any() else ""
-        return f"{said}; {whose} box: {edges}{share}"
+        return said, f"{whose} box: {edges}{share}"
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict] | None:
         """The live widget, and a picture where no front end runs."""
@@ -118,7 +128,7 @@ def annotate(
     queue: Queue,
     *,
     labeller: str,
-    positives: Sequence[int] | np.ndarray = (),
+    positives: Sequence[int] | np.ndarray | None = None,
     share: float = 0.9,
 ) -> AnnotationWidget:
     """Show patterns to label, and the box of the positives to draw; every change is on disk at once.
@@ -134,7 +144,8 @@ def annotate(
     labeller
         Who labels.
     positives
-        Positives that are known from elsewhere, to draw the box on; what is said here goes before.
+        Patterns to draw the box on, for instance those of the training set; if None, those of the queue that are called
+        single here.
     share
         Of the positives' counts that the proposed box holds.
 

@@ -14,6 +14,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from helpers.cxi import PatternStack
 from helpers.dataset import read_labels
+from helpers.errors import LabelsError
 from helpers.labels_file import LABELS, NOT_SINGLE, SINGLE, LabelsFile
 
 
@@ -113,7 +114,9 @@ def said_in(path: str | os.PathLike, stack: PatternStack) -> dict[int, str]:
     LabelsError
         If the file is missing or does not fit the patterns.
     """
-    if Path(path).suffix == ".json" and Path(path).is_file():
+    if not Path(path).is_file():
+        raise LabelsError(f"{path}: no such file of labels; name a JSON file of the annotation widget, or a CSV file")
+    if Path(path).suffix == ".json":
         return {pattern: said.label for pattern, said in LabelsFile(path, stack).labels.items()}
     labels = read_labels(path, stack)
     return {int(row.pattern): SINGLE if row.label else NOT_SINGLE for row in labels.itertuples()}

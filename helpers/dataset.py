@@ -64,7 +64,7 @@ def read_labels(path: str | os.PathLike, stack: PatternStack) -> pd.DataFrame:
         If the file or a column is missing, or a row names no pattern, a pattern twice, or another label than 0 and 1.
     """
     path = Path(path)
-    if path.suffix == ".json" and path.is_file():
+    if path.suffix == ".json":
         return _from_annotation(path, stack)
     rows = _read_csv(path)
     patterns = _from_indices(rows, path, stack) if "index" in rows else _from_event_ids(rows, path, stack)
@@ -163,7 +163,10 @@ def labels_of(stack: PatternStack, labels_csv: str | os.PathLike | None = None) 
     elif "manual" in table:
         labels = pd.DataFrame({"pattern": np.arange(len(stack)), "label": table["manual"].to_numpy() != 0})
     else:
-        raise LabelsError(f"{stack.path}: has no labels (column manual); give a CSV file with the columns index,single")
+        raise LabelsError(
+            f"{stack.path}: has no labels (column manual); give a CSV file with the columns index,single, "
+            "or label patterns in notebook 03"
+        )
     chosen = labels["pattern"].to_numpy()
     labels["in_size_range"] = (
         table["size_nm"].between(*SIZE_RANGE_NM).to_numpy()[chosen] if "size_nm" in table else True

@@ -2,17 +2,25 @@
 
 import json
 import os
+import re
 import signal
 import threading
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
+from helpers import ROOT
 from helpers.cxi import open_stack, write_stack
+from helpers.dataset import labels_of, split
 from helpers.experiment import AMOX34117
+from helpers.files import write_csv
 from helpers.label_queue import at_random
 from helpers.labels_file import LabelsFile
+from helpers.simulation import simulate
+from helpers.workbook import load_profile
+from helpers.workbook.run import mark
 
 pytest.importorskip("selenium", reason="the annotation widget is not tried in a browser without selenium")
 
@@ -25,6 +33,7 @@ pytestmark = pytest.mark.skipif(
     "(Debian: apt-get install chromium chromium-driver)",
 )
 
+TINY = ROOT / "tests" / "tiny.yaml"
 SHAPE = (12, 24)
 PATTERNS = 10_000
 FIRST_CELL = """\
@@ -237,6 +246,53 @@ def test_the_keyboard_is_enough(page, folder):
     assert edges_on_disk(folder) == [top + 1, bottom, left + 2, right]
     assert page.said("mode") == "label"
     assert saved(folder)[0][int(ORDER[position])] == "n"
+
+
+@pytest.fixture(scope="module")
+def lesson(folder):
+    """Notebook 03 in a run on a small twin that is divided into sets."""
+    data, run = folder / "twin.cxi", folder / "run"
+    simulate(data, patterns=120, manual_fraction=0.3, seed=5, outside=(2, 6), processes=1)
+    profile = load_profile(TINY)
+    mark(run, profile)
+    with open_stack(data) as stack:
+        write_csv(run / "sets.csv", split(labels_of(stack), profile.dataset, seed=1))
+    notebook = nbformat.read(ROOT / "notebooks" / "03_annotation.ipynb", as_version=4)
+    (parameters,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    for name, value in {"profile": TINY, "results": run, "data": data, "labeller": "anna"}.items():
+        parameters.source = re.sub(rf"^{name} = .*$", f"{name} = {str(value)!r}", parameters.source, flags=re.MULTILINE)
+    nbformat.write(notebook, folder / "notebooks" / "lesson.ipynb")
+    return run
+
+
+def test_notebook_03_is_opened_labelled_and_drawn_in(driver, server, lesson):
+    page = Notebook(driver, server, "lesson.ipynb")
+    page.run_all()
+    page.wait_for_kernel()
+    cells = page.cells
+    assert len(cells) == len(nbformat.read(ROOT / "notebooks" / "03_annotation.ipynb", as_version=4).cells)
+    page.click(".annotation-facts")
+    wanted = {}
+    for _ in range(60):
+        pattern = int(wait_for("a pattern on screen", lambda: page.said("pattern")))
+        wanted[pattern] = "snu"[pattern % 3]
+        page.type(wanted[pattern])
+    page.type("b")
+    wait_for("the box", lambda: page.said("mode") == "box")
+    page.wait_until_saved()
+    top, bottom, left, right = page.kernel("__import__('dataclasses').astuple(widget.box)")
+    for start, stop in (((bottom, right), (bottom + 7, right + 12)), ((bottom + 7, left), (bottom + 7, left - 5))):
+        page.drag(start, stop, (123, 240))
+        page.wait_until_saved()
+    content = json.loads((lesson / "annotation.json").read_text())
+    assert {row["pattern"]: row["label"][0] for row in content["labels"] + content["repeats"]} == wanted
+    assert {row["labeller"] for row in content["labels"]} == {"anna"}
+    assert (content["box"]["rows"], content["box"]["columns"]) == ([top, bottom + 7], [left - 5, right + 12])
+    assert page.kernel("widget.labels") == {str(row["pattern"]): row["label"] for row in content["labels"]}
+    assert page.kernel("__import__('dataclasses').astuple(widget.box)") == [top, bottom + 7, left - 5, right + 12]
+    assert page.cells == cells
+    sets = pd.read_csv(lesson / "sets.csv")
+    assert not set(wanted) & set(sets.loc[sets["set"] == "test", "pattern"])
 
 
 def test_a_dead_kernel_is_seen_and_what_was_saved_is_there_after_a_restart(driver, server, folder):

@@ -166,13 +166,23 @@ def test_an_impossible_box_is_refused(session, path, edges):
     assert not path.exists()
 
 
-def test_what_is_said_here_goes_before_the_known_positives(session):
-    assert session.positives == {1, 4}
+def test_without_a_training_set_the_box_is_drawn_on_what_is_called_single_here(to_label, path):
+    session = AnnotationSession(to_label, LabelsFile(path, to_label), QUEUE, labeller="anna")
+    session.file.give(7, "single", labeller="anna")  # not in the queue: perhaps in the test set
+    show(session, 0, 1, 2)
+    for position, name in ((0, "single"), (1, "single"), (2, "unsure")):
+        label(session, position, name)
+    assert session.positives == {4, 9}
+    assert session.summed[2, 3] == 5 + 10
+    label(session, 0, "not single")
+    assert session.summed[2, 3] == 10
+
+
+def test_a_training_set_is_what_the_box_is_drawn_on_whatever_is_said_here(session):
     show(session, 0, 1)
     label(session, 0, "unsure")
     label(session, 1, "single")
-    assert session.positives == {1, 9}
-    assert session.summed[2, 3] == 2 + 10
+    assert session.positives == {1, 4}
 
 
 def test_without_positives_there_is_no_box_until_one_is_drawn(to_label, path):
@@ -186,16 +196,19 @@ def test_without_positives_there_is_no_box_until_one_is_drawn(to_label, path):
 def test_the_sum_reads_a_pattern_once(to_label, path, monkeypatch):
     read = []
     file = LabelsFile(path, to_label)
-    session = AnnotationSession(to_label, file, QUEUE, labeller="anna", positives=range(12))
+    session = AnnotationSession(to_label, file, Queue.of(np.arange(12)), labeller="anna")
     original = to_label.read
-    monkeypatch.setattr(
-        to_label, "read", lambda indices: read.extend(np.atleast_1d(indices).tolist()) or original(indices)
-    )
-    for pattern in (0, 4):
-        file.give(pattern, "not single", labeller="anna")
+
+    def note(indices):
+        read.extend(np.atleast_1d(indices).tolist())
+        return original(indices)
+
+    monkeypatch.setattr(to_label, "read", note)
+    for pattern, said in ((2, "single"), (5, "single"), (7, "single"), (5, "unsure")):
+        file.give(pattern, said, labeller="anna")
         summed = session.summed.copy()
-    np.testing.assert_array_equal(summed, original(np.array([1, 2, 3, 5, 6, 7, 8, 9, 10, 11])).sum(axis=0))
-    assert sorted(read) == sorted([*range(1, 12), 4])
+    np.testing.assert_array_equal(summed, original(np.array([2, 7])).sum(axis=0))
+    assert read == [2, 5, 7, 5]
 
 
 @pytest.mark.parametrize(

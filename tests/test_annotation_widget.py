@@ -58,7 +58,7 @@ def test_static_pages_get_a_picture_with_the_box(widget):
 
 def test_without_positives_the_picture_is_that_of_the_first_pattern(to_label, tmp_path):
     widget = annotate(to_label, tmp_path / "labels.json", Queue.of(np.array([5])), labeller="anna")
-    assert repr(widget) == "AnnotationWidget(0 patterns labelled in labels.json, no box)"
+    assert repr(widget) == "AnnotationWidget(0 patterns labelled in labels.json; no box)"
     assert picture(widget.preview()).shape[1] == 800
 
 

@@ -1,6 +1,8 @@
 """All notebooks, run by the runner on a tiny profile in real kernels; and what every notebook must be."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 
@@ -10,8 +12,12 @@ import pandas as pd
 import pytest
 
 from helpers import ROOT
+from helpers.annotation import Box
+from helpers.cxi import open_stack
 from helpers.evaluation import Confusion, stable_selection
+from helpers.labels_file import LabelsFile
 from helpers.workbook import load_profile
+from helpers.workbook.run import twin_path
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 TINY = ROOT / "tests" / "tiny.yaml"
@@ -19,8 +25,8 @@ PROFILE = load_profile(TINY)
 NAMES = [path.stem for path in NOTEBOOKS]
 
 
-def run_all(folder):
-    command = [sys.executable, "-m", "helpers", "run", "--profile", TINY, "--results", folder]
+def run_all(folder, *options):
+    command = [sys.executable, "-m", "helpers", "run", "--profile", TINY, "--results", folder, *options]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -145,6 +151,44 @@ def test_the_page_shows_every_table_and_figure_of_the_paper_and_says_that_they_a
     assert "imulated" in page
     record = json.loads((run[0] / "run.json").read_text())
     assert record["profile"]["seed"] == PROFILE.seed
+
+
+def shown_by_the_widget(folder):
+    """The picture that stands in the executed notebook 03 where the widget would be, as base64."""
+    executed = nbformat.read(folder / "03_annotation.ipynb", as_version=4)
+    views = "application/vnd.jupyter.widget-view+json"
+    outputs = [output["data"] for cell in executed.cells for output in cell.get("outputs", []) if "data" in output]
+    (shown,) = [data for data in outputs if views in data]
+    return shown["image/png"].replace("\n", "")
+
+
+def test_the_page_of_the_annotation_shows_the_box_without_a_network(run):
+    page = (run[0] / "03_annotation.html").read_text(encoding="utf-8")
+    assert f"data:image/png;base64,{shown_by_the_widget(run[0])}" in page.replace("\n", "")
+    assert not re.findall(r"""(?:src|href)=["']https?:""", page)
+    assert "<script" not in page
+    assert not (run[0] / "annotation.json").exists()  # nobody has labelled anything
+    assert json.loads((run[0] / "box.json").read_text())["source"] == "proposed"
+
+
+def test_labels_and_box_of_a_person_are_what_the_next_run_takes(run, tmp_path):
+    folder = shutil.copytree(run[0], tmp_path / "tiny")
+    sets = pd.read_csv(folder / "sets.csv")
+    with open_stack(twin_path(PROFILE)) as stack:
+        file = LabelsFile(folder / "annotation.json", stack)
+        file.draw(Box(3, 60, 70, 171))
+        pattern = int(sets.loc[sets["set"] == "training", "pattern"].iloc[0])
+        for repeat in (False, True):
+            file.give(pattern, "single", labeller="anna", repeat=repeat)
+    done = run_all(folder, "--only", "03")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "03_annotation: running (annotation.json is new)" in done.stdout
+    box = json.loads((folder / "box.json").read_text())
+    assert (box["rows"], box["columns"], box["source"]) == ([3, 60], [70, 171], "user")
+    assert shown_by_the_widget(folder) != shown_by_the_widget(run[0])
+    consistency = pd.read_csv(folder / "tables" / "table_consistency.csv").set_index("judgements")
+    assert consistency.loc["a labeller with themselves", ["patterns", "agreement"]].tolist() == [1, 1]
+    assert sorted(path.name for path in (folder / "darknet").glob("*.txt")) == ["training.txt", "validation.txt"]
 
 
 def test_a_second_run_does_nothing_and_a_deleted_table_is_made_again(run):

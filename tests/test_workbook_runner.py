@@ -156,6 +156,12 @@ def test_fresh_starts_from_nothing(workbook):
     assert not (workbook.run / "families").exists()
 
 
+def test_fresh_keeps_what_people_have_done_by_hand(workbook):
+    (workbook.run / "annotation.json").write_text("an hour of work")
+    assert workbook.again(fresh=True) == ["01_first", "02_second"]
+    assert (workbook.run / "annotation.json").read_text() == "an hour of work"
+
+
 def test_fresh_does_not_touch_a_folder_of_other_things(workbook, tmp_path):
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents" / "thesis.tex").write_text("years of work")

@@ -2,6 +2,7 @@
 // step and nothing from the network. annotation_session.py says which messages there are.
 
 const PATIENCE = 2000; // without an answer for so long, nothing counts as saved [ms]
+const AT_WORK = 60000; // after a key or click for so long, the kernel is asked whether it lives [ms]
 const AHEAD = 96; // pictures kept ready for the next keys
 const BEHIND = 16; // and for going back
 const BATCH = 16; // pictures asked for at once
@@ -351,6 +352,12 @@ function render({ model, el }) {
     buttons.append(button);
   }
 
+  let used = -Infinity;
+  for (const kind of ["keydown", "pointerdown", "focusin"])
+    root.addEventListener(kind, () => {
+      used = performance.now();
+    });
+
   root.addEventListener("pointerdown", (event) => {
     if (!event.target.closest("button")) root.focus({ preventScroll: true });
   });
@@ -443,7 +450,7 @@ function render({ model, el }) {
   model.on("msg:custom", heard);
   const clock = setInterval(() => {
     // While somebody works here, a dead kernel must not go unnoticed until the next key.
-    if (mail.idle() && root.contains(document.activeElement)) mail.send("ping");
+    if (mail.idle() && performance.now() - used < AT_WORK) mail.send("ping");
     tellSaved();
   }, 250);
   tell();

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 DATA = ROOT / "data"
 RESULTS = ROOT / "results"
+ANNOTATION = "annotation.json"
+"""Labels and box that people have given: hand work, which no fresh start deletes."""
+
 RECORD = "run.json"
 """What a run is: versions, seeds, data checksum, profile, timings, hardware. It marks a folder as ours."""
 
@@ -40,7 +43,7 @@ class Run:
     data
         A file of patterns.
     labels
-        A CSV of labels, or None if the data file holds them.
+        A file of labels (see `dataset.read_labels`), or None if the data file holds them.
     """
 
     profile: Profile
@@ -70,8 +73,15 @@ class Run:
 
     @property
     def box(self) -> Path:
-        """The shared box of the positives."""
+        """The shared box of the positives, as training takes it: drawn by the user, or proposed."""
         return self.folder / "box.json"
+
+    @property
+    def annotation(self) -> Path:
+        """What people have said in notebook 03: the run's labels if they come from there, else a file of the run."""
+        if self.labels is not None and self.labels.suffix == ".json":
+            return self.labels
+        return self.folder / ANNOTATION
 
     @property
     def weights(self) -> Path:
@@ -193,7 +203,7 @@ def open_run(
     data
         A file of patterns; the simulated twin if None.
     labels
-        A CSV of labels for it, if it holds none itself.
+        A file of labels for it, CSV or the annotation of notebook 03, if it holds none itself.
 
     Returns
     -------

@@ -15,7 +15,7 @@ from helpers.workbook.execution import StepFailedError, execute
 from helpers.workbook.profile import load_profile, profile_path
 from helpers.workbook.record import add_step, describe
 from helpers.workbook.report import write_report
-from helpers.workbook.run import RESULTS, Run, check_folder, open_run, twin_path
+from helpers.workbook.run import ANNOTATION, RESULTS, Run, check_folder, open_run, twin_path
 
 NOTEBOOKS = ROOT / "notebooks"
 SIMULATION_STEP = "00_simulation"
@@ -137,9 +137,12 @@ def _profile_parameter(profile: str | Path) -> str:
 
 
 def _empty(folder: Path) -> None:
-    """Delete what a run has left in its folder."""
+    """Delete what a run has left in its folder, but not what people have done by hand."""
     check_folder(folder)
     for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name == ANNOTATION:
+            print(f"kept: {path}, which was made by hand", flush=True)
+            continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
