@@ -222,6 +222,9 @@ def test_the_keyboard_is_enough(page, folder):
     page.type([Keys.TAB])
     page.script("document.activeElement.blur(); jupyterapp.commands.execute('notebook:enter-command-mode')")
     wait_for("the focus on the widget", lambda: page.has_focus() or page.type([Keys.TAB]))
+    page.type([Keys.TAB, "d", "d", "x", "a"])  # on a button, too, keys are not JupyterLab's
+    page.type([Keys.TAB], held=[Keys.SHIFT])
+    assert page.has_focus()
     ready(page, 10)
     position = int(page.said("position"))
     page.type("n")
@@ -299,32 +302,30 @@ def test_a_dead_kernel_is_seen_and_what_was_saved_is_there_after_a_restart(drive
     killed = Notebook(driver, server, "killed.ipynb")
     killed.run_all()
     cells = killed.cells
-    ready(killed, 60)
+    ready(killed, 80)
     process = killed.kernel("__import__('os').getpid()")
-    stop = threading.Event()
 
     def kill_in_the_middle():
-        wait_for("some labels", lambda: len(saved(folder, "killed")[0]) >= 20 or stop.is_set())
+        wait_for("some labels", lambda: len(saved(folder, "killed")[0]) >= 20)
         os.kill(process, signal.SIGKILL)
 
     killer = threading.Thread(target=kill_in_the_middle)
     killed.click(".annotation-facts")
     killer.start()
-    keys = "snu" * 20
-    killed.type(keys, pause=0.03)
-    stop.set()
+    killed.type("s" * 100, pause=0.03)
     killer.join()
     wait_for("NOT SAVED", lambda: "NOT SAVED" in killed.text(".annotation-alarm"))
     shown = int(killed.said("saved"))
     open_changes = int(killed.said("open"))
-    assert 20 <= shown < 60
+    assert shown > 0
     assert open_changes > 0
     position = killed.said("position")
     killed.script("document.querySelector('.annotation').dispatchEvent(new KeyboardEvent('keydown', {key: 's'}))")
     assert (killed.said("position"), killed.said("open")) == (position, str(open_changes))  # no label for nobody
 
-    on_disk = list(saved(folder, "killed")[0].items())
-    assert on_disk[:shown] == list(zip(ORDER[:shown].tolist(), keys, strict=False))
+    on_disk = saved(folder, "killed")[0]
+    assert shown <= len(on_disk) < 100
+    assert on_disk == dict.fromkeys(ORDER[: len(on_disk)].tolist(), "s")
     killed.confirm_restart()
     killed.run_all()
     assert killed.said("saved") == str(len(on_disk))

@@ -13,10 +13,13 @@ import pytest
 
 from helpers import ROOT
 from helpers.annotation import Box
+from helpers.classification import load_family, score_stack
 from helpers.cxi import open_stack
 from helpers.evaluation import Confusion, stable_selection
+from helpers.label_queue import disputed_first
 from helpers.labels_file import LabelsFile
 from helpers.workbook import load_profile
+from helpers.workbook.execution import execute
 from helpers.workbook.run import twin_path
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -189,6 +192,18 @@ def test_labels_and_box_of_a_person_are_what_the_next_run_takes(run, tmp_path):
     consistency = pd.read_csv(folder / "tables" / "table_consistency.csv").set_index("judgements")
     assert consistency.loc["a labeller with themselves", ["patterns", "agreement"]].tolist() == [1, 1]
     assert sorted(path.name for path in (folder / "darknet").glob("*.txt")) == ["training.txt", "validation.txt"]
+
+
+def test_patterns_on_which_the_checkpoints_of_a_family_disagree_are_labelled_first(run, tmp_path):
+    folder = shutil.copytree(run[0], tmp_path / "tiny")
+    given = {"profile": str(TINY), "results": str(folder), "order": "disputed", "family": PROFILE.families[1]}
+    execute(ROOT / "notebooks" / "03_annotation.ipynb", folder / "03_annotation.ipynb", given)
+    sets = pd.read_csv(folder / "sets.csv").set_index("pattern")
+    with open_stack(twin_path(PROFILE)) as stack:
+        candidates = np.setdiff1d(np.arange(len(stack)), sets.index[sets["set"] == "test"])
+        trained = load_family(folder / "families" / PROFILE.families[1])
+        wanted = disputed_first(score_stack(stack, trained, candidates), trained.threshold)
+    assert f"first patterns {wanted[:5]}" in (folder / "03_annotation.ipynb").read_text()
 
 
 def test_a_second_run_does_nothing_and_a_deleted_table_is_made_again(run):

@@ -55,7 +55,11 @@ function mailbox(model, view, told) {
     send(kind, content = {}) {
       revision += 1;
       waiting.set(revision, { kind, at: performance.now() });
-      model.send({ ...content, kind, view, revision });
+      try {
+        model.send({ ...content, kind, view, revision });
+      } catch (error) {
+        console.warn("annotation:", error); // a dead kernel: there will be no answer, which is told soon
+      }
       told();
       return revision;
     },
@@ -158,7 +162,7 @@ function render({ model, el }) {
       fact("positives", whole(sum.positives));
     } else {
       const at = frames.get(position);
-      fact("pattern", `${whole(position + 1)} of ${whole(positions)}`);
+      fact("in the queue", `${whole(position + 1)} of ${whole(positions)}`);
       fact("photons", at ? whole(at.photons) : "…");
       fact("brightest pixel", at ? whole(at.brightest) : "…");
       if (at && at.size_nm !== null) fact("size", `${at.size_nm.toFixed(1)} nm`);
@@ -178,7 +182,7 @@ function render({ model, el }) {
     const number = (letter) => labels.filter((given) => given === letter).length;
     const left = number(NOTHING);
     bar.value = started ? positions - left : 0;
-    counts.textContent = `${number("s")} single · ${number("n")} not · ${number("u")} unsure · ${left} left`;
+    counts.textContent = `${left} left\n${number("s")} single · ${number("n")} not · ${number("u")} unsure`;
   }
 
   function tellSaved() {
@@ -330,14 +334,14 @@ function render({ model, el }) {
     { key: "arrowleft", sign: "←", text: "Back", mode: "label", act: () => goTo(position - 1) },
     { key: "arrowright", sign: "→", text: "On", mode: "label", act: () => goTo(position + 1) },
     { key: "m", text: "Sum/pattern", mode: "box", act: () => { onSum = !onSum; paint(); } },
-    { key: "p", text: "Take the proposal", mode: "box", act: takeProposal },
+    { key: "p", text: "Proposal", mode: "box", act: takeProposal },
     { key: "pageup", sign: "PgUp", text: "Back", mode: "box", act: () => goTo(position - 1) },
     { key: "pagedown", sign: "PgDn", text: "On", mode: "box", act: () => goTo(position + 1) },
     { key: "z", text: "Undo", act: () => { if (mayChange()) mail.send("undo"); } },
     { key: "c", text: "Colours", act: () => { colour = colour === "jet" ? "gray" : "jet"; paint(); } },
     { key: "l", text: "Linear/log", act: () => { scale = scale === "log" ? "linear" : "log"; paint(); } },
     { key: "b", text: "Box", mode: "label", act: () => setMode("box") },
-    { key: "b", text: "To the labels", mode: "box", act: () => setMode("label") },
+    { key: "b", text: "Labels", mode: "box", act: () => setMode("label") },
   ];
   for (const action of actions) {
     const button = element("button", "annotation-button", action.text);
