@@ -19,7 +19,7 @@ from helpers.evaluation import Confusion, stable_selection
 from helpers.label_queue import disputed_first
 from helpers.labels_file import LabelsFile
 from helpers.workbook import load_profile
-from helpers.workbook.execution import execute
+from helpers.workbook.execution import StepFailedError, execute
 from helpers.workbook.run import twin_path
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -192,6 +192,22 @@ def test_labels_and_box_of_a_person_are_what_the_next_run_takes(run, tmp_path):
     consistency = pd.read_csv(folder / "tables" / "table_consistency.csv").set_index("judgements")
     assert consistency.loc["a labeller with themselves", ["patterns", "agreement"]].tolist() == [1, 1]
     assert sorted(path.name for path in (folder / "darknet").glob("*.txt")) == ["training.txt", "validation.txt"]
+
+
+def test_patterns_without_any_sets_are_labelled_first(tmp_path):
+    notebook, executed = ROOT / "notebooks" / "03_annotation.ipynb", tmp_path / "executed" / "03_annotation.ipynb"
+    given = {"profile": str(TINY), "results": str(tmp_path / "new")}
+    executed.parent.mkdir()
+    with pytest.raises(StepFailedError, match="no pattern is called single yet: label some"):
+        execute(notebook, executed, given)
+    assert len(shown_by_the_widget(executed.parent)) > 1000
+    with open_stack(twin_path(PROFILE)) as stack:
+        file = LabelsFile(tmp_path / "new" / "annotation.json", stack)
+        for pattern, label in enumerate(["single", "single", "unsure", "not single", "not single"]):
+            file.give(pattern, label, labeller="anna")
+    execute(notebook, executed, given)
+    assert (tmp_path / "new" / "figures" / "figure_5.png").is_file()
+    assert json.loads((tmp_path / "new" / "box.json").read_text())["source"] == "proposed"
 
 
 def test_patterns_on_which_the_checkpoints_of_a_family_disagree_are_labelled_first(run, tmp_path):

@@ -186,7 +186,7 @@ function render({ model, el }) {
   }
 
   function tellSaved() {
-    const late = mail.late();
+    const late = started && mail.late();
     const open = mail.waiting(...CHANGES);
     root.classList.toggle("annotation-late", late);
     alarm.textContent = late
@@ -208,7 +208,8 @@ function render({ model, el }) {
     tellFacts();
     tellProgress();
     tellSaved();
-    caption.textContent = started && onScreen === null && !frames.has(position) && !isSum() ? "loading …" : "";
+    const loading = started ? "loading …" : "waiting for the kernel …";
+    caption.textContent = onScreen === null && !frames.has(position) && !isSum() ? loading : "";
     layer.svg.style.display = mode === "box" ? "" : "none";
     root.dataset.mode = mode;
     root.dataset.position = String(position);

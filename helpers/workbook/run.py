@@ -239,7 +239,9 @@ def check_folder(folder: Path) -> None:
     WorkbookError
         If it is neither new, nor empty, nor in results/, nor has a `run.json`.
     """
-    if folder.is_dir() and folder.parent != RESULTS and not (folder / RECORD).is_file() and any(folder.iterdir()):
+    if not folder.is_dir() or folder.parent == RESULTS or (folder / RECORD).is_file():
+        return
+    if any(path.name != ANNOTATION for path in folder.iterdir()):
         raise WorkbookError(f"{folder} holds other files than a run's; choose a new or an empty folder with --results")
 
 
