@@ -159,6 +159,9 @@ def test_every_figure_is_labelled_and_fits_its_page(counts, mask, losses, curves
             {"positive": np.linspace(60, 75, 30), "negative": np.linspace(40, 120, 60)}, (55.0, 84.0)
         ),
         figures.sum_image(counts.mean(0), mask, (0.5, 19.5)),
+        figures.camera_figure(
+            np.linspace(-20, 400, 500), np.geomspace(100, 4000, 60), adu_per_photon=130, fewest_lit=500
+        ),
         figures.detections_figure(to_rgb(counts, REPRESENTATIONS[0]), np.full((6, 4), 0.4), np.linspace(0, 1, 6)),
         figures.label_bias_figure(np.geomspace(100, 1e4, 300), truth, np.ones(300, bool)),
     ]

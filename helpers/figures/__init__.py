@@ -5,6 +5,7 @@ save_figure(figure, "results/demo/figures/figure_3")      # .png and .pdf, the s
 """
 
 from helpers.figures.architecture import figure_2
+from helpers.figures.camera import camera_figure
 from helpers.figures.comparison import agreement_figure, table_4_figure
 from helpers.figures.curves import precision_recall_figure, training_figure
 from helpers.figures.distributions import label_bias_figure, photon_histogram, size_histogram
@@ -20,6 +21,7 @@ from helpers.figures.style import family_colour, family_dashes, save_figure, sav
 
 __all__ = [
     "agreement_figure",
+    "camera_figure",
     "centre_error_figure",
     "detections_figure",
     "family_colour",
