@@ -28,6 +28,7 @@ from helpers.figures.comparison import no_skill_f1
 from helpers.figures.curves import rate_changes
 from helpers.figures.distributions import labelled_share
 from helpers.figures.geometry import largest_q, photon_energy_kev
+from helpers.figures.preparation import binned_bias
 from helpers.figures.stages import layer_shapes, stages
 from helpers.figures.style import photon_norm
 from helpers.rendering import render, to_rgb
@@ -417,3 +418,40 @@ def test_a_figure_shows_itself_once_in_a_notebook(counts):
     formatter = pytest.importorskip("IPython.core.formatters").DisplayFormatter()
     data, _ = formatter.format(figures.gallery(counts[:1], ["a"], columns=1))
     assert data["image/png"].startswith(b"\x89PNG")
+
+
+def test_error_figures_show_every_pattern_and_the_share_within():
+    rng = np.random.default_rng(9)
+    photons, errors = rng.uniform(500, 9000, 200), rng.normal(0, 0.2, (200, 2))
+    figure = figures.centre_error_figure(photons, errors)
+    across, against = figure.axes
+    inside = np.mean(np.hypot(*errors.T) <= 0.5)
+    assert f"{inside:.1%} within 0.5 pixels" in across.get_title(loc="left")
+    np.testing.assert_allclose(against.collections[0].get_offsets(), np.stack([photons, np.hypot(*errors.T)], axis=1))
+    true = rng.uniform(50, 90, 200)
+    axes = figures.size_error_figure(true, true + 4 * (true > 70)).axes[0]
+    assert f"{np.mean(true <= 70):.1%} of 200 within 3 nm" in axes.get_title(loc="left")
+
+
+def test_photon_bias_is_that_of_the_sums_with_an_error_that_covers_it():
+    rng = np.random.default_rng(10)
+    signal = rng.uniform(500, 9000, 4000)
+    measured = rng.poisson(1.02 * signal)
+    middle, bias, error = binned_bias(signal, measured)
+    assert (np.diff(middle) > 0).all()
+    assert (np.abs(bias - 0.02) < 4 * error).all()
+    assert error[-1] == pytest.approx(np.sqrt(1.02 / middle[-1] / 500), rel=0.15)
+    legend = figures.photon_bias_figure(signal, {"as counted": measured}).legends[0].get_texts()[0].get_text()
+    assert legend == f"as counted: {measured.sum() / signal.sum() - 1:+.1%} in all"
+
+
+@pytest.mark.parametrize("number", [1, 3, 7])
+def test_radial_profiles_have_a_panel_each_and_a_sphere_of_the_same_mean(number):
+    profiles = np.tile(np.exp(-np.arange(60.0) / 9), (number, 1))
+    titles = [f"frame {k}" for k in range(number)]
+    figure = figures.radial_profile_figure(profiles, np.full(number, 68.0), AMOX34117, radii=(16, 60), titles=titles)
+    assert len(figure.axes) == number
+    for axes in figure.axes:
+        measured, sphere = (line.get_ydata() for line in axes.lines)
+        assert sphere.mean() == pytest.approx(measured.mean())
+        np.testing.assert_allclose(measured, profiles[0][16:])

@@ -285,18 +285,9 @@ def _without_background(
     # the mean background of the run: the level of a sphere fit is better for a single sphere, but in a pattern that is
     # none it takes scattering for background
     removed = np.full(len(whole), rate.sum())
-    profile = _ring_means(whole, mask, centres)
     generators = [np.random.default_rng([preparation.steps.seed, index]) for index in indices]
-    return remove_photons(whole, rate, number=removed, profile=profile, generators=generators), removed
-
-
-def _ring_means(counts: np.ndarray, mask: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Mean of the pattern at the radius of each pixel (N, rows, columns)."""
-    profile = radial_average(counts, mask, centres)
-    row, column = np.indices(mask.shape)
-    radius = np.rint(np.hypot(row - centres[:, 0, None, None], column - centres[:, 1, None, None])).astype(np.intp)
-    place = np.minimum(radius, profile.shape[1] - 1).reshape(len(counts), -1)
-    return np.take_along_axis(profile, place, axis=1).reshape(counts.shape)
+    given = {"profiles": radial_average(whole, mask, centres), "centres": centres, "generators": generators}
+    return remove_photons(whole, rate, number=removed, **given), removed
 
 
 def prepare(
