@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from helpers.figures.style import HIGHLIGHT, NEUTRAL, TWO_COLUMNS, letter, new_figure, styled
 
@@ -32,7 +33,9 @@ def camera_figure(values: np.ndarray, lit: np.ndarray, *, adu_per_photon: float,
     """
     figure = new_figure(TWO_COLUMNS, 2.4)
     peaks, frames = figure.subplots(1, 2)
-    edges = np.linspace(-0.4, _PHOTONS_SHOWN, round((_PHOTONS_SHOWN + 0.4) * _BINS_A_PHOTON)) * adu_per_photon
+    # bins of whole ADU, because a camera counts in them
+    width = max(1, round(adu_per_photon / _BINS_A_PHOTON))
+    edges = np.arange(round(-0.4 * adu_per_photon) - 0.5, _PHOTONS_SHOWN * adu_per_photon, width)
     peaks.hist(np.ravel(values), edges, histtype="stepfilled", color=NEUTRAL)
     for photons in range(int(_PHOTONS_SHOWN) + 1):
         peaks.axvline(photons * adu_per_photon, color=HIGHLIGHT, linewidth=0.7, linestyle=":")
@@ -43,5 +46,6 @@ def camera_figure(values: np.ndarray, lit: np.ndarray, *, adu_per_photon: float,
     frames.hist(lit, np.geomspace(lit.min(), lit.max() + 1, _LIT_BINS), color=NEUTRAL)
     frames.axvline(fewest_lit, color=HIGHLIGHT, linewidth=0.9)
     frames.set(xscale="log", xlabel="lit pixels in a frame", ylabel="frames per bin")
+    frames.xaxis.set_minor_formatter(NullFormatter())
     letter((peaks, frames), ["values of the good pixels", f"{np.mean(lit >= fewest_lit):.0%} of {lit.size} are hits"])
     return figure
