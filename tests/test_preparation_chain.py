@@ -16,9 +16,10 @@ from helpers.cxi import open_stack
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117, Experiment
 from helpers.frames import CAMERA, draw_shot, simulate_frames
-from helpers.preparation.chain import ImpossibleValuesWarning, Steps, learn, prepare, summary
+from helpers.preparation.chain import ImpossibleValuesWarning, prepare, summary
 from helpers.preparation.crop import Crop
 from helpers.preparation.file import prepare_file
+from helpers.preparation.learning import Steps, learn
 from helpers.preparation.survey import HitRule, survey
 from helpers.workbook.commands import workbook
 
