@@ -1,4 +1,4 @@
-"""Ten measured patterns of PR772 (another run than the paper's): preparation and classification; nobody labelled them."""
+"""Ten measured patterns of PR772 (another run than the paper's): prepared and classified; nobody labelled them."""
 
 import subprocess
 import sys
