@@ -5,8 +5,8 @@ log-likelihood of the pattern at rotation φ_j, with its scale s_d and without t
 
     L_kjd = Σ K_d(r, θ) ln[s_d M_k(r, θ + φ_j)] − s_d Σ a(r, θ) M_k(r, θ + φ_j).
 
-E: P_kjd = exp L_kjd / Σ_kj exp L_kjd. M: M_k = Σ_dj P_kjd K_d(r, θ − φ_j) / Σ_dj P_kjd s_d a(r, θ − φ_j). Both sums over
-θ are correlations, so they are products of transforms along the angle: one matrix product for each frequency.
+E: P_kjd = exp L_kjd / Σ_kj exp L_kjd. M: M_k = Σ_dj P_kjd K_d(r, θ − φ_j) / Σ_dj P_kjd s_d a(r, θ − φ_j). Both sums
+over θ are correlations, so they are products of transforms along the angle: one matrix product for each frequency.
 """
 
 import hashlib
@@ -197,9 +197,7 @@ def iterate(data: PolarPatterns, state: EMState, settings: EMSettings) -> EMStat
     )
 
 
-def expectation(
-    data: PolarPatterns, model: torch.Tensor, scale: torch.Tensor
-) -> tuple[list[torch.Tensor], float]:
+def expectation(data: PolarPatterns, model: torch.Tensor, scale: torch.Tensor) -> tuple[list[torch.Tensor], float]:
     """E-step: how probable each class and rotation is for each pattern.
 
     Parameters

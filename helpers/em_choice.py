@@ -218,8 +218,10 @@ def read_choice(path: str | os.PathLike, *, key: str, classes: int) -> tuple[lis
     except (KeyError, TypeError, ValueError) as error:
         raise ClassChoiceError(f"{path} holds no choice of classes ({error}); delete it and choose again") from error
     if found != key:
-        raise ClassChoiceError(f"{path} was made for other runs of EM (other patterns or settings); delete it, or move "
-                               "it away, and choose again")
+        raise ClassChoiceError(
+            f"{path} was made for other runs of EM (other patterns or settings); delete it, or move "
+            "it away, and choose again"
+        )
     if wrong := [k for chosen in choice for k in chosen if not 0 <= k < classes]:
         raise ClassChoiceError(f"{path} names a class {wrong[0]}, but there are 0 to {classes - 1}; correct it")
     return choice, source

@@ -6,15 +6,33 @@ em.json    settings, seed, run, checksums of patterns and code
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from helpers.artefacts import load_tensors, save_tensors
-from helpers.em import EMState, PolarPatterns, begin, iterate, noise
+from helpers.cxi import PatternStack
+from helpers.em import CHUNK, EMState, PolarPatterns, begin, iterate, noise
 from helpers.em_settings import EMSettings
 from helpers.files import write_text
+from helpers.progress import progress
 from helpers.sources import code_digest
+
+
+def blocks(stack: PatternStack, patterns: np.ndarray) -> Iterator[np.ndarray]:
+    """Photon counts of some patterns of a stack (n, rows, columns), as many at a time as EM takes.
+
+    Parameters
+    ----------
+    stack
+        The patterns.
+    patterns
+        Indices (N,).
+    """
+    for start in progress(range(0, len(patterns), CHUNK), label="reading patterns"):
+        yield stack.read(patterns[start : start + CHUNK])
 
 
 def classify(
