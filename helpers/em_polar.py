@@ -71,7 +71,7 @@ class PolarGrid:
         if not inside.any():
             raise PatternFileError(
                 f"no good pixel lies {settings.q_range[0]} to {settings.q_range[1]} pixels from the beam centre "
-                f"{tuple(centre)}; correct q_range, the centre or the mask"
+                f"({centre[0]:g}, {centre[1]:g}); correct q_range, the centre or the mask"
             )
         period = math.pi if settings.friedel else 2 * math.pi
         angles = settings.rotations * math.ceil(period * settings.q_range[1] / settings.rotations)

@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -23,13 +23,15 @@ from helpers.figures.style import (
 )
 
 _KNOWN = "icosahedra of the known sizes"
+_GAMMA = 0.5
+"""Exponent of the colour scale, so that the weaker rings are seen, too."""
 
 
 @styled
 def classes_figure(
     pictures: np.ndarray, titles: Sequence[str], *, chosen: Sequence[int] = (), columns: int = 7
 ) -> Figure:
-    """Averages of the classes of a run, each on its own colour scale; chosen ones have a frame.
+    """Averages of the classes of a run, each on its own colour scale (of the square root); chosen ones have a frame.
 
     Parameters
     ----------
@@ -62,7 +64,7 @@ def classes_figure(
 
 @styled
 def evolution_figure(pictures: np.ndarray, iterations: Sequence[int], titles: Sequence[str]) -> Figure:
-    """Averages of some classes from noise to rings, a row a class; each picture on its own colour scale.
+    """Averages of some classes from noise to rings, a row a class; each picture on its own colour scale, as above.
 
     Parameters
     ----------
@@ -109,11 +111,14 @@ def convergence_figure(log_likelihood: Sequence[Sequence[float]], changed: Seque
     figure = new_figure(TWO_COLUMNS, 2.3)
     left, right = figure.subplots(1, 2)
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(log_likelihood)))
+    highest = max(max(gained) for gained in log_likelihood)
     for run, (gained, moved, colour) in enumerate(zip(log_likelihood, changed, colours, strict=True), start=1):
         iterations = np.arange(1, len(gained) + 1)
-        left.plot(iterations, gained, ".-", color=colour, label=f"run {run}")
+        left.plot(
+            iterations, np.ma.masked_equal(highest - np.asarray(gained), 0), ".-", color=colour, label=f"run {run}"
+        )
         right.plot(iterations, moved, ".-", color=colour)
-    left.set(xlabel="iteration", ylabel="log-likelihood of a pattern")
+    left.set(xlabel="iteration", ylabel="log-likelihood of a pattern\nbelow the highest of all", yscale="log")
     right.set(xlabel="iteration", ylabel="patterns that changed class")
     right.set_yscale("symlog", linthresh=1)
     right.set_ylim(bottom=0)
@@ -196,6 +201,6 @@ def growth_figure(timings: Mapping[str, pd.DataFrame]) -> Figure:
 def _show(axes: Axes, picture: np.ndarray, *, from_lowest: bool = False) -> None:
     """One class average without ticks."""
     colours = matplotlib.colormaps["viridis"].with_extremes(bad=BAD_PIXEL)
-    norm = Normalize(np.nanmin(picture) if from_lowest else 0.0, np.nanmax(picture))
+    norm = PowerNorm(_GAMMA, np.nanmin(picture) if from_lowest else 0.0, np.nanmax(picture))
     axes.imshow(picture, norm=norm, cmap=colours)
     thumbnail(axes)
