@@ -165,8 +165,8 @@ def begin(data: PolarPatterns, settings: EMSettings, model: torch.Tensor) -> EMS
 def iterate(data: PolarPatterns, state: EMState, settings: EMSettings) -> EMState:
     """One E-step and one M-step, then the scales for the next iteration.
 
-    With scales "updated", s_d = Σ K_d / Σ_kj P_kjd Σ a M_k(θ + φ_j) for the new models, which is the best scale for
-    the P at hand, so the likelihood cannot fall (an ECM algorithm). In an M-step scales have mean 1.
+    New scales are the best for the P at hand, so the likelihood cannot fall (an ECM algorithm). In an M-step the scales
+    have mean 1.
 
     Parameters
     ----------
@@ -181,10 +181,7 @@ def iterate(data: PolarPatterns, state: EMState, settings: EMSettings) -> EMStat
     best = torch.cat([part.flatten(1).argmax(1) for part in posterior])
     classes = best // data.rotations
     model = maximisation(data, posterior, state.scale / state.scale.mean())
-    scale = state.scale
-    if settings.scales == "updated":
-        expected = _expected_totals(data, model).flatten()
-        scale = data.totals / torch.cat([part.flatten(1) @ expected for part in posterior])
+    scale = state.scale if settings.scales == "fixed" else fitting_scales(data, posterior, model)
     done = state.iteration + 1
     return EMState(
         model,
@@ -263,6 +260,26 @@ def maximisation(data: PolarPatterns, posterior: list[torch.Tensor], scale: torc
     enough = seen > _UNSEEN * seen.amax((1, 2), keepdim=True)
     ring = photons.sum(2, keepdim=True) / seen.sum(2, keepdim=True).clamp_min(_LEAST)
     return torch.where(enough, photons / seen.clamp_min(torch.finfo(seen.dtype).tiny), ring).clamp_min(_LEAST)
+
+
+def fitting_scales(data: PolarPatterns, posterior: list[torch.Tensor], model: torch.Tensor) -> torch.Tensor:
+    """Scales that fit best, given how probable each class and rotation is: s_d = Σ K_d / Σ_kj P_kjd Σ a M_k(θ + φ_j).
+
+    Parameters
+    ----------
+    data
+        The patterns.
+    posterior
+        From `expectation`.
+    model
+        (classes, rings, angles) expected counts.
+
+    Returns
+    -------
+    Tensor (N,)
+    """
+    expected = _expected_totals(data, model).flatten()
+    return data.totals / torch.cat([part.flatten(1) @ expected for part in posterior])
 
 
 def _expected_totals(data: PolarPatterns, model: torch.Tensor) -> torch.Tensor:
