@@ -22,7 +22,7 @@ from helpers.preparation import radial_average
 SOURCES = ("proposed", "user")
 
 LEAST_LIKENESS = 0.999
-"""Fixed on simulated twins of other seeds than those of the profiles."""
+"""Fixed on a simulated twin of another seed than those of the profiles, before these were looked at."""
 
 SIZES_NM = tuple(range(60, 76))
 """Sizes of the virus that are compared (section 2.1)."""
