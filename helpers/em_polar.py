@@ -15,7 +15,11 @@ from helpers.experiment import Centre
 
 @dataclass(frozen=True)
 class PolarGrid:
-    """Rings one pixel apart, and equal angles on each; a pixel is shared by the four cells around it (bilinear).
+    """Rings one pixel apart, and equal angles on each.
+
+    A pixel is shared by the cells around it: its weight falls linearly to 0 within a pixel, along the radius and along
+    the arc. On inner rings that are several cells. (Were it two there as well, patterns would keep the rotations that
+    they first fell into, because they share few cells.)
 
     With Friedel's law I(q) = I(−q) each pixel counts at θ and at θ + π. Both halves of the circle are then equal, so
     one half is kept, each pixel with weight 2.
@@ -78,7 +82,8 @@ class PolarGrid:
         first = math.floor(settings.q_range[0])
         shape = (math.ceil(settings.q_range[1]) - first + 1, angles)
         turn = np.arctan2(down, across)[inside] % period / period * angles
-        sharing = (2 if settings.friedel else 1) * _bilinear(radius[inside] - first, turn, shape)
+        share = _shared(radius[inside], turn, first, shape, arc=period / angles)
+        sharing = (2 if settings.friedel else 1) * share
         exposure = sharing.sum(axis=1).reshape(shape)
         pixels = np.ravel_multi_index((row[inside], column[inside]), mask.shape)
         return cls(first, period, settings.rotations, pixels, sharing, exposure)
@@ -139,17 +144,31 @@ class PolarGrid:
         return np.stack([self.picture(model) for model in models])
 
 
-def _bilinear(ring: np.ndarray, turn: np.ndarray, shape: tuple[int, int]) -> csr_array:
-    """Weight of each point, given in cells, in the four cells around it: (rings × angles, points)."""
+def _shared(radius: np.ndarray, turn: np.ndarray, first_radius: int, shape: tuple[int, int], arc: float) -> csr_array:
+    """Weight of each pixel in the cells around it, of sum 1: (rings × angles, pixels).
+
+    Parameters
+    ----------
+    radius, turn
+        (pixels,) distance from the beam [pixels], and angle [cells].
+    first_radius, shape
+        Of the grid.
+    arc
+        Arc of a cell at radius 1 [pixels].
+    """
     rings, angles = shape
-    low_ring, low_turn = np.floor(ring).astype(np.intp), np.floor(turn).astype(np.intp)
-    up_ring, up_turn = ring - low_ring, turn - low_turn
-    cells, weights = [], []
-    for ring_step, ring_weight in ((0, 1 - up_ring), (1, up_ring)):
-        for turn_step, turn_weight in ((0, 1 - up_turn), (1, up_turn)):
-            # a point on the last ring has weight 0 beyond it
-            cells.append(np.minimum(low_ring + ring_step, rings - 1) * angles + (low_turn + turn_step) % angles)
-            weights.append(ring_weight * turn_weight)
-    points = np.tile(np.arange(ring.size), 4)
-    entries = (np.concatenate(weights), (np.concatenate(cells), points))
-    return csr_array(entries, shape=(rings * angles, ring.size))
+    inner = np.floor(radius).astype(np.intp)
+    reach = np.maximum(1 / (arc * np.maximum(radius, 1)), 1)
+    steps = np.arange(-math.ceil(reach.max()), math.ceil(reach.max()) + 1)
+    cell = np.rint(turn).astype(np.intp)[:, None] + steps
+    along = np.maximum(1 - np.abs(cell - turn[:, None]) / reach[:, None], 0)
+    along /= along.sum(axis=1, keepdims=True)
+    entries = []
+    for ring_step, across in ((0, 1 - (radius - inner)), (1, radius - inner)):
+        # a pixel on the last ring has weight 0 beyond it
+        ring = np.minimum(inner - first_radius + ring_step, rings - 1)
+        entries.append((ring[:, None] * angles + cell % angles, across[:, None] * along))
+    cells, weights = (np.concatenate([entry[part].ravel() for entry in entries]) for part in (0, 1))
+    pixels = np.tile(np.repeat(np.arange(radius.size), steps.size), 2)
+    kept = weights > 0
+    return csr_array((weights[kept], (cells[kept], pixels[kept])), shape=(rings * angles, radius.size))

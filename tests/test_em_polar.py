@@ -76,7 +76,7 @@ def test_a_turn_of_a_pattern_is_a_shift_of_its_cells(friedel):
     shifted = np.roll(still, step, axis=1)
     seen = np.isfinite(shifted) & np.isfinite(moved)
     assert seen.mean() > 0.7
-    assert np.abs(moved - shifted)[seen].max() < 0.1
+    assert np.abs(moved - shifted)[seen].max() < 0.15
     assert np.abs(moved - still)[seen].max() > 1  # a shift it is, not the same pattern
 
 
