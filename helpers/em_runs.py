@@ -67,7 +67,9 @@ def classify(
     first = noise(data, settings, seed=seed, run=run) if model is None else model.to(data.totals)
     _describe(folder, data, settings, first, {"seed": seed, "run": run})
     path = folder / "state.pt"
-    state = read_state(path, data.totals.device) if path.exists() else begin(data, settings, first)
+    state = read_state(path, data.totals.device) if path.exists() else None
+    if state is None or _went_too_far(state, settings):
+        state = begin(data, settings, first)
     while state.iteration < settings.iterations and not converged(state, settings):
         state = iterate(data, state, settings)
         write_state(path, state)
@@ -80,6 +82,12 @@ def converged(state: EMState, settings: EMSettings) -> bool:
     if state.iteration < 2:
         return False
     return state.log_likelihood[-1] - state.log_likelihood[-2] < settings.tolerance
+
+
+def _went_too_far(state: EMState, settings: EMSettings) -> bool:
+    """Whether a run with these settings would have ended before this state."""
+    gains = np.diff(state.log_likelihood)
+    return state.iteration > settings.iterations or bool((gains[:-1] < settings.tolerance).any())
 
 
 def iteration_line(state: EMState) -> str:
@@ -128,4 +136,4 @@ def _describe(folder: Path, data: PolarPatterns, settings: EMSettings, model: to
 
 
 _MAY_CHANGE = ("iterations", "runs", "tolerance")
-"""Settings with which a run that is there can go on: they say how long and how often, not what an iteration does."""
+"""Settings that say how long and how often, not what an iteration does: a run that is there may go on with others."""

@@ -100,6 +100,17 @@ def test_a_run_ends_when_it_gains_less_than_the_tolerance(data, tmp_path):
     assert gains[-1] < 0.01 <= gains[:-1].min()
 
 
+@pytest.mark.parametrize("sooner", [{"iterations": 3}, {"tolerance": 20.0}])
+def test_a_run_that_would_have_ended_sooner_is_made_again(data, undisturbed, tmp_path, sooner):
+    settings = EMSettings(**SETTINGS.to_mapping() | sooner)
+    first = classify(data, settings, tmp_path / "fresh", seed=2)
+    assert first.iteration < SETTINGS.iterations
+    classify(data, SETTINGS, tmp_path / "longer", seed=2)
+    again = classify(data, settings, tmp_path / "longer", seed=2)
+    assert again.log_likelihood == first.log_likelihood
+    assert (tmp_path / "longer" / "state.pt").read_bytes() == (tmp_path / "fresh" / "state.pt").read_bytes()
+
+
 def test_each_iteration_prints_its_objective(data, tmp_path, capsys):
     state = classify(data, SETTINGS, tmp_path, seed=2, run=3)
     lines = capsys.readouterr().out.splitlines()
