@@ -192,6 +192,8 @@ def growth_figure(timings: Mapping[str, pd.DataFrame]) -> Figure:
         first = table.columns.drop(name)[0]
         axes.loglog(amounts, table[first].iloc[-1] * amounts / amounts[-1], color=QUIET, linewidth=0.8, zorder=0.5)
         axes.set_xlabel(name)
+        axes.set_xticks(amounts, [f"{amount:g}" for amount in amounts], size=6)
+        axes.minorticks_off()
     panels[0].set_ylabel("seconds per iteration")
     letter(panels)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower right", ncols=3)
