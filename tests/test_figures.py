@@ -138,6 +138,21 @@ def assert_nothing_is_clipped(figure: Figure) -> None:
     assert drawn.y1 <= page.height + 0.01
 
 
+def class_figures() -> list[Figure]:
+    """Those of EM classification: three classes, one of them empty."""
+    pictures = np.random.default_rng(1).random((3, 4, 15, 15))
+    pictures[..., 6:9, 6:9] = np.nan
+    profiles = np.geomspace(5, 0.1, 12) * np.array([[1.0], [2.0], [np.nan]])
+    amounts = pd.DataFrame({"patterns": [10, 100], "transforms": [0.1, 1.0], "matrix product": [1.0, np.nan]})
+    return [
+        figures.classes_figure(pictures[:, 0], ["0: 5", "1: 7", "2: 0"], chosen=[1], columns=2),
+        figures.evolution_figure(pictures, [0, 1, 2, 4], ["class 0", "class 1", "class 2"]),
+        figures.convergence_figure([[-900.0, -500.0, -490.0], [-910.0, -480.0]], [[30, 4, 0], [30, 0]]),
+        figures.rings_figure(np.arange(12), profiles, [0], profiles[:2]),
+        figures.growth_figure({"patterns": amounts, "classes": amounts.rename(columns={"patterns": "classes"})}),
+    ]
+
+
 def test_every_figure_is_labelled_and_fits_its_page(counts, mask, losses, curves, compared, scored, networks):
     truth, scores = scored
     drawn = [
@@ -165,6 +180,7 @@ def test_every_figure_is_labelled_and_fits_its_page(counts, mask, losses, curves
         ),
         figures.detections_figure(to_rgb(counts, REPRESENTATIONS[0]), np.full((6, 4), 0.4), np.linspace(0, 1, 6)),
         figures.label_bias_figure(np.geomspace(100, 1e4, 300), truth, np.ones(300, bool)),
+        *class_figures(),
     ]
     for figure in drawn:
         assert isinstance(figure, Figure)
@@ -455,3 +471,23 @@ def test_radial_profiles_have_a_panel_each_and_a_sphere_of_the_same_mean(number)
         measured, sphere = (line.get_ydata() for line in axes.lines)
         assert sphere.mean() == pytest.approx(measured.mean())
         np.testing.assert_allclose(measured, profiles[0][16:])
+
+
+def test_chosen_classes_have_a_frame_and_the_others_have_none():
+    figure = class_figures()[0]
+    widths = [axes.spines["left"].get_linewidth() for axes in figure.axes]
+    assert widths[1] == 2 > max(widths[0], widths[2])
+    assert [axes.get_title() for axes in figure.axes] == ["0: 5", "1: 7", "2: 0"]
+
+
+def test_convergence_is_the_distance_from_the_highest_of_all_runs():
+    lines = class_figures()[2].axes[0].lines
+    np.testing.assert_allclose(lines[0].get_ydata(), [420, 20, 10])
+    assert np.ma.getmaskarray(lines[1].get_ydata()).tolist() == [False, True]
+
+
+def test_rings_are_divided_by_their_mean_and_an_empty_class_is_left_out():
+    chosen, others = class_figures()[3].axes
+    assert (len(chosen.lines), len(others.lines)) == (1, 1)
+    for axes in (chosen, others):
+        assert np.mean(axes.lines[0].get_ydata()) == pytest.approx(1)
