@@ -1,6 +1,7 @@
 # make demo    run the small profile from simulated patterns to the page with the tables and figures
 # make test    ruff, notebooks without outputs, all tests
 # make lab     open the notebooks
+# make bench   measure against other programs, and write results/benchmarks/
 # Each makes .venv by itself, from nothing but Python 3.11 or newer; the second time it is there.
 
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python; do \
@@ -8,7 +9,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python;
 BIN = .venv/bin
 INSTALLED = .venv/.installed
 
-.PHONY: help demo test lab
+.PHONY: help demo test lab bench
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -25,6 +26,10 @@ test: $(INSTALLED)
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks
+
+# a script that needs another program says how to install it, and measures nothing without
+bench: $(INSTALLED)
+	for script in $$(grep -l __main__ tests/benchmarks/*.py); do $(BIN)/python $$script || exit 1; done
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or say make PYTHON=/path/to/python" >&2; exit 1; }

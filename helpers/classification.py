@@ -16,7 +16,7 @@ import torch
 from helpers import darknet
 from helpers.artefacts import FamilyFolder
 from helpers.cxi import PatternStack, open_stack
-from helpers.errors import NetworkFileError, PatternFileError
+from helpers.errors import MissingStepError, NetworkFileError, PatternFileError
 from helpers.evaluation import stable_selection
 from helpers.family import Family
 from helpers.files import write_csv
@@ -194,6 +194,34 @@ def select(output: Path, stack: PatternStack, table: pd.DataFrame, threshold: fl
     single = stable_selection(scores, threshold)
     write_any_selection(output, stack, patterns=patterns, scores=scores.min(axis=1), single=single)
     return single
+
+
+def stored_selection(path: Path, patterns: np.ndarray) -> np.ndarray | None:
+    """Read a selection that another notebook has written, for instance that of EM.
+
+    Parameters
+    ----------
+    path
+        From `cxi.write_selection`.
+    patterns
+        Indices of the set that it must be for (patterns,), ascending.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        bool (patterns,); None if there is no such file.
+
+    Raises
+    ------
+    MissingStepError
+        If it is a selection of other patterns.
+    """
+    if not path.is_file():
+        return None
+    table = pd.read_csv(path)
+    if not np.array_equal(table["index"], patterns):
+        raise MissingStepError(f"{path} is a selection of other patterns; run the notebook that writes it again")
+    return table["single"].to_numpy() == 1
 
 
 def classify_file(

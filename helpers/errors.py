@@ -21,6 +21,10 @@ class BoxError(WorkbookError, ValueError):
     """A bounding box is empty or lies outside the pattern."""
 
 
+class ClassChoiceError(WorkbookError, ValueError):
+    """A choice of EM classes names classes that there are not, or belongs to other runs."""
+
+
 class NetworkFileError(WorkbookError, ValueError):
     """A Darknet `.cfg` or `.weights` file, or a checkpoint, does not fit the network."""
 

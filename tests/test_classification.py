@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from helpers.artefacts import FamilyFolder
-from helpers.classification import classify_file, load_family, score_stack, stored_scores
-from helpers.cxi import open_stack
+from helpers.classification import classify_file, load_family, score_stack, stored_scores, stored_selection
+from helpers.cxi import open_stack, write_selection
 from helpers.errors import MissingStepError, NetworkFileError, PatternFileError
 from helpers.selections import write_photons
 
@@ -152,3 +152,13 @@ def test_classification_needs_neither_jupyter_nor_ultralytics(twin, model, tmp_p
     )
     assert done.returncode == 0, done.stderr
     assert output.exists()
+
+
+def test_a_stored_selection_is_read_for_its_own_patterns_only(tmp_path):
+    path = tmp_path / "em.csv"
+    assert stored_selection(path, np.array([2, 5])) is None
+    given = {"file": "twin.cxi", "event_ids": None, "scores": np.array([0.2, 0.8])}
+    write_selection(path, indices=np.array([2, 5]), single=np.array([False, True]), **given)
+    assert list(stored_selection(path, np.array([2, 5]))) == [False, True]
+    with pytest.raises(MissingStepError, match=r"em\.csv is a selection of other patterns"):
+        stored_selection(path, np.array([2, 6]))

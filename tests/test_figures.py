@@ -28,6 +28,7 @@ from helpers.figures.comparison import no_skill_f1
 from helpers.figures.curves import rate_changes
 from helpers.figures.distributions import labelled_share
 from helpers.figures.geometry import largest_q, photon_energy_kev
+from helpers.figures.preparation import binned_bias
 from helpers.figures.stages import layer_shapes, stages
 from helpers.figures.style import photon_norm
 from helpers.rendering import render, to_rgb
@@ -137,6 +138,21 @@ def assert_nothing_is_clipped(figure: Figure) -> None:
     assert drawn.y1 <= page.height + 0.01
 
 
+def class_figures() -> list[Figure]:
+    """Those of EM classification: three classes, one of them empty."""
+    pictures = np.random.default_rng(1).random((3, 4, 15, 15))
+    pictures[..., 6:9, 6:9] = np.nan
+    profiles = np.geomspace(5, 0.1, 12) * np.array([[1.0], [2.0], [np.nan]])
+    amounts = pd.DataFrame({"patterns": [10, 100], "transforms": [0.1, 1.0], "matrix product": [1.0, np.nan]})
+    return [
+        figures.classes_figure(pictures[:, 0], ["0: 5", "1: 7", "2: 0"], chosen=[1], columns=2),
+        figures.evolution_figure(pictures, [0, 1, 2, 4], ["class 0", "class 1", "class 2"]),
+        figures.convergence_figure([[-900.0, -500.0, -490.0], [-910.0, -480.0]], [[30, 4, 0], [30, 0]]),
+        figures.rings_figure(np.arange(12), profiles, [0], profiles[:2]),
+        figures.growth_figure({"patterns": amounts, "classes": amounts.rename(columns={"patterns": "classes"})}),
+    ]
+
+
 def test_every_figure_is_labelled_and_fits_its_page(counts, mask, losses, curves, compared, scored, networks):
     truth, scores = scored
     drawn = [
@@ -159,8 +175,12 @@ def test_every_figure_is_labelled_and_fits_its_page(counts, mask, losses, curves
             {"positive": np.linspace(60, 75, 30), "negative": np.linspace(40, 120, 60)}, (55.0, 84.0)
         ),
         figures.sum_image(counts.mean(0), mask, (0.5, 19.5)),
+        figures.camera_figure(
+            np.linspace(-20, 400, 500), np.geomspace(100, 4000, 60), adu_per_photon=130, fewest_lit=500
+        ),
         figures.detections_figure(to_rgb(counts, REPRESENTATIONS[0]), np.full((6, 4), 0.4), np.linspace(0, 1, 6)),
         figures.label_bias_figure(np.geomspace(100, 1e4, 300), truth, np.ones(300, bool)),
+        *class_figures(),
     ]
     for figure in drawn:
         assert isinstance(figure, Figure)
@@ -414,3 +434,60 @@ def test_a_figure_shows_itself_once_in_a_notebook(counts):
     formatter = pytest.importorskip("IPython.core.formatters").DisplayFormatter()
     data, _ = formatter.format(figures.gallery(counts[:1], ["a"], columns=1))
     assert data["image/png"].startswith(b"\x89PNG")
+
+
+def test_error_figures_show_every_pattern_and_the_share_within():
+    rng = np.random.default_rng(9)
+    photons, errors = rng.uniform(500, 9000, 200), rng.normal(0, 0.2, (200, 2))
+    figure = figures.centre_error_figure(photons, errors)
+    across, against = figure.axes
+    inside = np.mean(np.hypot(*errors.T) <= 0.5)
+    assert f"{inside:.1%} within 0.5 pixels" in across.get_title(loc="left")
+    np.testing.assert_allclose(against.collections[0].get_offsets(), np.stack([photons, np.hypot(*errors.T)], axis=1))
+    true = rng.uniform(50, 90, 200)
+    axes = figures.size_error_figure(true, true + 4 * (true > 70)).axes[0]
+    assert f"{np.mean(true <= 70):.1%} of 200 within 3 nm" in axes.get_title(loc="left")
+
+
+def test_photon_bias_is_that_of_the_sums_with_an_error_that_covers_it():
+    rng = np.random.default_rng(10)
+    signal = rng.uniform(500, 9000, 4000)
+    measured = rng.poisson(1.02 * signal)
+    middle, bias, error = binned_bias(signal, measured)
+    assert (np.diff(middle) > 0).all()
+    assert (np.abs(bias - 0.02) < 4 * error).all()
+    assert error[-1] == pytest.approx(np.sqrt(1.02 / middle[-1] / 500), rel=0.15)
+    legend = figures.photon_bias_figure(signal, {"as counted": measured}).legends[0].get_texts()[0].get_text()
+    assert legend == f"as counted: {measured.sum() / signal.sum() - 1:+.1%} in all"
+
+
+@pytest.mark.parametrize("number", [1, 3, 7])
+def test_radial_profiles_have_a_panel_each_and_a_sphere_of_the_same_mean(number):
+    profiles = np.tile(np.exp(-np.arange(60.0) / 9), (number, 1))
+    titles = [f"frame {k}" for k in range(number)]
+    figure = figures.radial_profile_figure(profiles, np.full(number, 68.0), AMOX34117, radii=(16, 60), titles=titles)
+    assert len(figure.axes) == number
+    for axes in figure.axes:
+        measured, sphere = (line.get_ydata() for line in axes.lines)
+        assert sphere.mean() == pytest.approx(measured.mean())
+        np.testing.assert_allclose(measured, profiles[0][16:])
+
+
+def test_chosen_classes_have_a_frame_and_the_others_have_none():
+    figure = class_figures()[0]
+    widths = [axes.spines["left"].get_linewidth() for axes in figure.axes]
+    assert widths[1] == 2 > max(widths[0], widths[2])
+    assert [axes.get_title() for axes in figure.axes] == ["0: 5", "1: 7", "2: 0"]
+
+
+def test_convergence_is_the_distance_from_the_highest_of_all_runs():
+    lines = class_figures()[2].axes[0].lines
+    np.testing.assert_allclose(lines[0].get_ydata(), [420, 20, 10])
+    assert np.ma.getmaskarray(lines[1].get_ydata()).tolist() == [False, True]
+
+
+def test_rings_are_divided_by_their_mean_and_an_empty_class_is_left_out():
+    chosen, others = class_figures()[3].axes
+    assert (len(chosen.lines), len(others.lines)) == (1, 1)
+    for axes in (chosen, others):
+        assert np.mean(axes.lines[0].get_ydata()) == pytest.approx(1)

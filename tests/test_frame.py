@@ -69,7 +69,7 @@ def test_ci_runs_make_test():
     assert "make test" in script.read_text()
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "lab"])
+@pytest.mark.parametrize("target", ["demo", "test", "lab", "bench"])
 def test_every_target_of_make_sets_up_its_environment(target):
     done = subprocess.run(
         ["make", "--dry-run", "--always-make", target], cwd=ROOT, capture_output=True, text=True, check=True

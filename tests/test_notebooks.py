@@ -10,6 +10,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from helpers import ROOT
 from helpers.annotation import Box
@@ -28,8 +29,8 @@ PROFILE = load_profile(TINY)
 NAMES = [path.stem for path in NOTEBOOKS]
 
 
-def run_all(folder, *options):
-    command = [sys.executable, "-m", "helpers", "run", "--profile", TINY, "--results", folder, *options]
+def run_all(folder, *more):
+    command = [sys.executable, "-m", "helpers", "run", "--profile", TINY, "--results", folder, *more]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -134,10 +135,49 @@ def test_tables_3_and_4_follow_from_the_stored_scores(run):
     assert (never[["selected", "f1", "mcc"]] == 0).all(axis=None)
 
 
+def test_the_row_of_em_follows_from_the_choice_of_classes(run):
+    folder = run[0]
+    sets = pd.read_csv(folder / "sets.csv")
+    classified = sets[sets["in_size_range"]].reset_index(drop=True)
+    states = [torch.load(path, weights_only=True) for path in sorted(folder.glob("em/run_*/state.pt"))]
+    choice = json.loads((folder / "em" / "choice.json").read_text())
+    assert choice["source"] == "proposed"
+    assert len(states) == len(choice["runs"]) == PROFILE.em.runs
+    chosen = [np.isin(state["classes"], kept) for state, kept in zip(states, choice["runs"], strict=True)]
+    score = np.mean(chosen, axis=0)
+    test = (classified["set"] == "test").to_numpy()
+    selection = pd.read_csv(folder / "selections" / "em.csv")
+    np.testing.assert_array_equal(selection["index"], classified.loc[test, "pattern"])
+    np.testing.assert_allclose(selection["score"], score[test])
+    np.testing.assert_array_equal(selection["single"], (score[test] > 0.5).astype(int))
+    comparison = table(run, "table_4").set_index(["family", "reference"])
+    stored = table(run, "table_em").set_index(["patterns", "reference"])
+    for reference, column in (("manual", "label"), ("truth", "single")):
+        expected = Confusion.from_selection(score > 0.5, classified[column])
+        row = stored.loc[("size range", reference)]
+        assert (row["selected"], row["intersection"]) == (expected.selected, expected.true_positive)
+        of_test = Confusion.from_selection(score[test] > 0.5, classified.loc[test, column])
+        for row in (stored.loc[("test set", reference)], comparison.loc[("em", reference)]):
+            assert (row["selected"], row["intersection"]) == (of_test.selected, of_test.true_positive)
+    assert stored.loc[("size range, paper", "manual"), "iou"] == pytest.approx(0.34, abs=0.005)
+
+
+def test_without_em_table_4_has_no_such_row_and_the_notebook_says_so(run, tmp_path):
+    folder = shutil.copytree(run[0], tmp_path / "without")
+    (folder / "selections" / "em.csv").unlink()
+    done = run_all(folder, "--only", "07")
+    assert done.returncode == 0, done.stderr
+    assert "no row of EM: notebook 06 has not run" in done.stdout
+    assert list(pd.read_csv(folder / "tables" / "table_4.csv")["family"].unique()) == [
+        *PROFILE.families,
+        "never-single",
+    ]
+
+
 def test_the_selection_lists_name_every_test_pattern(run):
     sets = pd.read_csv(run[0] / "sets.csv")
     wanted = list(sets.loc[sets["set"] == "test", "pattern"])
-    for name in PROFILE.families:
+    for name in (*PROFILE.families, "em"):
         selection = pd.read_csv(run[0] / "selections" / f"{name}.csv")
         assert list(selection["index"]) == wanted
         assert list(selection.columns) == ["file", "index", "event_id", "score", "single"]

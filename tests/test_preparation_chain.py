@@ -16,9 +16,10 @@ from helpers.cxi import open_stack
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117, Experiment
 from helpers.frames import CAMERA, draw_shot, simulate_frames
-from helpers.preparation.chain import ImpossibleValuesWarning, Steps, learn, prepare, summary
+from helpers.preparation.chain import ImpossibleValuesWarning, prepare, summary
 from helpers.preparation.crop import Crop
 from helpers.preparation.file import prepare_file
+from helpers.preparation.learning import Steps, learn
 from helpers.preparation.survey import HitRule, survey
 from helpers.workbook.commands import workbook
 
@@ -222,7 +223,7 @@ def test_a_file_that_does_not_tell_the_geometry_is_refused_by_name(camera, tmp_p
     with h5py.File(silent, "a") as file:
         del file["entry_1/instrument_1/detector_1/x_pixel_size"], file["entry_1/instrument_1/detector_1/y_pixel_size"]
     given = {"adu_per_photon": 130.0} | GEOMETRY
-    with pytest.raises(PatternFileError, match="silent.cxi: .*give --pixel"):
+    with pytest.raises(PatternFileError, match=r"silent\.cxi: .*give --pixel"):
         prepare_file(silent, tmp_path / "out.cxi", **given | {"pixel": None})
     assert list(tmp_path.iterdir()) == [silent]
 

@@ -1,7 +1,10 @@
-"""Ten measured patterns of PR772 (another run than the paper's) go through classification; nobody labelled them."""
+"""Ten measured patterns of PR772 (another run than the paper's): prepared and classified; nobody labelled them."""
 
+import subprocess
+import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -45,6 +48,27 @@ def test_measured_patterns_get_a_score_each(tmp_path, model):
     assert list(selection["event_id"]) == list(range(1, 11))
     assert selection["score"].between(0, 1).all()
     assert "of 10 patterns" in summary
+
+
+def test_measured_frames_in_adu_go_through_the_commands_prepare_and_classify(tmp_path, model):
+    given = np.load(FRAMES)
+    with h5py.File(tmp_path / "frames.h5", "w") as file:
+        file["entry_1/data_1/data"] = given["adu"]
+        file["entry_1/data_1/mask"] = (given["mask_bad"] | given["artifacts"]).astype(np.int32)
+    prepare = "prepare frames.h5 pr772.cxi --wavelength 0.775 --distance 0.586 --pixel 0.3e-3 --adu-per-photon 8.1"
+    options = "--side up --keep-sizes 40 200"
+    command = [sys.executable, "-m", "helpers"]
+    done = [
+        subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
+        for arguments in (
+            [*prepare.split(), *options.split()],
+            ["classify", "pr772.cxi", "--model", model, "--output", "selection.csv"],
+        )
+    ]
+    assert "10 of 10 frames kept" in done[0].stdout
+    assert "2 of 10 frames hold NaN or infinite values" in done[0].stderr
+    assert "of 10 patterns" in done[1].stdout
+    assert pd.read_csv(tmp_path / "selection.csv")["score"].between(0, 1).all()
 
 
 def test_frames_with_infinities_are_refused_by_name_or_counted_as_dark(tmp_path, model):

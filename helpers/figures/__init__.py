@@ -5,6 +5,14 @@ save_figure(figure, "results/demo/figures/figure_3")      # .png and .pdf, the s
 """
 
 from helpers.figures.architecture import figure_2
+from helpers.figures.camera import camera_figure
+from helpers.figures.classes import (
+    classes_figure,
+    convergence_figure,
+    evolution_figure,
+    growth_figure,
+    rings_figure,
+)
 from helpers.figures.comparison import agreement_figure, table_4_figure
 from helpers.figures.curves import precision_recall_figure, training_figure
 from helpers.figures.distributions import label_bias_figure, photon_histogram, size_histogram
@@ -20,8 +28,12 @@ from helpers.figures.style import family_colour, family_dashes, save_figure, sav
 
 __all__ = [
     "agreement_figure",
+    "camera_figure",
     "centre_error_figure",
+    "classes_figure",
+    "convergence_figure",
     "detections_figure",
+    "evolution_figure",
     "family_colour",
     "family_dashes",
     "figure_1",
@@ -30,11 +42,13 @@ __all__ = [
     "figure_4",
     "figure_5",
     "gallery",
+    "growth_figure",
     "label_bias_figure",
     "photon_bias_figure",
     "photon_histogram",
     "precision_recall_figure",
     "radial_profile_figure",
+    "rings_figure",
     "save_figure",
     "save_picture",
     "size_error_figure",

@@ -44,6 +44,8 @@ def centre_error_figure(photons: np.ndarray, errors: np.ndarray, *, within: floa
     against.set(
         xscale="log", yscale="log", xlabel="photons in a pattern", ylabel="distance from the\ntrue centre (pixels)"
     )
+    for axis in (against.xaxis, against.yaxis):
+        axis.set_minor_formatter(NullFormatter())
     letter(
         (across, against), [f"{np.mean(distance <= within):.1%} within {within:g} pixels", f"{len(distance)} patterns"]
     )

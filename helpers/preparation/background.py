@@ -216,13 +216,14 @@ def remove_photons(
     rate: np.ndarray,
     *,
     number: np.ndarray,
-    profile: np.ndarray,
+    profiles: np.ndarray,
+    centres: np.ndarray,
     generators: Sequence[np.random.Generator],
 ) -> np.ndarray:
     """Take the expected number of background photons out of patterns of whole photons.
 
     Nobody knows which photons are background; a photon in pixel p is one with a probability proportional to
-    rate(p) / expected(p). Photons are drawn with these probabilities, scaled so that they add up to the number of
+    rate(p) / profile(r(p)). Photons are drawn with these probabilities, scaled so that they add up to the number of
     background photons that is expected. Counts stay whole and are never negative, and their sum is what subtraction
     gives: there is nothing to clip, so there is no bias.
 
@@ -234,8 +235,11 @@ def remove_photons(
         (rows, columns) expected background, in any unit.
     number
         (N,) expected background photons in the pattern; one more or one less makes up for fractions.
-    profile
-        (N, rows, columns) expected photons of signal and background; only ratios within a pattern matter.
+    profiles
+        (N, radii) what is expected in a pixel at each whole radius, signal and background, from
+        `profile.radial_average`; only ratios within a pattern matter.
+    centres
+        (N, 2) row, column [pixels].
     generators
         N generators, one a pattern.
 
@@ -245,11 +249,14 @@ def remove_photons(
         The type of `photons`.
     """
     kept = np.array(photons, order="C")
-    for pattern, expected, wanted, rng in zip(kept, profile, number, generators, strict=True):
+    for pattern, profile, centre, wanted, rng in zip(kept, profiles, centres, number, generators, strict=True):
         flat = pattern.reshape(-1)
         lit = np.flatnonzero(flat)
-        place = np.repeat(lit, flat[lit].astype(np.intp))
-        weight = rate.reshape(-1)[place] / np.maximum(expected.reshape(-1)[place], 1e-12)
+        row, column = np.divmod(lit, pattern.shape[1])
+        radius = np.rint(np.hypot(row - centre[0], column - centre[1])).astype(np.intp)
+        share = rate.reshape(-1)[lit] / np.maximum(profile[np.minimum(radius, profile.size - 1)], 1e-12)
+        times = flat[lit].astype(np.intp)
+        place, weight = np.repeat(lit, times), np.repeat(share, times)
         np.subtract.at(flat, _drawn(place, _probabilities(weight, wanted), rng), flat.dtype.type(1))
     return kept
 

@@ -7,9 +7,10 @@ from typing import Any
 from helpers.cxi import PatternStack, open_stack
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117, Centre, Experiment
-from helpers.preparation.chain import Steps, prepare, summary
+from helpers.preparation.chain import prepare, summary
 from helpers.preparation.crop import Crop
 from helpers.preparation.hits import LIT_ABOVE, LIT_PIXELS
+from helpers.preparation.learning import Steps
 from helpers.preparation.size import SIZE_RANGE_NM
 from helpers.preparation.survey import HitRule
 
@@ -55,7 +56,7 @@ def prepare_file(
     centre
         First estimate (row, column) in the frame; None fits circles [pixels].
     background, keep_sizes, search_sizes, radii, seed
-        See `chain.Steps` [nm, nm, pixels].
+        See `learning.Steps` [nm, nm, pixels].
     side, crop
         Half of the detector, rows and columns that are kept, see `crop.Crop`.
     **reading

@@ -1,7 +1,6 @@
 """Radial profiles: the power spectral density PSD(r) of a pattern about its centre."""
 
 import numpy as np
-from scipy.sparse import csr_array
 
 _ANGLES = 500
 
@@ -32,17 +31,36 @@ def radial_average(
     centres = np.asarray(centres, dtype=float)
     good = ~mask if largest_radius is None else ~mask & _near(mask.shape, centres, largest_radius)
     row, column = np.nonzero(good)
-    counts = np.asarray(patterns).reshape(len(patterns), -1)[:, np.flatnonzero(good)]
+    pixels = np.asarray(patterns).reshape(len(patterns), -1)
     different, group = np.unique(centres, axis=0, return_inverse=True)
     radius = np.rint(np.hypot(row - different[:, :1], column - different[:, 1:])).astype(np.intp)
     radii = (radius.max(initial=0) if largest_radius is None else largest_radius) + 1
-    average = np.zeros((len(counts), radii))
+    average = np.zeros((len(pixels), radii))
     order = np.argsort(group.ravel(), kind="stable")
     ends = np.cumsum(np.bincount(group.ravel(), minlength=len(different)))
+    place = row * mask.shape[1] + column
     for members, radius_here in zip(np.split(order, ends[:-1]), radius, strict=True):
-        pixels = np.maximum(np.bincount(radius_here, minlength=radii)[:radii], 1)
-        average[members] = _ring_sums(counts[members], radius_here, radii) / pixels
+        average[members] = _ring_means(pixels, members, place, radius_here, radii)
     return average
+
+
+def _ring_means(
+    pixels: np.ndarray, members: np.ndarray, place: np.ndarray, radius: np.ndarray, radii: int
+) -> np.ndarray:
+    """Means (n, radii) of the patterns `members` over the pixels `place` of each radius."""
+    number = np.bincount(radius, minlength=radii)[:radii]
+    if members.size == 1:
+        sums = np.bincount(radius, pixels[members[0], place], minlength=radii)[None, :radii]
+    else:
+        # pixels in the order of their radius: then each ring is a run
+        order = np.argsort(radius, kind="stable")[: number.sum()]
+        runs = np.flatnonzero(number)
+        sums = np.zeros((members.size, radii))
+        starts = np.concatenate([[0], np.cumsum(number[runs])[:-1]])
+        chosen = pixels[members] if members.size < len(pixels) else pixels
+        if runs.size:
+            sums[:, runs] = np.add.reduceat(np.take(chosen, place[order], axis=1), starts, axis=1, dtype=float)
+    return sums / np.maximum(number, 1)
 
 
 def _near(shape: tuple[int, int], centres: np.ndarray, largest_radius: float) -> np.ndarray:
@@ -50,15 +68,6 @@ def _near(shape: tuple[int, int], centres: np.ndarray, largest_radius: float) ->
     first, last = np.ceil(centres.min(axis=0) - largest_radius - 1), np.floor(centres.max(axis=0) + largest_radius + 1)
     row, column = np.arange(shape[0])[:, None], np.arange(shape[1])
     return (row >= first[0]) & (row <= last[0]) & (column >= first[1]) & (column <= last[1])
-
-
-def _ring_sums(counts: np.ndarray, radius: np.ndarray, radii: int) -> np.ndarray:
-    """Counts (n, pixels) summed over the pixels of each radius: (n, radii)."""
-    if len(counts) == 1:
-        return np.bincount(radius, counts[0], minlength=radii)[None, :radii]
-    near = np.flatnonzero(radius < radii)
-    ring = csr_array((np.ones(near.size), (radius[near], near)), shape=(radii, radius.size))
-    return (ring @ counts.T.astype(float)).T
 
 
 def brightest_sector_average(

@@ -4,9 +4,12 @@ The published tool tries centres on a grid of 0.2 pixels and sums |sphere − da
 background level are found together as those that make the counts most probable, which is faster and wastes no photon.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from helpers.experiment import Centre, Experiment
 from helpers.preparation.background import Background
@@ -21,11 +24,12 @@ _GRID_BACKGROUND = 0.1
 _MODEL_ERROR = 0.1
 """Particles are no spheres: relative standard deviation of a pixel's intensity about the sphere's pattern."""
 
-_SETTLED = 0.005
+_SETTLED = 0.02
 _ITERATIONS = 15
 _LARGEST_STEPS = np.array([1.0, 1.0, 0.05, 0.5, 0.5])
 _PARAMETERS = 5
-_BLOCK = 32
+_BLOCK = 16
+"""Patterns at a time: their arrays fit into a cache."""
 
 
 @dataclass(frozen=True)
@@ -123,9 +127,15 @@ class SphereFitter:
         photons = np.asarray(photons).reshape(len(photons), -1)
         found = np.empty((len(photons), _PARAMETERS))
         errors = np.empty((len(photons), 2))
-        for start in range(0, len(photons), _BLOCK):
+
+        def fit_block(start: int) -> None:
             block = slice(start, start + _BLOCK)
-            found[block], errors[block] = self._fit_block(photons[block][:, self._used].astype(np.float32))
+            counts = np.take(photons[block], self._used, axis=1).astype(np.float32)
+            found[block], errors[block] = self._fit_block(counts)
+
+        # for such small matrices threads of the matrix library only wait for each other: blocks share the cores instead
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(fit_block, range(0, len(photons), _BLOCK)))
         size, brightness, level = 2 * np.exp(found[:, 2]), np.exp(found[:, 3]), np.exp(found[:, 4])
         return SphereFit(found[:, :2], errors, size, brightness, level)
 
@@ -199,10 +209,15 @@ class SphereFitter:
         background = np.exp(parameters[:, 4:5]).astype(np.float32) * self._rate
         signal, growth = brightness * sphere, brightness * x_slope
         expected = signal + background
-        deviation = np.sqrt(expected + np.float32(_MODEL_ERROR**2) * expected * expected)
-        change = np.stack([-growth * down, -growth * right, growth, signal, background], axis=1)
-        change /= deviation[:, None]
-        gradient = (change @ ((counts - expected) / deviation)[:, :, None])[:, :, 0].astype(float)
+        weight = 1 / np.sqrt(expected + np.float32(_MODEL_ERROR**2) * expected * expected)
+        growth *= weight
+        change = np.empty((len(counts), _PARAMETERS, counts.shape[1]), np.float32)
+        np.multiply(growth, -down, out=change[:, 0])
+        np.multiply(growth, -right, out=change[:, 1])
+        change[:, 2] = growth
+        np.multiply(signal, weight, out=change[:, 3])
+        np.multiply(background, weight, out=change[:, 4])
+        gradient = (change @ ((counts - expected) * weight)[:, :, None])[:, :, 0].astype(float)
         information = (change @ change.transpose(0, 2, 1)).astype(float)
         precision = np.array([1 / self._prior.jitter**2] * 2 + [0.0, 0.0, self._level_precision])
         mean = np.array([*self._prior.centre, 0.0, 0.0, 0.0])

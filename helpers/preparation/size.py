@@ -4,7 +4,10 @@ The method is that of the co-author's published tool (`spi_estimate_size`): the 
 with the form factors of solid spheres.
 """
 
+import functools
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -132,16 +135,19 @@ def particle_sizes(
         Misfit of the second deepest local minimum over that of the deepest; 1 where there is only one.
     """
     sizes = np.linspace(*size_range, _SIZES)
-    models: dict[tuple[int, int], np.ndarray] = {}
-    found = np.empty((2, len(patterns)))
-    for start in range(0, len(patterns), _BLOCK):
+    models_of = functools.lru_cache(lambda compared: _models(compared, sizes, experiment))
+
+    def measured(start: int) -> tuple[np.ndarray, np.ndarray]:
         block = slice(start, start + _BLOCK)
         profiles = _profiles(patterns[block], mask, centres[block], radii, sector_share)
         compared = _compared(profiles) if radii is None else (radii[0], min(radii[1], profiles.shape[1]))
-        if compared not in models:
-            models[compared] = _models(compared, sizes, experiment)
-        found[:, block] = _deepest_minima(_misfits(profiles, compared, models[compared]), sizes)
-    return found[0] * (ICOSAHEDRON if icosahedron else 1.0), found[1]
+        return _deepest_minima(_misfits(profiles, compared, models_of(compared)), sizes)
+
+    starts = range(0, len(patterns), _BLOCK)
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, max(len(starts), 1))) as pool:
+        found = [*pool.map(measured, starts)]
+    size, score = np.concatenate(found, axis=1) if found else np.empty((2, 0))
+    return size * (ICOSAHEDRON if icosahedron else 1.0), score
 
 
 def _profiles(

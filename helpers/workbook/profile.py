@@ -12,6 +12,7 @@ import yaml
 
 from helpers import ROOT
 from helpers.dataset import SetSizes
+from helpers.em_settings import EMSettings
 from helpers.errors import ProfileError, WorkbookError
 from helpers.family import Family
 
@@ -87,7 +88,7 @@ class Profile:
         Of the run's folder in results/, if no other is given.
     seed
         Of the twin, the sets and the training.
-    simulation, dataset, box
+    simulation, dataset, box, em
         See their classes.
     families
         Names of the families to train, in the order of the tables.
@@ -111,6 +112,7 @@ class Profile:
     consensus: tuple[int, ...]
     table_2: Iterations
     thresholds: dict[str, float]
+    em: EMSettings
 
     def __post_init__(self) -> None:
         _demand(self.name and not set(self.name) & set("/\\. "), "name", self.name, "a plain folder name")
@@ -201,7 +203,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if isinstance(hint, types.GenericAlias):
         return _collection(hint, value, where)
     accepted = (int, float) if hint is float else hint
-    if not isinstance(value, accepted) or isinstance(value, bool):
+    if not isinstance(value, accepted) or isinstance(value, bool) is not (hint is bool):
         raise ProfileError(f"{where} must be {_NAMES[hint]}, got {value!r}{_exponent_advice(value)}")
     if hint is dict:
         _refuse_numbers_as_text(value, where)
@@ -241,4 +243,10 @@ def _exponent_advice(value: Any) -> str:
     return " (YAML needs a dot and a sign in an exponent: 1.0e-4)" if isinstance(value, str) else ""
 
 
-_NAMES = {int: "a whole number", float: "a number", str: "text", dict: "a mapping of keys to values"}
+_NAMES = {
+    int: "a whole number",
+    bool: "true or false",
+    float: "a number",
+    str: "text",
+    dict: "a mapping of keys to values",
+}

@@ -7,7 +7,7 @@ import pandas as pd
 from helpers import ROOT
 from helpers.files import write_csv
 
-BENCHMARKS = ROOT / "results" / "benchmarks" / "benchmarks.csv"
+PATH = ROOT / "results" / "benchmarks" / "benchmarks.csv"
 COLUMNS = ["name", "ours", "peer", "unit", "ratio", "wanted"]
 
 
@@ -36,8 +36,8 @@ def record(
     """
     ratio = peer / ours if better == "less" else ours / peer
     row = {"name": name, "ours": ours, "peer": peer, "unit": unit, "ratio": ratio, "wanted": wanted}
-    known = pd.read_csv(BENCHMARKS) if BENCHMARKS.is_file() else pd.DataFrame(columns=COLUMNS)
+    known = pd.read_csv(PATH) if PATH.is_file() else pd.DataFrame(columns=COLUMNS)
     rows = [*known[known["name"] != name].to_dict("records"), row]
-    write_csv(BENCHMARKS, pd.DataFrame(rows, columns=COLUMNS))
+    write_csv(PATH, pd.DataFrame(rows, columns=COLUMNS))
     print(f"{name}: ours {ours:.4g}, peer {peer:.4g} {unit}; ratio {ratio:.3g}, wanted {wanted:g}", flush=True)
     return row

@@ -1,0 +1,208 @@
+"""EM classification: class averages, how they form, how runs converge, how the time grows."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from helpers.figures.style import (
+    BAD_PIXEL,
+    HIGHLIGHT,
+    NEUTRAL,
+    QUIET,
+    TWO_COLUMNS,
+    letter,
+    new_figure,
+    styled,
+    thumbnail,
+)
+
+_KNOWN = "icosahedra of the known sizes"
+_GAMMA = 0.5
+"""Exponent of the colour scale, so that the weaker rings are seen, too."""
+
+
+@styled
+def classes_figure(
+    pictures: np.ndarray, titles: Sequence[str], *, chosen: Sequence[int] = (), columns: int = 7
+) -> Figure:
+    """Averages of the classes of a run, each on its own colour scale (of the square root); chosen ones have a frame.
+
+    Parameters
+    ----------
+    pictures
+        (classes, side, side), NaN outside the band of q.
+    titles
+        One a class.
+    chosen
+        Classes with a frame.
+    columns
+        Pictures in a row.
+
+    Returns
+    -------
+    Figure
+        6.9 in wide.
+    """
+    rows = -(-len(pictures) // columns)
+    figure = new_figure(TWO_COLUMNS, rows * (TWO_COLUMNS / columns + 0.2), layout="compressed")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for spare in panels[len(pictures) :]:
+        spare.remove()
+    for number, (axes, picture, title) in enumerate(zip(panels, pictures, titles, strict=False)):
+        _show(axes, picture)
+        axes.set_title(title, size=7, color=HIGHLIGHT if number in chosen else "black")
+        if number in chosen:
+            axes.spines[:].set(color=HIGHLIGHT, linewidth=2)
+    return figure
+
+
+@styled
+def evolution_figure(pictures: np.ndarray, iterations: Sequence[int], titles: Sequence[str]) -> Figure:
+    """Averages of some classes from noise to rings, a row a class; each picture on its own colour scale, as above.
+
+    Parameters
+    ----------
+    pictures
+        (classes, iterations, side, side), NaN outside the band of q.
+    iterations
+        After which each column was.
+    titles
+        One a class.
+
+    Returns
+    -------
+    Figure
+        6.9 in wide.
+    """
+    rows, columns = pictures.shape[:2]
+    figure = new_figure(TWO_COLUMNS, 0.25 + rows * TWO_COLUMNS / max(columns, 4), layout="compressed")
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for row, images, title in zip(panels, pictures, titles, strict=True):
+        for axes, picture in zip(row, images, strict=True):
+            _show(axes, picture, from_lowest=True)
+        row[0].set_ylabel(title)
+    for axes, iteration in zip(panels[0], iterations, strict=True):
+        axes.set_title("noise" if iteration == 0 else f"iteration {iteration}", size=7)
+    return figure
+
+
+@styled
+def convergence_figure(log_likelihood: Sequence[Sequence[float]], changed: Sequence[Sequence[int]]) -> Figure:
+    """Log-likelihood and changed classes of each iteration, a line a run.
+
+    Parameters
+    ----------
+    log_likelihood
+        Of each run and iteration, mean over the patterns.
+    changed
+        Patterns whose class changed, of each run and iteration.
+
+    Returns
+    -------
+    Figure
+        6.9 in wide.
+    """
+    figure = new_figure(TWO_COLUMNS, 2.3)
+    left, right = figure.subplots(1, 2)
+    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(log_likelihood)))
+    highest = max(max(gained) for gained in log_likelihood)
+    for run, (gained, moved, colour) in enumerate(zip(log_likelihood, changed, colours, strict=True), start=1):
+        iterations = np.arange(1, len(gained) + 1)
+        left.plot(
+            iterations, np.ma.masked_equal(highest - np.asarray(gained), 0), ".-", color=colour, label=f"run {run}"
+        )
+        right.plot(iterations, moved, ".-", color=colour)
+    left.set(xlabel="iteration", ylabel="log-likelihood of a pattern\nbelow the highest of all", yscale="log")
+    right.set(xlabel="iteration", ylabel="patterns that changed class")
+    right.set_yscale("symlog", linthresh=1)
+    right.set_ylim(bottom=0)
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    letter((left, right))
+    figure.legend(loc="outside right center")
+    return figure
+
+
+@styled
+def rings_figure(radii: np.ndarray, profiles: np.ndarray, chosen: Sequence[int], references: np.ndarray) -> Figure:
+    """Mean radial profiles of the classes of a run, and those of the particle that is looked for.
+
+    Parameters
+    ----------
+    radii
+        (radii,) distance from the beam [pixels].
+    profiles
+        (classes, radii) [photons per pixel]; NaN for an empty class.
+    chosen
+        The classes on the left; all others are on the right.
+    references
+        (references, radii), any scale.
+
+    Returns
+    -------
+    Figure
+        6.9 in wide; each profile is divided by its mean.
+    """
+    figure = new_figure(TWO_COLUMNS, 2.5)
+    panels = figure.subplots(1, 2, sharey=True)
+    compared = references / references.mean(axis=1, keepdims=True)
+    for axes, wanted, colour in zip(panels, (True, False), (HIGHLIGHT, NEUTRAL), strict=True):
+        shown = [profile for k, profile in enumerate(profiles) if (k in chosen) is wanted and np.nansum(profile) > 0]
+        label = "classes that were chosen" if wanted else "the other classes"
+        for number, profile in enumerate(shown):
+            axes.semilogy(
+                radii, profile / profile.mean(), color=colour, linewidth=0.7, label=label if number == 0 else None
+            )
+        axes.fill_between(radii, compared.min(0), compared.max(0), color=QUIET, alpha=0.3, linewidth=0, label=_KNOWN)
+        axes.set(xlabel="distance from the beam (pixels)", ylim=(1e-3, None))
+    panels[0].set_ylabel("photons over their mean")
+    letter(panels, ["chosen", "not chosen"])
+    handles = {text: handle for axes in panels for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower right", ncols=3)
+    return figure
+
+
+@styled
+def growth_figure(timings: Mapping[str, pd.DataFrame]) -> Figure:
+    """Seconds of an iteration against what was varied, a panel each, on logarithmic axes.
+
+    Parameters
+    ----------
+    timings
+        What was varied ("patterns", "classes", "rotations") → its table with that column, and one column of seconds
+        for each way to compute; NaN where it was not measured.
+
+    Returns
+    -------
+    Figure
+        6.9 in wide; a gray line grows in proportion.
+    """
+    figure = new_figure(TWO_COLUMNS, 2.4)
+    panels = figure.subplots(1, len(timings), sharey=True, squeeze=False)[0]
+    for axes, (name, table) in zip(panels, timings.items(), strict=True):
+        amounts = table[name].to_numpy(float)
+        for way, colour in zip(table.columns.drop(name), (NEUTRAL, HIGHLIGHT, "#009E73"), strict=False):
+            axes.loglog(amounts, table[way], "o-", markersize=3, color=colour, label=way)
+        first = table.columns.drop(name)[0]
+        axes.loglog(amounts, table[first].iloc[-1] * amounts / amounts[-1], color=QUIET, linewidth=0.8, zorder=0.5)
+        axes.set_xlabel(name)
+        axes.set_xticks(amounts, [f"{amount:g}" for amount in amounts], size=6)
+        axes.minorticks_off()
+    panels[0].set_ylabel("seconds per iteration")
+    letter(panels)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower right", ncols=3)
+    return figure
+
+
+def _show(axes: Axes, picture: np.ndarray, *, from_lowest: bool = False) -> None:
+    """One class average without ticks."""
+    colours = matplotlib.colormaps["viridis"].with_extremes(bad=BAD_PIXEL)
+    norm = PowerNorm(_GAMMA, np.nanmin(picture) if from_lowest else 0.0, np.nanmax(picture))
+    axes.imshow(picture, norm=norm, cmap=colours)
+    thumbnail(axes)
