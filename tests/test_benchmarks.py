@@ -14,7 +14,7 @@ def record(monkeypatch, tmp_path):
     spec = importlib.util.spec_from_file_location("record", FOLDER / "record.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "BENCHMARKS", tmp_path / "benchmarks.csv")
+    monkeypatch.setattr(module, "PATH", tmp_path / "benchmarks.csv")
     return module
 
 
@@ -22,7 +22,7 @@ def test_rows_are_kept_and_a_later_run_replaces_its_own(record, capsys):
     record.record(name="sizing", ours=2.0, peer=30.0, unit="s", wanted=10)
     record.record(name="agreement", ours=0.99, peer=1.0, unit="share", wanted=0.95, better="more")
     record.record(name="sizing", ours=1.0, peer=30.0, unit="s", wanted=10)
-    table = pd.read_csv(record.BENCHMARKS).set_index("name")
+    table = pd.read_csv(record.PATH).set_index("name")
     assert list(table) == ["ours", "peer", "unit", "ratio", "wanted"]
     assert table["ratio"].to_dict() == pytest.approx({"agreement": 0.99, "sizing": 30.0})
     assert "ratio 30, wanted 10" in capsys.readouterr().out

@@ -21,6 +21,7 @@ from helpers.preparation.crop import Crop
 from helpers.preparation.file import prepare_file
 from helpers.preparation.learning import Steps, learn
 from helpers.preparation.survey import HitRule, survey
+from helpers.progress import SPARSE
 from helpers.workbook.commands import workbook
 
 MEASURED = Path(__file__).resolve().parents[2] / "shared" / "data" / "real_pr772.npz"
@@ -210,7 +211,8 @@ def test_an_unknown_background_is_refused():
 def test_the_command_prepares_a_file_and_prints_a_summary(camera, prepared, tmp_path):
     arguments = ["prepare", camera, tmp_path / "out.cxi", "--adu-per-photon", 130]
     arguments += [text for name, value in GEOMETRY.items() for text in (f"--{name}", value)]
-    done = CliRunner().invoke(workbook, [str(argument) for argument in arguments], catch_exceptions=False)
+    runner = CliRunner(env={SPARSE: "1"})
+    done = runner.invoke(workbook, [str(argument) for argument in arguments], catch_exceptions=False)
     assert done.exit_code == 0
     assert done.output.splitlines()[-1] == f"{summary(prepared[0])}: {tmp_path / 'out.cxi'}"
     with open_stack(tmp_path / "out.cxi") as stack:

@@ -54,7 +54,9 @@ def finished(tmp_path_factory, write_patterns):
     write_notebooks(root / "notebooks")
     write_patterns(root / "data.cxi", "simulated twin")
     code = (
-        "import sys; from pathlib import Path; from helpers.workbook.runner import run_workbook; root = Path('.')\n"
+        "import signal, sys; from pathlib import Path; from helpers.workbook.runner import run_workbook\n"
+        # a shell's background jobs ignore SIGINT, and so would their children
+        "signal.signal(signal.SIGINT, signal.default_int_handler); root = Path('.')\n"
         "sys.exit(run_workbook('demo', results=root / 'run', data=root / 'data.cxi', notebooks=root / 'notebooks'))"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=root, capture_output=True, text=True)
@@ -225,7 +227,9 @@ def test_an_interrupt_is_one_line_and_code_130(tmp_path, write_patterns):
     write_notebook(tmp_path / "notebooks" / "01_wait.ipynb", "Wait", ["print('waiting')\nimport time; time.sleep(60)"])
     write_patterns(tmp_path / "data.cxi")
     code = (
-        "import sys; from pathlib import Path; from helpers.workbook.runner import run_workbook; root = Path('.')\n"
+        "import signal, sys; from pathlib import Path; from helpers.workbook.runner import run_workbook\n"
+        # a shell's background jobs ignore SIGINT, and so would their children
+        "signal.signal(signal.SIGINT, signal.default_int_handler); root = Path('.')\n"
         "sys.exit(run_workbook('demo', results=root / 'run', data=root / 'data.cxi', notebooks=root / 'notebooks'))"
     )
     process = subprocess.Popen(
