@@ -7,9 +7,8 @@ import os
 from pathlib import Path
 
 import hdf5plugin  # noqa: F401 - registers the compressions of foreign files
-import numpy as np
 
-from helpers import cxi_layout, cxi_metadata, emc
+from helpers import cxi_layout, emc
 from helpers.assembly import Assembly
 from helpers.cxi_metadata import Polarity
 from helpers.cxi_writing import new_stack, write_stack, write_table
@@ -81,7 +80,6 @@ def open_stack(
     """
     detector = detector if detector is None or isinstance(detector, Assembly) else Path(detector)
     reading = Reading(Path(path), dataset, nan_as_zero, frame_shape, mask_polarity, detector)
-    cxi_metadata.bad_pixels(np.empty(0), mask_polarity, two_is_bad=False)
     if emc.is_emc(reading.path):
         kind, storage = emc.open_emc(reading.path)
         return dragonfly_stack(reading, "Dragonfly .emc", kind, storage, None)

@@ -7,7 +7,7 @@ import numpy as np
 
 from helpers import cxi_metadata
 from helpers.assembly import Assembly
-from helpers.cxi_metadata import Polarity
+from helpers.cxi_metadata import POLARITIES, Polarity
 from helpers.errors import PatternFileError
 
 
@@ -21,6 +21,11 @@ class Reading:
     frame_shape: tuple[int, int] | None
     polarity: Polarity
     detector: Path | Assembly | None
+
+    def __post_init__(self) -> None:
+        # also where the file has no mask to apply it to
+        if self.polarity not in POLARITIES:
+            raise ValueError(f"mask_polarity is one of {', '.join(POLARITIES)}, got {self.polarity!r}")
 
 
 def fitting(reading: Reading, assembly: Assembly, shape: tuple[int, ...]) -> Assembly:
