@@ -51,12 +51,10 @@ class PixelHistograms:
         self.frames += len(photons)
         lit_frame, lit_pixel = np.nonzero(photons)
         count = photons[lit_frame, lit_pixel].astype(np.intp)
-        # most pixels are dark in most frames: they need no sorting
+        # most pixels are dark in most frames: they are not looked at one by one
         self._counts[:pixels] += (len(photons) - np.bincount(lit_pixel, minlength=pixels)).astype(np.uint32)
         inside = count < self.bins
-        place = count[inside] * pixels + lit_pixel[inside]
-        places, times = np.unique(place, return_counts=True)
-        self._counts[places] += times.astype(np.uint32)
+        np.add.at(self._counts, count[inside] * pixels + lit_pixel[inside], np.uint32(1))
 
 
 def histogram_peak(histograms: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from helpers.experiment import Centre, Experiment
 from helpers.preparation.background import Background
+from helpers.preparation.fitted_pixels import FittedPixels, fitted_pixels
 from helpers.preparation.sphere import relative_intensity
 
 SEARCH_HALF_WIDTH = 5.0
@@ -24,7 +25,7 @@ _GRID_BACKGROUND = 0.1
 _MODEL_ERROR = 0.1
 """Particles are no spheres: relative standard deviation of a pixel's intensity about the sphere's pattern."""
 
-_SETTLED = 0.02
+_SETTLED = 0.05
 _ITERATIONS = 15
 _LARGEST_STEPS = np.array([1.0, 1.0, 0.05, 0.5, 0.5])
 _PARAMETERS = 5
@@ -71,7 +72,7 @@ class SphereFitter:
     Σ_p K_p log(m_p / Σ m), one matrix product for all patterns. Fisher scoring then solves
     Σ_p (K_p − λ_p) ∂λ_p / v_p = 0 for row, column, log R, log s and log β, with the variance v = λ + (0.1 λ)²; the
     second term keeps the few brightest pixels of a particle that is no sphere from outvoting all others. Centre and β
-    have Gaussian priors.
+    have Gaussian priors. Start and first steps look at squares of 2 × 2 pixels, the last steps at the pixels.
 
     Parameters
     ----------
@@ -101,10 +102,8 @@ class SphereFitter:
     ) -> None:
         row, column = np.indices(mask.shape)
         distance = np.hypot(row - prior.centre[0], column - prior.centre[1])
-        self._used = np.flatnonzero(~mask & (distance <= largest_radius))
-        self._row = row.reshape(-1)[self._used].astype(np.float32)
-        self._column = column.reshape(-1)[self._used].astype(np.float32)
-        self._rate = np.maximum(background.rate.reshape(-1)[self._used], 1e-6).astype(np.float32)
+        self._pixels = fitted_pixels(~mask & (distance <= largest_radius), background.rate)
+        self._squares = self._pixels.squares()
         self._q_step = experiment.q_step
         self._prior = prior
         self._level_precision = 1 / background.spread**2
@@ -130,7 +129,7 @@ class SphereFitter:
 
         def fit_block(start: int) -> None:
             block = slice(start, start + _BLOCK)
-            counts = np.take(photons[block], self._used, axis=1).astype(np.float32)
+            counts = np.take(photons[block], self._pixels.place, axis=1).astype(np.float32)
             found[block], errors[block] = self._fit_block(counts)
 
         # for such small matrices threads of the matrix library only wait for each other: blocks share the cores instead
@@ -151,39 +150,48 @@ class SphereFitter:
         return points
 
     def _log_shape(self, point: np.ndarray) -> np.ndarray:
-        """Logarithm of the share of the photons that each pixel gets, for one point of the grid."""
-        distance = np.hypot(self._row - point[0], self._column - point[1])
-        sphere, _ = relative_intensity(self._q_step * point[2] * distance)
-        share = (1 - _GRID_BACKGROUND) * sphere / sphere.sum() + _GRID_BACKGROUND * self._rate / self._rate.sum()
+        """Logarithm of the share of the photons that each square gets, for one point of the grid."""
+        squares = self._squares
+        distance = np.hypot(squares.row - point[0], squares.column - point[1])
+        sphere = relative_intensity(self._q_step * point[2] * distance)[0] * squares.area
+        share = (1 - _GRID_BACKGROUND) * sphere / sphere.sum() + _GRID_BACKGROUND * squares.rate / squares.rate.sum()
         return np.log(share).astype(np.float32)
 
     def _start(self, counts: np.ndarray) -> np.ndarray:
-        """Parameters (n, 5) of the most probable point of the grid."""
+        """Parameters (n, 5) of the most probable point of the grid, for the counts (n, squares)."""
         point = self._grid[(counts @ self._log_grid).argmax(axis=1)]
         parameters = np.zeros((len(counts), _PARAMETERS))
         parameters[:, :2] = point[:, :2]
         parameters[:, 2] = np.log(point[:, 2])
-        sphere, _, _ = self._sphere(parameters)
-        signal = np.maximum(counts.sum(axis=1) - self._rate.sum(), 0.1 * counts.sum(axis=1) + 1)
-        parameters[:, 3] = np.log(signal / sphere.sum(axis=1))
+        sphere = self._sphere(self._squares, parameters)[0]
+        signal = np.maximum(counts.sum(axis=1) - self._squares.rate.sum(), 0.1 * counts.sum(axis=1) + 1)
+        parameters[:, 3] = np.log(signal / (sphere * self._squares.area).sum(axis=1))
         return parameters
 
-    def _sphere(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
-        """f, x f' and the offsets from the centre over r² of each pattern (n, pixels)."""
+    def _sphere(
+        self, pixels: FittedPixels, parameters: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """f, df/d log x, and rows and columns from the centre and r² of each pattern (n, pixels)."""
         row, column, log_radius = parameters[:, :3].T.astype(np.float32)[:, :, None]
-        down, right = self._row - row, self._column - column
+        down, right = pixels.row - row, pixels.column - column
         square = np.maximum(down * down + right * right, np.float32(1e-6))
         x = np.float32(self._q_step) * np.exp(log_radius) * np.sqrt(square)
-        sphere, slope = relative_intensity(x)
-        return sphere, x * slope, (down / square, right / square)
+        return *relative_intensity(x), (down, right, square)
 
     def _fit_block(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters (n, 5) and centre errors (n, 2): Fisher scoring until nothing moves."""
-        parameters = self._start(counts)
+        """Parameters (n, 5) and centre errors (n, 2) for the counts (n, pixels)."""
+        coarse = self._pixels.in_squares(counts)
+        parameters, _ = self._settled(self._squares, coarse, self._start(coarse))
+        return self._settled(self._pixels, counts, parameters)
+
+    def _settled(
+        self, pixels: FittedPixels, counts: np.ndarray, parameters: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Parameters and centre errors after Fisher scoring until nothing moves."""
         errors = np.empty((len(counts), 2))
         moving = np.arange(len(counts))
         for _ in range(_ITERATIONS):
-            gradient, information = self._score(counts[moving], parameters[moving])
+            gradient, information = self._score(pixels, counts[moving], parameters[moving])
             inverse = np.linalg.inv(information)
             step = np.clip((inverse @ gradient[:, :, None])[:, :, 0], -_LARGEST_STEPS, _LARGEST_STEPS)
             parameters[moving] = self._inside(parameters[moving] + step)
@@ -202,27 +210,38 @@ class SphereFitter:
         parameters[:, 4] = np.clip(parameters[:, 4], -4.0, 4.0)
         return parameters
 
-    def _score(self, counts: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _score(self, pixels: FittedPixels, counts: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gradient (n, 5) and information (n, 5, 5) at the parameters, priors included."""
-        sphere, x_slope, (down, right) = self._sphere(parameters)
-        brightness = np.exp(parameters[:, 3:4]).astype(np.float32)
-        background = np.exp(parameters[:, 4:5]).astype(np.float32) * self._rate
-        signal, growth = brightness * sphere, brightness * x_slope
+        sphere, growth, (down, right, square) = self._sphere(pixels, parameters)
+        brightness = np.exp(parameters[:, 3:4]).astype(np.float32) * pixels.area
+        background = np.exp(parameters[:, 4:5]).astype(np.float32) * pixels.rate
+        signal = brightness * sphere
         expected = signal + background
-        weight = 1 / np.sqrt(expected + np.float32(_MODEL_ERROR**2) * expected * expected)
-        growth *= weight
+        weight = 1 / np.sqrt(expected * (1 + np.float32(_MODEL_ERROR**2) / pixels.area * expected))
         change = np.empty((len(counts), _PARAMETERS, counts.shape[1]), np.float32)
-        np.multiply(growth, -down, out=change[:, 0])
-        np.multiply(growth, -right, out=change[:, 1])
+        growth *= brightness
+        growth *= weight
         change[:, 2] = growth
+        growth /= -square
+        np.multiply(growth, down, out=change[:, 0])
+        np.multiply(growth, right, out=change[:, 1])
         np.multiply(signal, weight, out=change[:, 3])
         np.multiply(background, weight, out=change[:, 4])
         gradient = (change @ ((counts - expected) * weight)[:, :, None])[:, :, 0].astype(float)
-        information = (change @ change.transpose(0, 2, 1)).astype(float)
+        information = _inner_products(change).astype(float)
         precision = np.array([1 / self._prior.jitter**2] * 2 + [0.0, 0.0, self._level_precision])
         mean = np.array([*self._prior.centre, 0.0, 0.0, 0.0])
         information[:, range(_PARAMETERS), range(_PARAMETERS)] += precision + 1e-9
         return gradient - precision * (parameters - mean), information
+
+
+def _inner_products(rows: np.ndarray) -> np.ndarray:
+    """Products (n, k, k) of all pairs of rows (n, k, pixels); a matrix product is slow for so few rows."""
+    products = np.empty((len(rows), rows.shape[1], rows.shape[1]), rows.dtype)
+    for first in range(rows.shape[1]):
+        products[:, first, first:] = (rows[:, first:] @ rows[:, first, :, None])[:, :, 0]
+        products[:, first:, first] = products[:, first, first:]
+    return products
 
 
 def prior_of(fit: SphereFit) -> CentrePrior:

@@ -32,9 +32,9 @@ def sphere_form_factor(q: np.ndarray, radius_nm: np.ndarray | float) -> np.ndarr
 
 
 def relative_intensity(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Intensity of a sphere over that at q = 0, and its slope, in the precision of x.
+    """Intensity of a sphere over that at q = 0, and its change with log x, in the precision of x.
 
-    f(x) = a², a = 3 (sin x − x cos x) / x³; f'(x) = 2a (3 sin x / x² − 3a / x).
+    f(x) = a², a = 3 (sin x − x cos x) / x³; df/d log x = 6a (sin x / x − a).
 
     Parameters
     ----------
@@ -43,18 +43,18 @@ def relative_intensity(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    intensity, slope : ndarray
-        The shape and type of `x`.
+    intensity, growth : ndarray
+        f and df/d log x, of the shape and type of `x`.
     """
     x = np.asarray(x)
     safe = np.maximum(x, _SMALL)
-    sine, cosine = np.sin(safe), np.cos(safe)
     inverse = 1 / safe
-    amplitude = 3 * (sine * inverse - cosine) * inverse * inverse
-    slope = 2 * amplitude * 3 * inverse * (sine * inverse - amplitude)
+    ratio = np.sin(safe) * inverse
+    amplitude = 3 * (ratio - np.cos(safe)) * (inverse * inverse)
+    growth = 6 * amplitude * (ratio - amplitude)
     small = x < _SMALL
     if small.any():
         square = x * x
         amplitude = np.where(small, 1 - square / 10 + square * square / 280, amplitude)
-        slope = np.where(small, -2 * amplitude * (x / 5 - x * square / 70), slope)
-    return amplitude * amplitude, slope
+        growth = np.where(small, -2 * amplitude * square * (1 / 5 - square / 70), growth)
+    return amplitude * amplitude, growth

@@ -2,14 +2,19 @@
 
 It needs an environment of its own, because numpy 1.24 breaks it:
 
-    python3.11 -m venv PEER
-    PEER/bin/pip install "numpy<1.24" spi-processing==0.1.3
-    python tests/benchmarks/preparation.py PEER/bin
+    python3.11 -m venv .peers/spi-processing
+    .peers/spi-processing/bin/pip install "numpy<1.24" spi-processing==0.1.3
+    python tests/benchmarks/preparation.py --peer .peers/spi-processing/bin/python
 
 Whole programs are timed as a user waits for them: start, compilation, reading and writing count; the better of two
-runs. Sizing uses the same centre, radii and diameters in both. In "preparing" each pattern gets its own centre: the
-peer refines one centre a file, so it gets a file for each of a few patterns, and its time is scaled up. What is
-printed besides is sizing in memory, after the peer has compiled.
+runs, or of one where it takes long.
+
+* "preparing": background from histograms, sizes, centre, and the patterns of 55-84 nm in a new file. Ours finds the
+  centre of each pattern; the peer refines one centre a file, from the sizes.
+* "preparing, own centres": the peer, too, finds a centre for each pattern: it gets a file for each of a few patterns,
+  and its time is scaled up.
+* "sizing" and "background": one step alone. Sizing uses the same centre, radii and diameters in both. Half of our time
+  is the start of the program, so sizing in memory, after the peer has compiled, is printed besides.
 """
 
 import argparse
@@ -25,13 +30,16 @@ import numpy as np
 import pandas as pd
 from record import record
 
+from helpers import ROOT
 from helpers.cxi import open_stack
 from helpers.experiment import AMOX34117 as EXPERIMENT
-from helpers.preparation import particle_sizes
+from helpers.preparation import SIZE_RANGE_NM, particle_sizes
 from helpers.simulation import simulate
 
+PEER = ROOT / ".peers" / "spi-processing" / "bin" / "python"
 SIZES_NM = (40.0, 100.0)
 STEP_NM = (SIZES_NM[1] - SIZES_NM[0]) / 299
+RUNS = 2
 GEOMETRY = ["-w", f"{10 * EXPERIMENT.wavelength_nm:g}", "-d", f"{EXPERIMENT.distance_m:g}"]
 GEOMETRY += ["--pix", f"{EXPERIMENT.pixel_m:g}"]
 RANGE = ["-m", f"{10 * SIZES_NM[0]:g}", "-M", f"{10 * SIZES_NM[1]:g}"]
@@ -47,7 +55,7 @@ import numpy as np
 path, output, first, stop, smallest, largest = sys.argv[1:]
 with open_stack(path) as stack:
     parts = []
-    for _, counts in stack.batches(256):
+    for _, counts in stack.batches(64):
         centres = np.tile(stack.centre, (len(counts), 1))
         given = {"size_range": (float(smallest), float(largest)), "radii": (int(first), int(stop))}
         parts.append(particle_sizes(counts, stack.mask, centres, AMOX34117, **given))
@@ -74,14 +82,14 @@ def measured_sizing(peer: Path, twin: Path, folder: Path, patterns: int) -> None
     """Sizes alone, all about the nominal centre."""
     sized = folder / "sized.cxi"
     times = []
-    for _ in range(2):
+    for _ in range(RUNS):
         shutil.copy(twin, sized)
         times.append(seconds([peer / "python", peer / "spi_estimate_size.py", *GEOMETRY, *RANGE, sized]))
     theirs, radii = peer_sizes(sized)
     output = folder / "sizes.csv"
-    ours = min(seconds([sys.executable, "-c", OUR_SIZING, twin, output, *radii, *SIZES_NM]) for _ in range(2))
+    ours = min(seconds([sys.executable, "-c", OUR_SIZING, twin, output, *radii, *SIZES_NM]) for _ in range(RUNS))
     unit = f"s per {patterns} patterns"
-    record(name="sizing, spi-processing 0.1.3", ours=ours, peer=min(times), unit=unit, wanted=10)
+    record(name="sizing alone, spi-processing 0.1.3", ours=ours, peer=min(times), unit=unit, wanted=1)
     found = pd.read_csv(output)["size_nm"].to_numpy()
     agree = np.mean(np.abs(found - theirs) <= STEP_NM * 1.01)
     record(
@@ -112,12 +120,12 @@ def measured_background(peer: Path, twin: Path, folder: Path, patterns: int) -> 
     """Background from the peaks of the histograms, written back to a file."""
     copy = folder / "background.cxi"
     times = []
-    for _ in range(2):
+    for _ in range(RUNS):
         shutil.copy(twin, copy)
         times.append(seconds([peer / "python", peer / "spi_correct_background.py", copy], cwd=folder))
-    ours = min(seconds([sys.executable, "-c", OUR_BACKGROUND, twin, folder / "ours.h5"]) for _ in range(2))
+    ours = min(seconds([sys.executable, "-c", OUR_BACKGROUND, twin, folder / "ours.h5"]) for _ in range(RUNS))
     unit = f"s per {patterns} patterns"
-    record(name="background, spi-processing 0.1.3", ours=ours, peer=min(times), unit=unit, wanted=10)
+    record(name="background alone, spi-processing 0.1.3", ours=ours, peer=min(times), unit=unit, wanted=10)
 
 
 OUR_BACKGROUND = """
@@ -129,12 +137,12 @@ from helpers.files import written_whole
 from helpers.preparation.background import PixelHistograms, histogram_peak, subtract_peak
 with open_stack(sys.argv[1]) as stack:
     histograms = PixelHistograms(stack.shape[1:])
-    for _, counts in stack.batches(256):
+    for _, counts in stack.batches(64):
         histograms.add(counts.astype(np.uint16))
     background = histogram_peak(histograms.counts)
     with written_whole(sys.argv[2]) as partial, h5py.File(partial, "w") as file:
         data = file.create_dataset("data", stack.shape, np.uint16, chunks=(1, *stack.shape[1:]))
-        for start, counts in stack.batches(256):
+        for start, counts in stack.batches(64):
             data[start : start + len(counts)] = subtract_peak(counts.astype(np.uint16), background)
 """
 
@@ -167,8 +175,33 @@ def seconds_of_the_peers_functions(peer: Path, twin: Path, folder: Path) -> floa
     return float(done.stdout)
 
 
+def our_preparation(twin: Path, folder: Path, *options: object) -> float:
+    """Our whole program, on photon counts that are all hits."""
+    command = [sys.executable, "-m", "helpers", "prepare", twin, folder / "prepared.cxi", "--lit-pixels", 400]
+    return min(seconds([*command, *options]) for _ in range(RUNS))
+
+
 def measured_chain(peer: Path, twin: Path, folder: Path, patterns: int) -> None:
-    """Background, centre of each pattern, size, crop; the peer's background has been measured before."""
+    """Background, sizes, centre, and the patterns of the paper's sizes in a new file, as the peer's users go."""
+    copy = folder / "chain.cxi"
+    shutil.copy(twin, copy)
+    kept = ["-d", "psd/size", "-m", f"{10 * SIZE_RANGE_NM[0]:g}", "-M", f"{10 * SIZE_RANGE_NM[1]:g}"]
+    steps = [
+        ["spi_correct_background.py"],
+        ["spi_estimate_size.py", *GEOMETRY, *RANGE],
+        ["spi_refine_center.py", *GEOMETRY],
+        ["spi_filter.py", *kept, "--outfile", folder / "kept.cxi"],
+    ]
+    theirs = [seconds([peer / "python", peer / script, *options, copy], cwd=folder) for script, *options in steps]
+    for (script, *_), taken in zip(steps, theirs, strict=True):
+        print(f"{script}: {taken:.1f} s")
+    ours = our_preparation(twin, folder, "--background", "peak")
+    unit = f"s per {patterns} patterns"
+    record(name="preparing, spi-processing 0.1.3", ours=ours, peer=sum(theirs), unit=unit, wanted=10)
+
+
+def measured_own_centres(peer: Path, twin: Path, folder: Path, patterns: int) -> None:
+    """Size and centre of each pattern, without background; the peer gets a file for each of a few patterns."""
     few = folder / "few"
     few.mkdir()
     single = min(patterns, 5)
@@ -186,26 +219,27 @@ def measured_chain(peer: Path, twin: Path, folder: Path, patterns: int) -> None:
         files.append(path)
     total = seconds([peer / "python", peer / "spi_estimate_size.py", *GEOMETRY, *RANGE, *files])
     total += seconds([peer / "python", peer / "spi_refine_center.py", *GEOMETRY, *files], cwd=few)
-    theirs = total / single * 1000
-    command = [sys.executable, "-m", "helpers", "prepare", twin, folder / "prepared.cxi", "--lit-pixels", 400]
-    command += ["--wavelength", EXPERIMENT.wavelength_nm, "--distance", EXPERIMENT.distance_m]
-    command += ["--pixel", EXPERIMENT.pixel_m, "--keep-sizes", 1, 1000]
-    ours = seconds(command) / patterns * 1000
-    record(name="preparing, spi-processing 0.1.3", ours=ours, peer=theirs, unit="s per 1000 patterns", wanted=10)
+    ours = our_preparation(twin, folder) / patterns * 1000
+    name = "preparing, own centres, spi-processing 0.1.3"
+    record(name=name, ours=ours, peer=total / single * 1000, unit="s per 1000 patterns", wanted=10)
 
 
 def main() -> None:
     """Run all comparisons."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("peer", type=Path, help="the bin folder of the environment with spi-processing 0.1.3")
+    parser.add_argument("--peer", type=Path, default=PEER, help="python of the environment with spi-processing")
     parser.add_argument("--patterns", type=int, default=1000)
     arguments = parser.parse_args()
+    if not arguments.peer.is_file():
+        print(f"not measured: there is no {arguments.peer}.{__doc__.partition('.')[2]}")
+        sys.exit(0)
+    peer = arguments.peer.absolute().parent
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         twin = folder / "twin.cxi"
         simulate(twin, patterns=arguments.patterns, manual_fraction=0.1, outside=(0, 0), seed=1)
-        for measure in (measured_sizing, measured_background, measured_chain):
-            measure(arguments.peer.absolute(), twin, folder, arguments.patterns)
+        for measure in (measured_chain, measured_own_centres, measured_sizing, measured_background):
+            measure(peer, twin, folder, arguments.patterns)
 
 
 if __name__ == "__main__":
