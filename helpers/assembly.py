@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from helpers.errors import PatternFileError
 from helpers.experiment import Centre
 
-_LARGEST_SIDE = 20_000
+_LARGEST_PICTURE = 2**25
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +148,9 @@ def from_positions(x: np.ndarray, y: np.ndarray, *, pixel: tuple[float, float], 
     x, y = np.ravel(x).astype(float), np.ravel(y).astype(float)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise PatternFileError(f"{source}: a pixel's position is not finite; correct it, or give another geometry")
-    down, across = (y.max() - y) / pixel[0], (x.max() - x) / pixel[1]
-    if max(down.max(), across.max()) >= _LARGEST_SIDE:
+    with np.errstate(over="ignore"):
+        down, across = (y.max() - y) / pixel[0], (x.max() - x) / pixel[1]
+    if (down.max() + 1) * (across.max() + 1) > _LARGEST_PICTURE:
         raise PatternFileError(
             f"{source}: the picture would have {down.max():.0f} x {across.max():.0f} pixels of "
             f"{pixel[0]:g} x {pixel[1]:g} m; give positions and pixel sizes in metres"

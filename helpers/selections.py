@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from helpers import dragonfly_detector, emc
-from helpers.cxi_layout import member
 from helpers.errors import PatternFileError
 from helpers.files import write_csv, written_whole
+from helpers.hdf5_file import member
 from helpers.pattern_stack import PatternStack
 from helpers.progress import progress
 

@@ -123,4 +123,12 @@ def _place(content: Any, rng: np.random.Generator) -> tuple[Any, Any]:
     return holder, key
 
 
-CHECKPOINTS: tuple[Mutation, ...] = (wrong_content, wrong_content, wrong_content, without_a_key, other_whole, code, packed)
+CHECKPOINTS: tuple[Mutation, ...] = (
+    wrong_content,
+    wrong_content,
+    wrong_content,
+    without_a_key,
+    other_whole,
+    code,
+    packed,
+)

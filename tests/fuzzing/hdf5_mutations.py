@@ -69,7 +69,13 @@ def references(path: Path, rng: np.random.Generator) -> None:
     with h5py.File(path, "r+") as file:
         name = _any(file, rng)
         shape = (file[name].shape or (1,))[:1]
-        kinds = (h5py.ref_dtype, h5py.regionref_dtype, h5py.vlen_dtype(np.int32), h5py.string_dtype(), h5py.vlen_dtype("f8"))
+        kinds = (
+            h5py.ref_dtype,
+            h5py.regionref_dtype,
+            h5py.vlen_dtype(np.int32),
+            h5py.string_dtype(),
+            h5py.vlen_dtype("f8"),
+        )
         number = rng.integers(len(kinds))
         del file[name]
         data = file.create_dataset(name, shape, kinds[number])
@@ -123,7 +129,14 @@ def gigantic(path: Path, rng: np.random.Generator) -> None:
     with h5py.File(path, "r+") as file:
         name = _any(file, rng)
         old = file[name].shape or (1,)
-        shapes = (_PETABYTE, (2, 10**8, 10**7), (old[0], 10**7, 10**8), (10**15,), (*old[:-1], 10**14), (10**12, *old[1:]))
+        shapes = (
+            _PETABYTE,
+            (2, 10**8, 10**7),
+            (old[0], 10**7, 10**8),
+            (10**15,),
+            (*old[:-1], 10**14),
+            (10**12, *old[1:]),
+        )
         shape = shapes[rng.integers(len(shapes))]
         dtype = np.dtype(str(rng.choice(["u2", "f4", "i8"])))
         del file[name]
@@ -231,7 +244,9 @@ def soft_link(path: Path, rng: np.random.Generator) -> None:
         if rng.integers(2):
             name = name.rpartition("/")[0] or name
         others = [one for one in names if not one.startswith(name)] or ["/none"]
-        target = str(rng.choice(["/none", f"/{name}", "/", ".", "..", "../..", "", f"/{others[rng.integers(len(others))]}"]))
+        target = str(
+            rng.choice(["/none", f"/{name}", "/", ".", "..", "../..", "", f"/{others[rng.integers(len(others))]}"])
+        )
         del file[name]
         if rng.integers(4) == 0:
             file["circle"] = h5py.SoftLink(f"/{name}")
@@ -245,7 +260,9 @@ def circle_of_groups(path: Path, rng: np.random.Generator) -> None:
         groups = ["/"]
         file.visit(lambda name: groups.append(name) if isinstance(file[name], h5py.Group) else None)
         inner, outer = (str(one) for one in rng.choice(groups, size=2))
-        name = str(rng.choice(["again", "entry_1", "image_1", "data_1", "data", "instrument_1", "detector_1", "entry_7"]))
+        name = str(
+            rng.choice(["again", "entry_1", "image_1", "data_1", "data", "instrument_1", "detector_1", "entry_7"])
+        )
         if name not in file[inner]:
             file[inner][name] = file[outer]
 
@@ -263,7 +280,15 @@ def deep_groups(path: Path, rng: np.random.Generator) -> None:
 
 def names(path: Path, rng: np.random.Generator) -> None:
     """Names that are no text, very long, hold line ends, escapes, mark-up or numbers without end."""
-    odd = (b"\xff\xfe", b"line\nend", b"\x1b[31m", b"<script>alert(1)</script>", b"x" * 5000, b"entry_" + b"9" * 500, b"$x$")
+    odd = (
+        b"\xff\xfe",
+        b"line\nend",
+        b"\x1b[31m",
+        b"<script>alert(1)</script>",
+        b"x" * 5000,
+        b"entry_" + b"9" * 500,
+        b"$x$",
+    )
     with h5py.File(path, "r+") as file:
         data = file[_any(file, rng)]
         name = odd[rng.integers(len(odd))]
@@ -278,7 +303,9 @@ def virtual(path: Path, rng: np.random.Generator) -> None:
     """Virtual data sets: of nothing, of themselves, of a pipe, of more than the source holds, in a circle of two files."""
     targets = _outside(path)
     with h5py.File(path, "r+", libver="latest") as file:
-        candidates = [name for name in _datasets(file) if len(file[name].shape or ()) > 2 and file[name].dtype.kind in "iuf"]
+        candidates = [
+            name for name in _datasets(file) if len(file[name].shape or ()) > 2 and file[name].dtype.kind in "iuf"
+        ]
         if not candidates:
             return
         name = str(rng.choice(candidates))

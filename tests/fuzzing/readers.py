@@ -138,9 +138,20 @@ def _geometry_corners(folder: Path) -> Path:
 
 def _geometry_dragonfly(folder: Path) -> Path:
     LAYOUTS["Dragonfly .emc"][0](folder / "photons.emc")
-    known = {"name": "x", "wavelength_nm": 0.7, "distance_m": 0.1, "pixel_m": 75e-6, "adu_per_photon": 1.0, "saturation": 9}
+    known = {
+        "name": "x",
+        "wavelength_nm": 0.7,
+        "distance_m": 0.1,
+        "pixel_m": 75e-6,
+        "adu_per_photon": 1.0,
+        "saturation": 9,
+    }
     write_detector(
-        folder / "photons_detector.h5", mask=np.zeros((5, 6), bool), centre=(1.5, 2.5), distance=1733.3, experiment=known
+        folder / "photons_detector.h5",
+        mask=np.zeros((5, 6), bool),
+        centre=(1.5, 2.5),
+        distance=1733.3,
+        experiment=known,
     )
     return folder / "photons_detector.h5"
 
@@ -237,7 +248,13 @@ def _read_modern(path: Path) -> None:
 def _em_state(folder: Path) -> Path:
     model = torch.rand(3, 4, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     state = EMState(
-        model, torch.ones(8, dtype=torch.float64), (-5.0, -4.0), (8, 2), torch.arange(8) % 3, torch.arange(8), {1: model}
+        model,
+        torch.ones(8, dtype=torch.float64),
+        (-5.0, -4.0),
+        (8, 2),
+        torch.arange(8) % 3,
+        torch.arange(8),
+        {1: model},
     )
     write_state(folder / "state.pt", state)
     return folder / "state.pt"
@@ -305,7 +322,9 @@ def _read_loss(path: Path) -> None:
 def _sets(folder: Path) -> Path:
     Run.write_sets(
         _run(folder),
-        pd.DataFrame({"pattern": range(9), "label": [True] * 9, "in_size_range": True, "set": ["training"] * 8 + ["test"]}),
+        pd.DataFrame(
+            {"pattern": range(9), "label": [True] * 9, "in_size_range": True, "set": ["training"] * 8 + ["test"]}
+        ),
     )
     return folder / "sets.csv"
 
@@ -406,7 +425,9 @@ def _read_profile(path: Path) -> None:
 
 
 def _addresses(folder: Path) -> Path:
-    (folder / "addresses.yaml").write_text((Path(fetching.__file__).parent / "addresses.yaml").read_text(encoding="utf-8"))
+    (folder / "addresses.yaml").write_text(
+        (Path(fetching.__file__).parent / "addresses.yaml").read_text(encoding="utf-8")
+    )
     return folder / "addresses.yaml"
 
 
