@@ -90,7 +90,8 @@ def find_stacks(file: h5py.File, path: Path) -> list[Found]:
     if not found:
         raise PatternFileError(
             f"{path}: no patterns at {PLACES} (its root holds {listed(names_in(file)) or 'nothing'}); name the data "
-            "set with dataset=... (--dataset), or write them in the CXI layout, for instance with helpers.cxi.write_stack"
+            "set with dataset=... (--dataset), or write them in the CXI layout, for instance with "
+            "helpers.cxi.write_stack"
         )
     return _without_repeats(file, found)
 

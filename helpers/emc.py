@@ -19,6 +19,7 @@ import numpy as np
 from helpers.errors import PatternFileError
 from helpers.files import written_whole
 from helpers.hdf5_file import in_short, member, require_file
+from helpers.hdf5_heap import Heaps
 from helpers.hdf5_values import LARGEST_PATTERN, MOST_PATTERNS, check_storage, values_of
 
 SPARSE, DENSE_INTEGERS, DENSE_FLOATS = 0, 1, 2
@@ -83,9 +84,12 @@ class SparseDatasets:
             )
         self.shape = (self._lists[0].shape[0], pixels)
         self.dtype = np.dtype(np.int32)
+        self._heaps = [Heaps(data) for data in self._lists]
 
     def read(self, patterns: np.ndarray) -> np.ndarray:
         """Counts (n, pixels)."""
+        for heaps in self._heaps:
+            heaps.check(patterns.tolist())
         lists = ([data[pattern] for pattern in patterns] for data in self._lists)
         return _dense(str(self.path), self.shape[1], patterns, *lists)
 

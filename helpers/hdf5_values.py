@@ -15,6 +15,7 @@ import numpy as np
 from helpers.cxi_virtual import check_sources
 from helpers.errors import PatternFileError
 from helpers.hdf5_file import understandable
+from helpers.hdf5_heap import Heaps
 
 LARGEST_PATTERN = 2**25
 """Pixels of a pattern; the largest detectors in use have half as many."""
@@ -99,6 +100,8 @@ def values_of(data: h5py.Dataset, path: Path, name: str) -> np.ndarray:
         check_sources(data, path, name, holes_allowed=True)
         check_storage(data, path, name, holes_allowed=False)
         Chunks(data, path, name).check()
+        if data.dtype.kind == "O":
+            Heaps(data).check()
         return data[()]
 
 
@@ -142,7 +145,9 @@ class Chunks:
         Raises
         ------
         PatternFileError
-            If a chunk is missing or damaged.
+            If a chunk is missing.
+        OSError
+            If one is damaged.
         """
         data = self._data
         if data.chunks is None:
@@ -168,20 +173,15 @@ class Chunks:
 
     def _unpacked(self, packed: bytes) -> bytes:
         """The bytes of a chunk."""
-        wanted = math.prod(self._data.chunks) * self._data.dtype.itemsize
+        wanted = math.prod(self._data.chunks) * self._data.id.get_type().get_size()
         unpacking = zlib.decompressobj()
         try:
             values = unpacking.decompress(packed, wanted + 1)
         except zlib.error as error:
-            raise self._damaged(str(error)) from error
+            raise OSError(f"{error} in a chunk") from error
         if len(values) != wanted:
-            raise self._damaged(f"{len(values)} bytes or more instead of {wanted}")
+            raise OSError(f"{len(values)} bytes or more in a chunk of {wanted}")
         return values
-
-    def _damaged(self, finding: str) -> PatternFileError:
-        return PatternFileError(
-            f"{self._path}: {self._name} cannot be decoded ({finding} in a chunk); the file is damaged: copy it again"
-        )
 
 
 def _filters(data: h5py.Dataset) -> list[int]:

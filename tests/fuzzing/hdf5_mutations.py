@@ -163,7 +163,7 @@ def unwritten(path: Path, rng: np.random.Generator) -> None:
         shape, dtype, values = old.shape, old.dtype, old[()]
         if dtype.kind not in "iuf":
             return
-        chunks = None if rng.integers(2) else (1, *shape[1:])
+        chunks = None if rng.integers(2) or 0 in shape else (1, *shape[1:])
         del file[name]
         data = file.create_dataset(name, shape, dtype, chunks=chunks, fillvalue=int(rng.integers(3)))
         if chunks and rng.integers(2):
@@ -232,7 +232,7 @@ def _outside(path: Path) -> list[str]:
         os.mkfifo(pipe)
     return [
         "none.h5", "../none.h5", "/etc/passwd", "secret.txt", str(secret), "pipe.h5", ".", "/", "/dev/zero", path.name,
-        f"../{path.parent.name}/{path.name}", "/proc/self/mem", "", "$(touch pwned)", "a" * 300,
+        f"../{path.parent.name}/{path.name}", "/proc/self/mem", "$(touch pwned)", "a" * 300,
     ]  # fmt: skip
 
 
@@ -284,7 +284,7 @@ def names(path: Path, rng: np.random.Generator) -> None:
         b"\xff\xfe",
         b"line\nend",
         b"\x1b[31m",
-        b"<script>alert(1)</script>",
+        b"<script>alert(1)<script>",
         b"x" * 5000,
         b"entry_" + b"9" * 500,
         b"$x$",
@@ -293,10 +293,10 @@ def names(path: Path, rng: np.random.Generator) -> None:
         data = file[_any(file, rng)]
         name = odd[rng.integers(len(odd))]
         group = data.parent if rng.integers(2) else file
-        if rng.integers(2) and name not in group:
-            h5py.h5o.link(data.id, group.id, name)
-        elif name not in group:
-            h5py.h5g.create(group.id, name)
+        if rng.integers(2):
+            group.id.links.create_hard(name, data.parent.id, data.name.rpartition("/")[2].encode())
+        else:
+            h5py.h5g.create(group.id, name.replace(b"/", b"|"))
 
 
 def virtual(path: Path, rng: np.random.Generator) -> None:
