@@ -8,8 +8,9 @@ from pathlib import Path
 import h5py
 
 from helpers.errors import PatternFileError
-from helpers.hdf5_file import in_short, member
+from helpers.hdf5_file import member
 from helpers.hdf5_values import LARGEST_PATTERN, MOST_PATTERNS
+from helpers.text_files import in_short
 
 _SHOWN_NAMES = 6
 _LONGEST_NUMBER = 9

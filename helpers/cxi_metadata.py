@@ -10,8 +10,9 @@ import numpy as np
 from helpers.cxi_layout import Found, members, names_in
 from helpers.errors import PatternFileError
 from helpers.experiment import Centre, Experiment
-from helpers.hdf5_file import in_short, member
+from helpers.hdf5_file import member
 from helpers.hdf5_values import values_of
+from helpers.text_files import in_short
 
 Polarity = Literal["format", "nonzero-bad", "nonzero-good"]
 """Which pixels a mask calls bad: as its format says, those that are not 0, or those that are 0."""

@@ -7,7 +7,8 @@ import h5py
 import numpy as np
 
 from helpers.errors import PatternFileError
-from helpers.hdf5_file import in_short, member, place_of
+from helpers.hdf5_file import member, place_of
+from helpers.text_files import in_short
 
 _DEEPEST = 8
 """Virtual data sets of virtual data sets; HDF5 follows a circle until it dies of it."""

@@ -18,9 +18,10 @@ import numpy as np
 
 from helpers.errors import PatternFileError
 from helpers.files import written_whole
-from helpers.hdf5_file import in_short, member, require_file
+from helpers.hdf5_file import member, require_file
 from helpers.hdf5_heap import Heaps
 from helpers.hdf5_values import LARGEST_PATTERN, MOST_PATTERNS, check_storage, values_of
+from helpers.text_files import in_short
 
 SPARSE, DENSE_INTEGERS, DENSE_FLOATS = 0, 1, 2
 KINDS = ("sparse photons", "dense int32 frames", "dense float64 frames")

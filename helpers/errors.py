@@ -33,6 +33,10 @@ class ProfileError(WorkbookError, ValueError):
     """A profile holds an unknown key or an impossible value."""
 
 
+class RunFileError(WorkbookError, ValueError):
+    """A file that a run has left is damaged, or was changed by hand into something else."""
+
+
 class MissingStepError(WorkbookError, LookupError):
     """A step needs the artefacts of an earlier one that has not run."""
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import h5py
 
 from helpers.errors import PatternFileError, WorkbookError
+from helpers.text_files import in_short
 
 _MOST_HOPS = 16
-_LONGEST = 200
 
 _FOREIGN = (OSError, LookupError, RuntimeError, ValueError, TypeError, MemoryError, ArithmeticError, SystemError)
 """What HDF5, h5py and NumPy raise on files that are damaged or not what they seem."""
@@ -69,12 +69,6 @@ def understandable(path: Path, what: str = "the file") -> Iterator[None]:
             f"{path}: {what} cannot be read ({in_short(error)}); the file is damaged, or holds something else than it "
             "says: copy it again, or write it anew"
         ) from error
-
-
-def in_short(error: BaseException | str) -> str:
-    """A library's message on one line that is not too long."""
-    words = " ".join(str(error).split()) or type(error).__name__
-    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ..."
 
 
 def member(file: h5py.Group, path: Path, name: str, *, hops: int = 0) -> h5py.Dataset | h5py.Group | None:

@@ -12,9 +12,10 @@ from helpers.assembly import Assembly
 from helpers.cxi_layout import listed
 from helpers.errors import PatternFileError
 from helpers.experiment import Centre, Experiment
-from helpers.hdf5_file import in_short, understandable
+from helpers.hdf5_file import understandable
 from helpers.photon_check import impossible_counts
 from helpers.storage import JoinedStorage, Storage
+from helpers.text_files import in_short
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,7 +40,6 @@ def _tensors(tensor: torch.Tensor) -> tuple[Any, ...]:
         torch.zeros(1).expand(10**6, 10**6),
         torch.zeros(1).expand(tensor.shape),
         torch.eye(3).to_sparse(),
-        torch.quantize_per_tensor(torch.zeros(3), 0.1, 0, torch.qint8),
         torch.empty(0),
     )
 

@@ -161,8 +161,8 @@ def _read_geometry(path: Path) -> None:
     _read_stack(panels, {"detector": path}) if panels.exists() else _read_stack(photons, {})
 
 
-@cache
 def _network() -> darknet.Network:
+    """A network that nobody has read anything into."""
     return darknet.Network(darknet.yolov2(width=0.03125, size=64).sections, generator=torch.Generator().manual_seed(1))
 
 
@@ -185,10 +185,11 @@ def _backbone(folder: Path) -> Path:
 
 
 def _read_backbone(path: Path) -> None:
-    filled, seen = darknet.read_backbone(_network(), path)
-    assert 0 < filled <= len(_network().convolutions), "an impossible number of convolutions"
+    network = _network()
+    filled, seen = darknet.read_backbone(network, path)
+    assert 0 < filled <= len(network.convolutions), "an impossible number of convolutions"
     assert seen >= 0, "fewer than no images"
-    _check_network(_network())
+    _check_network(network)
 
 
 def _check_network(network: torch.nn.Module) -> None:
