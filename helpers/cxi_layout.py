@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 
 from helpers.errors import PatternFileError
-from helpers.hdf5_file import member
+from helpers.hdf5_file import LostLinkError, member
 from helpers.hdf5_values import LARGEST_PATTERN, MOST_PATTERNS
 from helpers.text_files import in_short
 
@@ -114,12 +114,26 @@ def _in_entry(file: h5py.File, path: Path, entry: str, detectors: dict[str, dict
     if stacks := [image for image in images if len(file[image.name].shape or ()) > 2]:
         return stacks
     data = [f"{group}/data" for group in _groups(file, path, entry, "data")]
-    found = [_owned(file, path, name, detectors) for name in data if _is_data(file, path, name)]
+    there, lost = _without_lost(file, path, data)
+    found = [_owned(file, path, name, detectors) for name in there]
     if not found:
         own = [group for group in detectors if group.startswith(f"{entry}/")]
         found = [Found("CXI detector", _best(group, detectors[group]), group) for group in own if detectors[group]]
+    if lost and (there or not found):  # else the raw data are gone that photons were made of
+        raise lost[0]
     _refuse_same_shots(file, path, _without_repeats(file, found))
     return found or images
+
+
+def _without_lost(file: h5py.File, path: Path, names: list[str]) -> tuple[list[str], list[LostLinkError]]:
+    """Those of some names that are data sets, and what is to be said of links that lead nowhere."""
+    there, lost = [], []
+    for name in names:
+        try:
+            there += [name] if _is_data(file, path, name) else []
+        except LostLinkError as error:
+            lost.append(error)
+    return there, lost
 
 
 def _groups(file: h5py.File, path: Path, entry: str, prefix: str) -> list[str]:

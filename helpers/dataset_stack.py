@@ -16,7 +16,7 @@ from helpers.errors import PatternFileError
 from helpers.experiment import Experiment
 from helpers.hdf5_values import check_storage, values_of
 from helpers.pattern_stack import Origin, Part, PatternStack
-from helpers.reading import Reading, fitting, geometry_mask, mask_rule
+from helpers.reading import Reading, check_mask, fitting, geometry_mask, mask_rule
 from helpers.storage import AssembledStorage, DatasetStorage, Storage
 
 _MASKS_LOOKED_AT = 16
@@ -116,6 +116,7 @@ def _part(
     if geometry is not None:
         storage = AssembledStorage(storage, geometry)
     mask, masks, source = _masks(reading, file, found, geometry)
+    check_mask(reading, mask, source)
     columns = cxi_metadata.columns_of(file, reading.path, stacks, number)
     centre = cxi_metadata.read_centre(file, reading.path, found.name)
     return Part(

@@ -20,6 +20,10 @@ _FOREIGN = (OSError, LookupError, RuntimeError, ValueError, TypeError, MemoryErr
 """What HDF5, h5py and NumPy raise on files that are damaged or not what they seem."""
 
 
+class LostLinkError(PatternFileError):
+    """A link within a file leads nowhere."""
+
+
 def opened(path: Path) -> h5py.File:
     """The HDF5 file, for reading."""
     require_file(path)
@@ -72,12 +76,12 @@ def understandable(path: Path, what: str = "the file") -> Iterator[None]:
 
 
 def member(file: h5py.Group, path: Path, name: str, *, hops: int = 0) -> h5py.Dataset | h5py.Group | None:
-    """What a name in a file leads to, or None if it leads nowhere in this file; `hops` links led here.
+    """What a name in a file leads to, or None if there is no such name; `hops` links led here.
 
     Raises
     ------
     PatternFileError
-        If a link on the way leads to another file that is missing or no HDF5 file, or that lacks the name.
+        If a link on the way leads nowhere, in this file or in another, or if what is there is damaged.
     """
     node: h5py.Dataset | h5py.Group | None = file
     parts = [part for part in name.split("/") if part not in ("", ".")]
@@ -93,18 +97,23 @@ def member(file: h5py.Group, path: Path, name: str, *, hops: int = 0) -> h5py.Da
         elif isinstance(link, h5py.SoftLink):
             target = link.path if link.path.startswith("/") else f"{node.name}/{link.path}"
             node = member(node.file, path, target, hops=hops + 1) if hops < _MOST_HOPS else None
+            if node is None:
+                raise LostLinkError(
+                    f"{path}: {in_short(followed)} is a link to {in_short(link.path)}, which is not there; mend the "
+                    "link, or remove it"
+                )
         else:
-            node = _named(node, part)
+            node = _named(node, part, path, followed)
     return node
 
 
-def _named(group: h5py.Group, name: str) -> h5py.Dataset | h5py.Group | None:
-    """A data set or group that lies in a group; None if it is another kind of object, or damaged."""
-    try:
+def _named(group: h5py.Group, name: str, path: Path, followed: str) -> h5py.Dataset | h5py.Group:
+    """A data set or group to which a link leads."""
+    with understandable(path, in_short(followed)):
         node = group[name]
-    except (KeyError, OSError, RuntimeError, ValueError, TypeError):
-        return None
-    return node if isinstance(node, h5py.Dataset | h5py.Group) else None
+        if not isinstance(node, h5py.Dataset | h5py.Group):
+            raise TypeError("neither a data set nor a group")
+        return node
 
 
 def _elsewhere(
@@ -119,8 +128,8 @@ def _elsewhere(
             reason = "one of too many links that lead to each other"
         elif not place.is_file():
             reason = "which is no file"
-        elif _is_there(place, link.path, path, hops) and (node := _named(group, name)) is not None:
-            return node
+        elif _is_there(place, link.path, path, hops):
+            return _named(group, name, path, followed)
     raise PatternFileError(
         f"{path}: {in_short(followed)} is a link to {in_short(link.filename)}, {reason}; put the right file beside "
         f"{path.name}"

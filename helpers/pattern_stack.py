@@ -10,6 +10,7 @@ import pandas as pd
 
 from helpers.assembly import Assembly
 from helpers.cxi_layout import listed
+from helpers.cxi_virtual import source_files
 from helpers.errors import PatternFileError
 from helpers.experiment import Centre, Experiment
 from helpers.hdf5_file import understandable
@@ -97,6 +98,16 @@ class PatternStack:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+
+    @property
+    def other_files(self) -> set[str]:
+        """Other files that patterns are read from, through links and virtual data sets."""
+        if self._file is None:
+            return set()
+        found: set[str] = set()
+        for data in (self._file[name] for name in self.datasets):
+            found |= {data.file.filename, *source_files(data)}
+        return found - {self._file.filename}
 
     @property
     def datasets(self) -> tuple[str, ...]:

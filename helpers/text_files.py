@@ -123,9 +123,13 @@ def check_columns(
 
 def in_short(reason: object, *, longest: int = _LONGEST) -> str:
     """A message or a value on one line that is not too long."""
-    words = "".join(sign if sign.isprintable() else " " for sign in str(reason)).split()
-    text = " ".join(words) or type(reason).__name__
+    text = " ".join(printable(reason).split()) or type(reason).__name__
     return text if len(text) <= longest else f"{text[:longest]} ..."
+
+
+def printable(text: object) -> str:
+    """Text without line ends, control characters and halves of characters, which could say something to a terminal."""
+    return "".join(sign if sign.isprintable() else " " for sign in str(text))
 
 
 def _is_number(column: pd.Series) -> bool:

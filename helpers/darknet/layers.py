@@ -55,9 +55,7 @@ class Convolutional(nn.Module):
         self.shape = Shape(filters, _side(section, side + 2 * self.padding, kernel, self.stride))
         floats = filters * (channels // self.groups) * kernel**2
         if floats > LARGEST_NETWORK:
-            raise section.error(
-                f"{floats} weights in a layer are not supported, only up to {LARGEST_NETWORK}"
-            )
+            raise section.error(f"{floats} weights in a layer are not supported, only up to {LARGEST_NETWORK}")
         self.biases = nn.Parameter(torch.zeros(filters))
         if self.batch_normalize:
             self.scales = nn.Parameter(torch.ones(filters))
