@@ -7,8 +7,8 @@ from pathlib import Path
 
 import h5py
 
-from helpers.errors import PatternFileError
-from helpers.hdf5_file import LostLinkError, member
+from helpers.errors import LostLinkError, PatternFileError
+from helpers.hdf5_file import member
 from helpers.hdf5_values import LARGEST_PATTERN, MOST_PATTERNS
 from helpers.text_files import in_short
 

@@ -11,17 +11,13 @@ from pathlib import Path
 
 import h5py
 
-from helpers.errors import PatternFileError, WorkbookError
+from helpers.errors import LostLinkError, PatternFileError, WorkbookError
 from helpers.text_files import in_short
 
 _MOST_HOPS = 16
 
 _FOREIGN = (OSError, LookupError, RuntimeError, ValueError, TypeError, MemoryError, ArithmeticError, SystemError)
 """What HDF5, h5py and NumPy raise on files that are damaged or not what they seem."""
-
-
-class LostLinkError(PatternFileError):
-    """A link within a file leads nowhere."""
 
 
 def opened(path: Path) -> h5py.File:

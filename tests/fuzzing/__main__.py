@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
-from fuzzing import harness
+from fuzzing import harness  # noqa: E402 - found through the path above
 
 
 def main(parts: list[str]) -> int:

@@ -118,7 +118,7 @@ def _place(content: Any, rng: np.random.Generator) -> tuple[Any, Any]:
         keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
         key = keys[rng.integers(len(keys))]
     if isinstance(holder, tuple):
-        return content, list(content)[0]
+        return content, next(iter(content))
     return holder, key
 
 

@@ -237,7 +237,7 @@ def _outside(path: Path) -> list[str]:
 
 
 def soft_link(path: Path, rng: np.random.Generator) -> None:
-    """A link within the file to nothing, to itself, to the root, to something of another kind, or a pair in a circle."""
+    """A link within the file to nothing, to itself, to the root, to another kind of object, or a pair in a circle."""
     with h5py.File(path, "r+") as file:
         names = _datasets(file)
         name = _any(file, rng)
@@ -300,7 +300,7 @@ def names(path: Path, rng: np.random.Generator) -> None:
 
 
 def virtual(path: Path, rng: np.random.Generator) -> None:
-    """Virtual data sets: of nothing, of themselves, of a pipe, of more than the source holds, in a circle of two files."""
+    """Virtual data sets: of nothing, of themselves, of a pipe, of more than there is, in a circle of two files."""
     targets = _outside(path)
     with h5py.File(path, "r+", libver="latest") as file:
         candidates = [
