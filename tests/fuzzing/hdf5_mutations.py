@@ -2,6 +2,7 @@
 
 import os
 import zlib
+from functools import cache
 from pathlib import Path
 
 import h5py
@@ -170,6 +171,11 @@ def unwritten(path: Path, rng: np.random.Generator) -> None:
             data[0] = values[0]
 
 
+@cache
+def _packed_zeros() -> bytes:
+    return zlib.compress(bytes(50_000_000), 1)
+
+
 def bomb(path: Path, rng: np.random.Generator) -> None:
     """A chunk that unpacks to a hundred megabytes, or claims gigabytes."""
     with h5py.File(path, "r+") as file:
@@ -180,7 +186,7 @@ def bomb(path: Path, rng: np.random.Generator) -> None:
         data = file.create_dataset(
             name, (max(patterns, 1), side, side), "u2", chunks=(1, side, side), compression="gzip", fillvalue=0
         )
-        data.id.write_direct_chunk((0, 0, 0), zlib.compress(bytes(50_000_000), 1))
+        data.id.write_direct_chunk((0, 0, 0), _packed_zeros())
 
 
 def huge_chunk(path: Path, rng: np.random.Generator) -> None:
