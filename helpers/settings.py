@@ -157,7 +157,7 @@ def _is_number(value: object) -> bool:
 
 
 _POSITIVE = ("size", "width", "iterations", "checkpoint_every", "batch", "subdivisions")
-_LARGEST = 1e15
+_LARGEST = 1e300
 
 _CHOICES = {
     "augmentation": ("crop", "place"),
