@@ -264,6 +264,12 @@ def _trainer_class() -> type:
             self.add_callback("on_train_batch_start", _note_time)
             self.add_callback("on_train_batch_end", _note_loss)
 
+        def get_model(self, cfg: str, weights: object = None, verbose: bool = True) -> torch.nn.Module:
+            try:
+                return super().get_model(cfg=described(cfg), weights=weights, verbose=verbose)
+            except ValueError as error:
+                raise ProfileError(f"families: {error}; correct the network {self.plan.family.network!r}") from error
+
         def get_dataset(self) -> dict[str, Any]:
             return {"train": "training", "val": "validation", "nc": 1, "names": {0: "single hit"}, "channels": 3}
 
