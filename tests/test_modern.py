@@ -133,7 +133,7 @@ def test_a_description_in_the_working_directory_trains_nothing(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     (tmp_path / "yolo11n.yaml").write_text(f"activation: \"__import__('os').system('touch {tmp_path / 'pwned'}')\"\n")
     trainer = object.__new__(modern._trainer_class())
-    trainer.data = {"nc": 1, "channels": 3}
+    trainer.data, trainer.args = {"nc": 1, "channels": 3}, SimpleNamespace(cls_remap=None)
     assert len(trainer.get_model("yolo11n.yaml", verbose=False).state_dict()) > 100
     trainer.plan = SimpleNamespace(family=Family.from_name("yolo11n-jet-log"))
     with pytest.raises(ProfileError, match="ultralytics has no model"):
