@@ -13,6 +13,7 @@ import numpy as np
 
 from helpers.errors import BoxError
 from helpers.files import write_text
+from helpers.text_files import in_short, read_json
 
 SOURCES = ("proposed", "user")
 
@@ -239,14 +240,15 @@ def read_box(path: str | os.PathLike, *, shape: tuple[int, int] | None = None) -
     BoxError
         If the file holds no box, or one for patterns of another shape.
     """
+    advice = "delete it and draw the box again"
+    fields = read_json(Path(path), "box", error=BoxError, advice=advice)
     try:
-        fields = json.loads(Path(path).read_text(encoding="utf-8"))
         (row_start, row_stop), (column_start, column_stop) = fields["rows"], fields["columns"]
         rows, columns = fields["shape"]
         box = Box(row_start, row_stop, column_start, column_stop)
         box.check_inside((rows, columns))
     except (KeyError, TypeError, ValueError) as error:
-        raise BoxError(f"{path} holds no box ({error}); delete it and draw the box again") from error
+        raise BoxError(f"{path} holds no box ({in_short(error)}); {advice}") from error
     if shape is not None and (rows, columns) != tuple(shape):
         raise BoxError(
             f"{path} holds a box for patterns of {rows} × {columns} pixels, but these have "

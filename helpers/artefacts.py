@@ -10,6 +10,7 @@ state.pt               from where a killed training goes on
 
 import json
 import shutil
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from helpers.errors import MissingStepError, NetworkFileError
+from helpers.errors import MissingStepError, NetworkFileError, RunFileError
 from helpers.files import write_csv, write_text, written_whole
-from helpers.score_table import iteration_column, iterations_of
+from helpers.score_table import iteration_column, iterations_of, read_scores
+from helpers.text_files import in_short, read_csv, read_json
 
+_DEEPEST = 16
 _LOSS_COLUMNS = ["iteration", "loss", "average_loss", "learning_rate", "images_seen"]
 
 
@@ -67,9 +70,12 @@ class FamilyFolder:
         ------
         MissingStepError
             If there is none.
+        RunFileError
+            If it is damaged.
         """
         try:
-            return json.loads((self.path / "family.json").read_text(encoding="utf-8"))
+            described = self.path / "family.json"
+            return read_json(described, "description of a family", error=RunFileError, advice="train the family anew")
         except FileNotFoundError as error:
             raise MissingStepError(
                 f"{self.path} holds no family.json; train the family first (workbook run --only 04)"
@@ -83,7 +89,7 @@ class FamilyFolder:
     def add_scores(self, name: str, patterns: np.ndarray, iteration: int, scores: np.ndarray) -> None:
         """Add the scores of a checkpoint as a column; columns of this and later iterations are replaced."""
         path = self.scores_path(name)
-        table = pd.read_csv(path) if path.exists() else pd.DataFrame({"pattern": patterns})
+        table = read_scores(path) if path.exists() else pd.DataFrame({"pattern": patterns})
         later = [iteration_column(known) for known in iterations_of(table) if known >= iteration]
         write_csv(path, table.drop(columns=later).assign(**{iteration_column(iteration): scores}))
 
@@ -98,14 +104,45 @@ class FamilyFolder:
         path = self.scores_path(name)
         if not path.exists():
             raise MissingStepError(f"{path} is missing; run the notebook that scores the {name} set first")
-        return pd.read_csv(path)
+        return read_scores(path)
 
     def loss(self) -> pd.DataFrame:
         """Read iteration, loss, average_loss, learning_rate, images_seen."""
         path = self.path / "loss.csv"
         if not path.exists():
             raise MissingStepError(f"{path} is missing; train the family first (workbook run --only 04)")
-        return pd.read_csv(path)
+        return read_csv(path, dict.fromkeys(_LOSS_COLUMNS, "number"), error=RunFileError, advice="train it anew")
+
+
+def check_description(path: Path, described: Mapping[str, Any]) -> None:
+    """Refuse a `family.json` whose values are of another kind than classification needs.
+
+    Raises
+    ------
+    RunFileError
+        If one is; it is named.
+    """
+    for name, is_right in _DESCRIBED.items():
+        if name in described and not is_right(described[name]):
+            raise RunFileError(f"{path}: {name} is {in_short(repr(described[name]))}; train the family anew")
+
+
+def _are_numbers(values: object) -> bool:
+    """Whether these are whole numbers above 0, each once."""
+    return (
+        isinstance(values, list)
+        and all(type(value) is int and 0 < value < 10**9 for value in values)
+        and 0 < len(set(values)) == len(values)
+    )
+
+
+_DESCRIBED = {
+    "family": lambda value: isinstance(value, str),
+    "settings": lambda value: isinstance(value, dict),
+    "threshold": lambda value: isinstance(value, float) and 0 < value < 1,
+    "consensus": _are_numbers,
+    "shape": lambda value: isinstance(value, list) and len(value) == 2 and all(_are_numbers([one]) for one in value),
+}
 
 
 def darknet_line(row: Mapping[str, float]) -> str:
@@ -123,7 +160,7 @@ def save_tensors(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def load_tensors(path: Path, device: torch.device) -> dict[str, Any]:
-    """Read what `save_tensors` wrote; a file that carries code is refused.
+    """Read what `save_tensors` wrote; a file that carries code is refused, and so is one of which a bit has changed.
 
     Raises
     ------
@@ -133,8 +170,43 @@ def load_tensors(path: Path, device: torch.device) -> dict[str, Any]:
     if not path.exists():
         raise NetworkFileError(f"{path}: no such checkpoint; train the family first (workbook run --only 04)")
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        _check_archive(path)
+        content = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch raises pickle, zip, and runtime errors alike
         raise NetworkFileError(
             f"{path}: not a checkpoint of this workbook ({type(error).__name__}); train it anew"
         ) from error
+    if not isinstance(content, dict) or not _is_plain(content):
+        raise NetworkFileError(f"{path}: holds more than tensors and plain values by name; train it anew")
+    return content
+
+
+def _check_archive(path: Path) -> None:
+    """Raise unless each member is stored as it is, with the checksum that torch has written; torch does not look."""
+    with zipfile.ZipFile(path) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()) or archive.testzip():
+            raise zipfile.BadZipFile("packed, or with a wrong checksum")
+
+
+def _is_plain(value: object, *, depth: int = 0) -> bool:
+    """Whether a value is plain or a tensor, or made up of such: each tensor in memory as large as it says."""
+    if torch.is_tensor(value):
+        dense = value.layout == torch.strided and not value.is_meta and not value.is_quantized
+        return dense and not value.is_complex() and value.untyped_storage().nbytes() >= value.nbytes
+    if isinstance(value, dict | list | tuple) and depth < _DEEPEST:
+        values = [*value, *value.values()] if isinstance(value, dict) else value
+        return all(_is_plain(one, depth=depth + 1) for one in values)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def check_finite(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Refuse weights that are no numbers: every score would be NaN, and no pattern a single hit.
+
+    Raises
+    ------
+    NetworkFileError
+        If there are any; the tensor is named.
+    """
+    for name, tensor in tensors.items():
+        if torch.is_tensor(tensor) and tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise NetworkFileError(f"{path}: {name} holds NaN or infinite weights; train it anew")

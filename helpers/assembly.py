@@ -13,6 +13,7 @@ from helpers.errors import PatternFileError
 from helpers.experiment import Centre
 
 _LARGEST_SIDE = 20_000
+_LARGEST_PICTURE = 2**25
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +149,9 @@ def from_positions(x: np.ndarray, y: np.ndarray, *, pixel: tuple[float, float], 
     x, y = np.ravel(x).astype(float), np.ravel(y).astype(float)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise PatternFileError(f"{source}: a pixel's position is not finite; correct it, or give another geometry")
-    down, across = (y.max() - y) / pixel[0], (x.max() - x) / pixel[1]
-    if max(down.max(), across.max()) >= _LARGEST_SIDE:
+    with np.errstate(over="ignore"):
+        down, across = (y.max() - y) / pixel[0], (x.max() - x) / pixel[1]
+    if max(down.max(), across.max()) >= _LARGEST_SIDE or (down.max() + 1) * (across.max() + 1) > _LARGEST_PICTURE:
         raise PatternFileError(
             f"{source}: the picture would have {down.max():.0f} x {across.max():.0f} pixels of "
             f"{pixel[0]:g} x {pixel[1]:g} m; give positions and pixel sizes in metres"
@@ -184,5 +186,6 @@ def module_positions(
     slow = np.arange(module_shape[0])[:, None, None] + 0.5
     fast = np.arange(module_shape[1])[:, None] + 0.5
     first, second = basis_vectors[:, None, None, 0], basis_vectors[:, None, None, 1]
-    positions = corners[:, None, None] + slow * first + fast * second
+    with np.errstate(over="ignore", invalid="ignore"):  # `from_positions` refuses what is not finite
+        positions = corners[:, None, None] + slow * first + fast * second
     return positions[..., 0], positions[..., 1]

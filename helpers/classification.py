@@ -14,9 +14,9 @@ import pandas as pd
 import torch
 
 from helpers import darknet
-from helpers.artefacts import FamilyFolder
+from helpers.artefacts import FamilyFolder, check_description
 from helpers.cxi import PatternStack, open_stack
-from helpers.errors import MissingStepError, NetworkFileError, PatternFileError
+from helpers.errors import MissingStepError, NetworkFileError, PatternFileError, RunFileError
 from helpers.evaluation import stable_selection
 from helpers.family import Family
 from helpers.files import write_csv
@@ -26,7 +26,10 @@ from helpers.score_table import iteration_column, iterations_of
 from helpers.scoring import Scorer, patterns_a_batch, pick_device, score_counts
 from helpers.selections import check_output, write_any_selection
 from helpers.settings import TrainingSettings
+from helpers.text_files import read_csv
 from helpers.training import load_network
+
+_AGAIN = "delete it, and run the notebook that writes it again"
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def load_family(folder: Path, device: torch.device | None = None) -> TrainedFami
     artefacts = FamilyFolder(folder)
     described = artefacts.description()
     device = device or pick_device()
+    check_description(folder / "family.json", described)
     try:
         return TrainedFamily(
             family=(family := Family.from_name(described["family"])),
@@ -215,10 +219,14 @@ def stored_selection(path: Path, patterns: np.ndarray) -> np.ndarray | None:
     ------
     MissingStepError
         If it is a selection of other patterns.
+    RunFileError
+        If it is damaged.
     """
     if not path.is_file():
         return None
-    table = pd.read_csv(path)
+    table = read_csv(path, {"index": "index", "single": "number"}, error=RunFileError, advice=_AGAIN)
+    if not table["single"].isin([0, 1]).all():
+        raise RunFileError(f"{path}: the column single holds other values than 0 and 1; {_AGAIN}")
     if not np.array_equal(table["index"], patterns):
         raise MissingStepError(f"{path} is a selection of other patterns; run the notebook that writes it again")
     return table["single"].to_numpy() == 1

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import hdf5plugin  # noqa: F401 - registers the compressions of foreign files
 
-from helpers import cxi_layout, emc
+from helpers import emc
 from helpers.assembly import Assembly
 from helpers.cxi_metadata import Polarity
 from helpers.cxi_writing import new_stack, write_stack, write_table
 from helpers.dataset_stack import dataset_stack
 from helpers.dragonfly_stack import dragonfly_stack
+from helpers.hdf5_file import has, opened, understandable
 from helpers.pattern_stack import PatternStack
 from helpers.reading import Reading
 from helpers.selections import write_selection
@@ -80,19 +81,20 @@ def open_stack(
     """
     detector = detector if detector is None or isinstance(detector, Assembly) else Path(detector)
     reading = Reading(Path(path), dataset, nan_as_zero, frame_shape, mask_polarity, detector)
-    if emc.is_emc(reading.path):
-        kind, storage = emc.open_emc(reading.path)
-        return dragonfly_stack(reading, "Dragonfly .emc", kind, storage, None)
-    file = cxi_layout.opened(reading.path)
-    try:
-        if dataset is None and all(name in file for name in emc.MEMBERS):
-            return dragonfly_stack(
-                reading, "Dragonfly HDF5", "place_ones", emc.SparseDatasets(file, reading.path), file
-            )
-        return dataset_stack(reading, file)
-    except BaseException:
-        file.close()
-        raise
+    with understandable(reading.path):
+        if emc.is_emc(reading.path):
+            kind, storage = emc.open_emc(reading.path)
+            return dragonfly_stack(reading, "Dragonfly .emc", kind, storage, None)
+        file = opened(reading.path)
+        try:
+            if dataset is None and has(file, reading.path, emc.MEMBERS):
+                return dragonfly_stack(
+                    reading, "Dragonfly HDF5", "place_ones", emc.SparseDatasets(file, reading.path), file
+                )
+            return dataset_stack(reading, file)
+        except BaseException:
+            file.close()
+            raise
 
 
 def describe(path: str | os.PathLike, *, pictures: bool = False, **options: object) -> str:

@@ -11,11 +11,14 @@ import numpy as np
 
 from helpers import cxi_metadata, dragonfly_detector
 from helpers.assembly import Assembly, from_positions, module_positions
-from helpers.cxi_layout import member, members, opened
+from helpers.cxi_layout import members
 from helpers.errors import PatternFileError
+from helpers.hdf5_file import member, opened, understandable
+from helpers.hdf5_values import values_of
 
 _CORNERS = ("corner_position", "corner_positions")
 _MAPS = ("xyz_map", "pixel_positions")
+_LONGEST_M = 1e7
 
 HOW_TO_GIVE_ONE = (
     "give a geometry with detector=FILE (--detector FILE), an HDF5 file that holds xyz_map (3, panels, rows, columns) "
@@ -81,8 +84,8 @@ def geometry_file(path: Path, shape: tuple[int, ...]) -> tuple[Assembly, dict[st
     PatternFileError
         If there is none, or it has another number of pixels.
     """
-    with opened(path) as file:
-        if not dragonfly_detector.is_detector(file):
+    with understandable(path), opened(path) as file:
+        if not dragonfly_detector.is_detector(file, path):
             groups = ["", *members(file, path, "entry", "instrument", "detector")]
             found = geometry_in_file(file, path, groups, shape)
             if found is None:
@@ -96,7 +99,7 @@ def _first(file: h5py.File, path: Path, group: str, names: tuple[str, ...]) -> t
     for name in names:
         data = member(file, path, f"{group}/{name}")
         if isinstance(data, h5py.Dataset) and data.dtype.kind in "iuf":
-            return name, data[()].astype(float)
+            return name, np.asarray(values_of(data, path, f"{group}/{name}"), float)
     return "", None
 
 
@@ -104,6 +107,7 @@ def _from_map(
     source: str, positions: np.ndarray, shape: tuple[int, ...], pixel: tuple[float, float] | None
 ) -> Assembly:
     """From the position of each pixel: (3, ...) or (2, ...) [m]."""
+    _refuse_not_finite(source, positions)
     if positions.ndim < 2 or positions.shape[0] not in (2, 3) or positions[0].size != math.prod(shape):
         raise PatternFileError(
             f"{source} has shape {positions.shape}, a pattern has {shape}; store x, y and z of each of its pixels"
@@ -114,6 +118,12 @@ def _from_map(
     if not min(pixel) > 0:
         raise PatternFileError(f"{source}: neighbouring pixels have one position; store x_pixel_size and y_pixel_size")
     return from_positions(x, y, pixel=pixel, source=source)
+
+
+def _refuse_not_finite(source: str, values: np.ndarray) -> None:
+    """Raise if a position or a direction is NaN, infinite or longer than the earth."""
+    if not (np.isfinite(values).all() and (np.abs(values) < _LONGEST_M).all()):
+        raise PatternFileError(f"{source}: a pixel's position is not finite; correct it, or give another geometry")
 
 
 def _step(x: np.ndarray, y: np.ndarray, *, axis: int) -> float:
@@ -131,6 +141,8 @@ def _from_modules(
 ) -> Assembly:
     """From a corner and two basis vectors for each panel."""
     panels = shape[0] if len(shape) == 3 else 1
+    _refuse_not_finite(source, corners)
+    _refuse_not_finite(source, np.zeros(0) if basis is None else basis)
     if basis is None and pixel is not None:
         basis = np.array([[0, -pixel[0], 0], [-pixel[1], 0, 0]])
     fits = basis is not None and corners.shape[-1:] == (3,) and basis.shape[-2:] == (2, 3)

@@ -1,18 +1,19 @@
-"""Where an HDF5 file keeps its patterns: the layouts that are about, probed one after the other.
+"""Where an HDF5 file keeps its patterns: the layouts that are about, probed one after the other."""
 
-Names are followed link by link, so that a link to a missing file is an error and not an absent data set.
-"""
-
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 
-from helpers.errors import PatternFileError
+from helpers.errors import LostLinkError, PatternFileError
+from helpers.hdf5_file import member
+from helpers.hdf5_values import LARGEST_PATTERN, MOST_PATTERNS
+from helpers.text_files import in_short
 
 _SHOWN_NAMES = 6
-_MOST_HOPS = 16
+_LONGEST_NUMBER = 9
 
 PLACES = (
     "entry_*/image_*/data, entry_*/data_*/data, entry_*/instrument_*/detector_*/photons or data, "
@@ -48,67 +49,15 @@ class Found:
         return first if first.startswith("entry_") else ""
 
 
-def opened(path: Path) -> h5py.File:
-    """The HDF5 file, for reading."""
-    require_file(path)
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise PatternFileError(
-            f"{path}: is not a whole HDF5 file ({error}); a CXI file is needed, copy it again if it was cut short"
-        ) from error
+def names_in(group: h5py.Group) -> list[str]:
+    """Names in a group; those that are no text (h5py gives bytes) name nothing that we know."""
+    return [name for name in group if isinstance(name, str)]
 
 
-def require_file(path: Path) -> None:
-    """Refuse a path that leads to no file."""
-    if path.is_symlink() and not path.exists():
-        raise PatternFileError(f"{path}: is a link to {path.readlink()}, which is missing; mend the link")
-    if not path.is_file():
-        raise PatternFileError(f"{path}: there is no such file; check the path")
-
-
-def member(file: h5py.Group, path: Path, name: str, *, hops: int = 0) -> h5py.Dataset | h5py.Group | None:
-    """What a name in a file leads to, or None if it leads nowhere in this file; `hops` soft links led here.
-
-    Raises
-    ------
-    PatternFileError
-        If a link on the way leads to another file that is missing, or that lacks the name.
-    """
-    node: h5py.Dataset | h5py.Group | None = file
-    parts = [part for part in name.split("/") if part]
-    for number, part in enumerate(parts, start=1):
-        if not isinstance(node, h5py.Group):
-            return None
-        link = node.get(part, getlink=True)
-        if link is None:
-            return None
-        try:
-            node = node.get(part)
-        except (KeyError, OSError, RuntimeError):  # no HDF5 file in the chain, or links in a circle
-            node = None
-        if node is None:
-            _refuse_external(file, path, "/".join(parts[:number]), link, hops)
-            return None
-    return node
-
-
-def _refuse_external(file: h5py.Group, path: Path, name: str, link: object, hops: int) -> None:
-    """Raise if a link that leads nowhere was meant for another file."""
-    if isinstance(link, h5py.SoftLink) and hops < _MOST_HOPS:
-        target = link.path if link.path.startswith("/") else f"{name.rpartition('/')[0]}/{link.path}"
-        member(file, path, target, hops=hops + 1)
-    if isinstance(link, h5py.ExternalLink):
-        there = (path.parent / link.filename).is_file()
-        kind = f"has no {link.path} or is damaged" if there else "is missing"
-        raise PatternFileError(
-            f"{path}: {name} is a link to {link.filename}, which {kind}; put the right file beside {path.name}"
-        )
-
-
-def numbered(group: h5py.Group, prefix: str) -> list[str]:
+def numbered(group: h5py.Group, prefix: str, suffix: str = "") -> list[str]:
     """Names `prefix_N` in a group, by number."""
-    found = [(int(match[1]), name) for name in group if (match := re.fullmatch(rf"{prefix}_(\d+)", name))]
+    known = re.compile(rf"{prefix}_([0-9]{{1,{_LONGEST_NUMBER}}}){suffix}")
+    found = [(int(match[1]), name) for name in names_in(group) if (match := known.fullmatch(name))]
     return [name for _, name in sorted(found)]
 
 
@@ -138,11 +87,12 @@ def find_stacks(file: h5py.File, path: Path) -> list[Found]:
     """
     detectors = _detectors(file, path)
     found = [one for entry in numbered(file, "entry") for one in _in_entry(file, path, entry, detectors)]
-    found = found or _in_photon_converter(file, path) or _in_batches(file)
+    found = found or _in_photon_converter(file, path) or _in_batches(file, path)
     if not found:
         raise PatternFileError(
-            f"{path}: no patterns at {PLACES} (its root holds {', '.join(file) or 'nothing'}); name the data set with "
-            "dataset=... (--dataset), or write them in the CXI layout, for instance with helpers.cxi.write_stack"
+            f"{path}: no patterns at {PLACES} (its root holds {listed(names_in(file)) or 'nothing'}); name the data "
+            "set with dataset=... (--dataset), or write them in the CXI layout, for instance with "
+            "helpers.cxi.write_stack"
         )
     return _without_repeats(file, found)
 
@@ -161,15 +111,29 @@ def _in_entry(file: h5py.File, path: Path, entry: str, detectors: dict[str, dict
     """Stacks of an entry; a single image, for instance an average, only where there is nothing else."""
     names = [f"{group}/data" for group in _groups(file, path, entry, "image")]
     images = [Found("CXI images", name) for name in names if _is_data(file, path, name)]
-    if stacks := [image for image in images if file[image.name].ndim > 2]:
+    if stacks := [image for image in images if len(file[image.name].shape or ()) > 2]:
         return stacks
     data = [f"{group}/data" for group in _groups(file, path, entry, "data")]
-    found = [_owned(file, path, name, detectors) for name in data if _is_data(file, path, name)]
+    there, lost = _without_lost(file, path, data)
+    found = [_owned(file, path, name, detectors) for name in there]
     if not found:
         own = [group for group in detectors if group.startswith(f"{entry}/")]
         found = [Found("CXI detector", _best(group, detectors[group]), group) for group in own if detectors[group]]
+    if lost and (there or not found):  # else the raw data are gone that photons were made of
+        raise lost[0]
     _refuse_same_shots(file, path, _without_repeats(file, found))
     return found or images
+
+
+def _without_lost(file: h5py.File, path: Path, names: list[str]) -> tuple[list[str], list[LostLinkError]]:
+    """Those of some names that are data sets, and what is to be said of links that lead nowhere."""
+    there, lost = [], []
+    for name in names:
+        try:
+            there += [name] if _is_data(file, path, name) else []
+        except LostLinkError as error:
+            lost.append(error)
+    return there, lost
 
 
 def _groups(file: h5py.File, path: Path, entry: str, prefix: str) -> list[str]:
@@ -218,17 +182,17 @@ def _in_photon_converter(file: h5py.File, path: Path) -> list[Found]:
     converter = member(file, path, "photonConverter")
     if not isinstance(converter, h5py.Group):
         return []
-    names = [f"photonConverter/{detector}/photonCount" for detector in converter]
+    names = [f"photonConverter/{detector}/photonCount" for detector in names_in(converter)]
     names = [name for name in names if _is_data(file, path, name)]
     if len(names) > 1:
         _refuse_choice(path, "show the same shots on several detectors", names)
     return [Found("CXIDB-58", name, two_is_bad=True) for name in names]
 
 
-def _in_batches(file: h5py.File) -> list[Found]:
+def _in_batches(file: h5py.File, path: Path) -> list[Found]:
     """Batches of an experiment's own processing."""
-    found = [(int(match[1]), name) for name in file if (match := re.fullmatch(r"batch_(\d+)_pattern", name))]
-    return [Found("batches", name) for _, name in sorted(found)]
+    names = numbered(file, "batch", "_pattern")
+    return [Found("batches", name) for name in names if _is_data(file, path, name)]
 
 
 def _refuse_choice(path: Path, what: str, names: list[str]) -> None:
@@ -237,9 +201,10 @@ def _refuse_choice(path: Path, what: str, names: list[str]) -> None:
 
 def listed(names: list[str] | tuple[str, ...]) -> str:
     """Names in a row, the middle of a long row left out."""
+    shown = [in_short(name) for name in (names if len(names) <= _SHOWN_NAMES else [*names[:2], names[-1]])]
     if len(names) <= _SHOWN_NAMES:
-        return ", ".join(names)
-    return f"{names[0]}, {names[1]}, ... {names[-1]} ({len(names)} data sets)"
+        return ", ".join(shown)
+    return f"{shown[0]}, {shown[1]}, ... {shown[-1]} ({len(names)} data sets)"
 
 
 def _without_repeats(file: h5py.File, found: list[Found]) -> list[Found]:
@@ -263,7 +228,7 @@ def _address(data: h5py.Dataset) -> tuple:
 def check_stack(file: h5py.File, path: Path, name: str) -> None:
     """Refuse a data set that is not a whole stack of numbers."""
     data = file[name]
-    if data.ndim not in (3, 4):
+    if data.shape is None or data.ndim not in (3, 4):
         raise PatternFileError(
             f"{path}: {name} has shape {data.shape}; a stack is (patterns, rows, columns), "
             "or (patterns, panels, rows, columns): reshape it"
@@ -271,4 +236,12 @@ def check_stack(file: h5py.File, path: Path, name: str) -> None:
     if 0 in data.shape:
         raise PatternFileError(f"{path}: {name} is empty, its shape is {data.shape}; write at least one pattern")
     if data.dtype.kind not in "iuf":
-        raise PatternFileError(f"{path}: {name} holds {data.dtype}; photon counts are integers or floats: convert it")
+        raise PatternFileError(
+            f"{path}: {name} holds {in_short(str(data.dtype))}; photon counts are integers or floats: convert it"
+        )
+    pixels = math.prod(data.shape[1:])
+    if pixels > LARGEST_PATTERN or data.shape[0] > MOST_PATTERNS:
+        raise PatternFileError(
+            f"{path}: {name} declares {data.shape[0]} patterns of {pixels} pixels, more than any detector delivers "
+            f"({MOST_PATTERNS} of {LARGEST_PATTERN} at most); write it anew"
+        )

@@ -7,9 +7,12 @@ from typing import Literal
 import h5py
 import numpy as np
 
-from helpers.cxi_layout import Found, member, members
+from helpers.cxi_layout import Found, members, names_in
 from helpers.errors import PatternFileError
 from helpers.experiment import Centre, Experiment
+from helpers.hdf5_file import member
+from helpers.hdf5_values import values_of
+from helpers.text_files import in_short
 
 Polarity = Literal["format", "nonzero-bad", "nonzero-good"]
 """Which pixels a mask calls bad: as its format says, those that are not 0, or those that are 0."""
@@ -20,6 +23,8 @@ _JOULE_NM = 6.62607015e-34 * 299792458 * 1e9
 _JOULE_A_EV = 1.602176634e-19
 _LARGEST_JOULE = 1e-12
 _LARGEST_FLOAT_COUNT = 2**24
+_DEEPEST = 6
+"""Groups in groups that are searched for columns."""
 
 
 def bad_pixels(values: np.ndarray, polarity: Polarity, *, two_is_bad: bool) -> np.ndarray:
@@ -94,10 +99,10 @@ def read_centre(file: h5py.File, path: Path, name: str) -> Centre | None:
     data = member(file, path, place)
     if not isinstance(data, h5py.Dataset):
         return None
-    centre = data[()]
-    if np.shape(centre) not in ((2,), (3,)) or centre.dtype.kind not in "iuf" or not np.isfinite(centre[:2]).all():
+    centre = np.asarray(values_of(data, path, place))
+    if centre.shape not in ((2,), (3,)) or centre.dtype.kind not in "iuf" or not np.isfinite(centre[:2]).all():
         raise PatternFileError(
-            f"{path}: {place} is {np.asarray(centre).tolist()}; write (x, y, z) in pixels, or remove it"
+            f"{path}: {place} is {in_short(str(centre.tolist()))}; write (x, y, z) in pixels, or remove it"
         )
     return float(centre[1]), float(centre[0])
 
@@ -108,10 +113,11 @@ class Column:
 
     data: h5py.Dataset
     rows: slice
+    path: Path
 
     def read(self) -> np.ndarray:
         """The values (patterns,), text decoded."""
-        return decoded(self.data[self.rows])
+        return decoded(values_of(self.data, self.path, self.data.name)[self.rows])
 
 
 def columns_of(file: h5py.File, path: Path, stacks: list[Found], number: int) -> dict[str, Column]:
@@ -125,56 +131,74 @@ def columns_of(file: h5py.File, path: Path, stacks: list[Found], number: int) ->
     whole = slice(0, patterns)
     if found.layout == "batches":
         prefix = found.name.removesuffix("pattern")
-        names = {name.removeprefix(prefix): name for name in file if name.startswith(prefix)}
-        return {name: Column(file[full], whole) for name, full in names.items() if _fits(file[full], patterns)}
+        names = [name for name in names_in(file) if name.startswith(prefix)]
+        nodes = {name.removeprefix(prefix): member(file, path, name) for name in names}
+        return {name: Column(node, whole, path) for name, node in nodes.items() if _fits(node, patterns)}
     columns: dict[str, Column] = {}
-    _collect(file[found.name].parent if "/" in found.name else file, "", patterns, whole, columns)
+    collect = _Collection(path, patterns, whole, columns)
+    collect.add(file[found.name].parent if "/" in found.name else file, "")
     for shared in ([found.entry] if found.entry else []) + ["LCLS"]:
         having = [stack for stack in stacks if stack.entry == found.entry or shared == "LCLS"]
         lengths = [file[stack.name].shape[0] for stack in having]
         start = sum(lengths[: having.index(found)])
         rows = slice(start, start + patterns)
-        _collect_shared(file, shared, sum(lengths), rows, columns)
+        _collect_shared(file, shared, _Collection(path, sum(lengths), rows, columns))
     return columns
 
 
-def _collect(group: h5py.Group, prefix: str, length: int, rows: slice, columns: dict[str, Column]) -> None:
-    """Add every fitting data set below a group."""
+@dataclass(frozen=True)
+class _Collection:
+    """Gathers the data sets that hold one value for each of `length` patterns."""
 
-    def look_at(name: str, node: h5py.Dataset | h5py.Group) -> None:
-        if _fits(node, length) and name != "image_center":
-            columns.setdefault(prefix + name, Column(node, rows))
+    path: Path
+    length: int
+    rows: slice
+    columns: dict[str, Column]
 
-    group.visititems(look_at)
+    def offer(self, name: str, node: object) -> None:
+        """Take a data set that fits, unless the name is known."""
+        if _fits(node, self.length) and name != "image_center":
+            self.columns.setdefault(name, Column(node, self.rows, self.path))
+
+    def add(self, group: h5py.Group, prefix: str, *, depth: int = 1) -> None:
+        """Take every fitting data set that lies below a group, not what is only linked there."""
+        for name in names_in(group):
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                continue
+            node = member(group, self.path, name)
+            if isinstance(node, h5py.Group) and depth < _DEEPEST:
+                self.add(node, f"{prefix}{name}/", depth=depth + 1)
+            else:
+                self.offer(prefix + name, node)
 
 
-def _collect_shared(file: h5py.File, place: str, length: int, rows: slice, columns: dict[str, Column]) -> None:
+def _collect_shared(file: h5py.File, place: str, collection: _Collection) -> None:
     """Add what an entry, or `LCLS`, holds for all its patterns."""
-    group = _get(file, place)
+    group = _get(file, place, collection.path)
     if not isinstance(group, h5py.Group):
         return
     if place == "LCLS":
-        return _collect(group, "LCLS/", length, rows, columns)
-    for name in group:
-        node = _get(group, name)
+        return collection.add(group, "LCLS/")
+    for name in names_in(group):
+        node = _get(group, name, collection.path)
         if name.startswith("result_") and isinstance(node, h5py.Group):
-            _collect(node, f"{name}/", length, rows, columns)
-        elif _fits(node, length):
-            columns.setdefault(name, Column(node, rows))
+            collection.add(node, f"{name}/")
+        else:
+            collection.offer(name, node)
     return None
 
 
-def _get(group: h5py.Group, name: str) -> object:
+def _get(group: h5py.Group, name: str, path: Path) -> h5py.Group | h5py.Dataset | None:
     """What is there, or None if it leads nowhere."""
     try:
-        return group.get(name)
-    except (OSError, RuntimeError):
+        return member(group, path, name)
+    except PatternFileError:
         return None
 
 
 def _fits(node: object, length: int) -> bool:
     """Whether a node is a data set of numbers or text with that many values."""
-    return isinstance(node, h5py.Dataset) and node.shape == (length,) and _is_plain(node.dtype)
+    return isinstance(node, h5py.Dataset) and node.shape == (length,) and _is_plain(node.dtype) and not node.external
 
 
 EVENT_IDS = ("event_id", "experiment_identifier", "experimental_identifier", "LCLS/eventNumber")
@@ -192,13 +216,18 @@ def decoded(values: np.ndarray) -> np.ndarray:
     """Byte strings as text; anything else unchanged."""
     if values.dtype.kind not in "SO":
         return values
-    return np.array([text.decode() if isinstance(text, bytes) else text for text in values.tolist()], dtype=object)
+    texts = (text.decode(errors="replace") if isinstance(text, bytes) else text for text in np.ravel(values).tolist())
+    return np.array([*texts], dtype=object).reshape(values.shape)
 
 
-def read_title(file: h5py.File, found: Found) -> str:
-    """What the file says about itself (`entry_N/title`), or nothing."""
-    title = _get(file, f"{found.entry}/title") if found.entry else None
-    return str(decoded(np.atleast_1d(title[()]))[0]) if isinstance(title, h5py.Dataset) and title.size else ""
+def read_title(file: h5py.File, path: Path, found: Found) -> str:
+    """What the file says about itself (`entry_N/title`) on one line, or nothing."""
+    place = f"{found.entry}/title"
+    title = _get(file, place, path) if found.entry else None
+    if not isinstance(title, h5py.Dataset) or not title.size or not _is_plain(title.dtype):
+        return ""
+    words = decoded(np.ravel(np.asarray(values_of(title, path, place), title.dtype)))[0]
+    return in_short("".join(sign if sign.isprintable() else " " for sign in str(words)))
 
 
 def pixel_sizes(file: h5py.File, path: Path, detectors: list[str]) -> tuple[float, float] | None:
@@ -253,7 +282,7 @@ def read_experiment(
     counts_per_joule = _first_value(file, path, detectors, "counts_per_joule")
     largest = np.iinfo(dtype).max if dtype.kind in "iu" else _LARGEST_FLOAT_COUNT
     return Experiment(
-        name=read_title(file, found) or path.stem,
+        name=read_title(file, path, found) or path.stem,
         wavelength_nm=_JOULE_NM / energy,
         distance_m=distance,
         pixel_m=pixel[1],
@@ -282,7 +311,7 @@ def _first_value(file: h5py.File, path: Path, groups: list[str], name: str) -> f
     for group in groups:
         data = member(file, path, f"{group}/{name}")
         if isinstance(data, h5py.Dataset) and data.dtype.kind in "iuf" and data.size:
-            values = np.ravel(data[()]).astype(float)
+            values = np.ravel(values_of(data, path, f"{group}/{name}")).astype(float)
             values = values[np.isfinite(values) & (values > 0)]
             if values.size:
                 return float(np.median(values))

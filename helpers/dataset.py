@@ -11,6 +11,7 @@ from helpers.cxi import PatternStack
 from helpers.errors import LabelsError
 from helpers.labels_file import SINGLE, UNSURE, LabelsFile
 from helpers.preparation import SIZE_RANGE_NM
+from helpers.text_files import in_short, parsed
 
 
 @dataclass(frozen=True)
@@ -87,16 +88,21 @@ def _from_annotation(path: Path, stack: PatternStack) -> pd.DataFrame:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     """The rows of a label file as text."""
+    advice = "give a file with the columns index,single"
     try:
-        rows = pd.read_csv(path, dtype=str, skipinitialspace=True)
-    except (OSError, ValueError) as error:
-        raise LabelsError(
-            f"{path}: cannot be read as CSV ({error}); give a file with the columns index,single"
-        ) from error
+        rows = parsed(
+            lambda: pd.read_csv(path, dtype=str, skipinitialspace=True, index_col=False),
+            path,
+            error=LabelsError,
+            advice=advice,
+        )
+    except FileNotFoundError as error:
+        raise LabelsError(f"{path}: cannot be read as CSV ({error}); {advice}") from error
     rows.columns = rows.columns.str.strip()
     if "single" not in rows or not {"index", "event_id"} & set(rows):
         raise LabelsError(
-            f"{path}: has the columns {', '.join(rows) or 'none'}; it needs single, and index or event_id: rename them"
+            f"{path}: has the columns {in_short(', '.join(rows)) or 'none'}; it needs single, and index or event_id: "
+            "rename them"
         )
     if rows.empty:
         raise LabelsError(f"{path}: has no rows; label at least one pattern of each class")
@@ -107,7 +113,8 @@ def _refuse(path: Path, values: pd.Series, wrong: pd.Series, reason: str) -> Non
     """Raise if any row is wrong, with the first such line of the file."""
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
-        raise LabelsError(f"{path}: {reason} {values.iloc[first]!r} in line {first + 2} ({int(wrong.sum())} such rows)")
+        found = in_short(repr(values.iloc[first]))
+        raise LabelsError(f"{path}: {reason} {found} in line {first + 2} ({int(wrong.sum())} such rows)")
 
 
 def _from_indices(rows: pd.DataFrame, path: Path, stack: PatternStack) -> pd.Series:

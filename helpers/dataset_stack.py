@@ -14,8 +14,9 @@ from helpers.cxi_layout import Found
 from helpers.cxi_virtual import check_sources
 from helpers.errors import PatternFileError
 from helpers.experiment import Experiment
+from helpers.hdf5_values import check_storage, values_of
 from helpers.pattern_stack import Origin, Part, PatternStack
-from helpers.reading import Reading, fitting, geometry_mask, mask_rule
+from helpers.reading import Reading, check_mask, fitting, geometry_mask, mask_rule
 from helpers.storage import AssembledStorage, DatasetStorage, Storage
 
 _MASKS_LOOKED_AT = 16
@@ -48,7 +49,7 @@ def dataset_stack(reading: Reading, file: h5py.File) -> PatternStack:
     layout = ", ".join(dict.fromkeys(found.layout for found in stacks))
     origin = Origin(
         layout=layout + (" (virtual)" if any(file[found.name].is_virtual for found in stacks) else ""),
-        title=cxi_metadata.read_title(file, stacks[0]),
+        title=cxi_metadata.read_title(file, reading.path, stacks[0]),
         geometry=geometries[0][0],
         experiment=experiment,
         missing=missing,
@@ -62,12 +63,13 @@ def _checked(reading: Reading, file: h5py.File) -> list[Found]:
     path = reading.path
     if reading.dataset is None:
         found = cxi_layout.find_stacks(file, path)
-        stacks = [one for one in found if 0 not in file[one.name].shape] or found[:1]
+        stacks = [one for one in found if 0 not in (file[one.name].shape or ())] or found[:1]
     else:
         stacks = [cxi_layout.find_named(file, path, reading.dataset)]
     for one in stacks:
         cxi_layout.check_stack(file, path, one.name)
         check_sources(file[one.name], path, one.name, holes_allowed=reading.nan_as_zero)
+        check_storage(file[one.name], path, one.name, holes_allowed=reading.nan_as_zero)
     return stacks
 
 
@@ -110,10 +112,11 @@ def _part(
 ) -> Part:
     """One data set with all that belongs to it."""
     found = stacks[number]
-    storage: Storage = DatasetStorage(file[found.name])
+    storage: Storage = DatasetStorage(file[found.name], reading.path, holes_allowed=reading.nan_as_zero)
     if geometry is not None:
         storage = AssembledStorage(storage, geometry)
     mask, masks, source = _masks(reading, file, found, geometry)
+    check_mask(reading, mask, source)
     columns = cxi_metadata.columns_of(file, reading.path, stacks, number)
     centre = cxi_metadata.read_centre(file, reading.path, found.name)
     return Part(
@@ -139,6 +142,7 @@ def _masks(
         return always, None, _without_a_mask(reading, geometry)
     name, data = stored
     check_sources(data, reading.path, name, holes_allowed=True)
+    check_storage(data, reading.path, name, holes_allowed=False)
     source = mask_rule(reading, name, two_is_bad=found.two_is_bad)
 
     def as_pictures(values: np.ndarray) -> np.ndarray:
@@ -146,8 +150,8 @@ def _masks(
         return bad if geometry is None else np.stack([geometry.mask(pattern) for pattern in bad])
 
     if data.shape != file[found.name].shape:
-        return always | as_pictures(data[()][None])[0], None, source
-    each = DatasetStorage(data)
+        return always | as_pictures(values_of(data, reading.path, name)[None])[0], None, source
+    each = DatasetStorage(data, reading.path)
     looked_at = np.unique(np.linspace(0, len(data) - 1, _MASKS_LOOKED_AT).astype(np.intp))
     in_all = np.logical_and.reduce([as_pictures(each.read(one))[0] for one in looked_at[:, None]])
     return always | in_all, lambda patterns: as_pictures(each.read(patterns)), f"{source}, one for each pattern"

@@ -11,10 +11,11 @@ import h5py
 import numpy as np
 
 from helpers.assembly import Assembly
-from helpers.cxi_layout import opened
 from helpers.errors import PatternFileError
 from helpers.experiment import Centre
 from helpers.files import written_whole
+from helpers.hdf5_file import has, member, opened, understandable
+from helpers.hdf5_values import LARGEST_PATTERN, values_of
 
 BAD = 2
 """What the mask says of a bad pixel."""
@@ -68,9 +69,9 @@ def write_detector(
         file.attrs.update(experiment or {})
 
 
-def is_detector(file: h5py.File) -> bool:
+def is_detector(file: h5py.File, path: Path) -> bool:
     """Whether an HDF5 file is a Dragonfly detector."""
-    return all(name in file for name in _MEMBERS)
+    return has(file, path, _MEMBERS)
 
 
 def read_detector(path: Path, pixels: int | None = None) -> tuple[Assembly, dict[str, float | str]]:
@@ -95,13 +96,13 @@ def read_detector(path: Path, pixels: int | None = None) -> tuple[Assembly, dict
     PatternFileError
         If it is no detector file, or has another number of pixels.
     """
-    with opened(path) as file:
-        if not is_detector(file):
-            lacking = [name for name in _MEMBERS if name not in file]
+    with understandable(path), opened(path) as file:
+        if not is_detector(file, path):
+            lacking = [name for name in _MEMBERS if not isinstance(member(file, path, name), h5py.Dataset)]
             raise PatternFileError(
                 f"{path}: is no Dragonfly detector, it lacks {', '.join(lacking)}; give another file"
             )
-        values = {name: file[name][()] for name in _MEMBERS}
+        values = {name: _numbers(file, path, name) for name in _MEMBERS}
         attributes = dict(file.attrs)
     sizes = {name: np.size(values[name]) for name in ("qx", "qy", "qz", "mask")}
     if len(set(sizes.values())) > 1 or (pixels is not None and sizes["qx"] != pixels):
@@ -110,13 +111,22 @@ def read_detector(path: Path, pixels: int | None = None) -> tuple[Assembly, dict
     return _assembled(path, values), attributes
 
 
+def _numbers(file: h5py.File, path: Path, name: str) -> np.ndarray:
+    """The numbers of a member (n,)."""
+    data = member(file, path, name)
+    if data.dtype.kind not in "iufb" or not data.size:
+        raise PatternFileError(f"{path}: {name} holds {data.dtype} in {data.shape}, no numbers; write it anew")
+    return np.ravel(values_of(data, path, name))
+
+
 def _assembled(path: Path, values: dict[str, np.ndarray]) -> Assembly:
     """Undo the projection of `write_detector`: x = q_x D / (R + q_z); older files have q_z with the other sign."""
     distance, radius = (float(np.ravel(values[name])[0]) for name in ("detd", "ewald_rad"))
     depth = radius - np.abs(np.ravel(values["qz"]).astype(float))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         x, y = (np.ravel(values[name]).astype(float) * distance / depth for name in ("qx", "qy"))
-    if not (np.isfinite(x).all() and np.isfinite(y).all() and distance > 0):
+    largest = max(np.abs(x).max(), np.abs(y).max())
+    if not (np.isfinite(largest) and 0 < distance < np.inf) or np.ptp(x) * np.ptp(y) > LARGEST_PATTERN:
         raise PatternFileError(f"{path}: qx, qy, qz, detd and ewald_rad place a pixel nowhere; write the detector anew")
     rows, columns = (np.rint(axis - axis.min()).astype(np.intp) for axis in (x, y))
     centre = tuple(float(np.round(-axis.min() / _ORIGIN_TOLERANCE) * _ORIGIN_TOLERANCE) for axis in (x, y))

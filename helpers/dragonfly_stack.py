@@ -10,7 +10,7 @@ from helpers.cxi_layout import Found
 from helpers.errors import PatternFileError
 from helpers.experiment import Experiment
 from helpers.pattern_stack import Origin, Part, PatternStack
-from helpers.reading import Reading, fitting, geometry_mask, mask_rule
+from helpers.reading import Reading, check_mask, fitting, geometry_mask, mask_rule
 from helpers.storage import AssembledStorage, Storage
 
 
@@ -54,11 +54,13 @@ def _flat_part(reading: Reading, found: Found, storage: Storage, assembly: Assem
     source = "none, every pixel is good"
     if assembly.mask_values is not None:
         source = mask_rule(reading, f"mask of {assembly.source}", two_is_bad=True)
+    mask = np.zeros(assembly.shape, bool) if own is None else own
+    check_mask(reading, mask, source)
     columns = {} if file is None else cxi_metadata.columns_of(file, reading.path, [found], 0)
     return Part(
         dataset=found.name,
         storage=storage,
-        mask=np.zeros(assembly.shape, bool) if own is None else own,
+        mask=mask,
         masks=None,
         mask_source=source,
         centre=assembly.centre,

@@ -18,6 +18,7 @@ from helpers.experiment import Centre, Experiment
 from helpers.files import write_text
 from helpers.particles import Particle, icosahedron_amplitude
 from helpers.preparation import radial_average
+from helpers.text_files import in_short, read_json
 
 SOURCES = ("proposed", "user")
 
@@ -211,12 +212,16 @@ def read_choice(path: str | os.PathLike, *, key: str, classes: int) -> tuple[lis
     ClassChoiceError
         If the file holds no choice, one of other runs, or a class that there is not.
     """
+    fields = read_json(Path(path), "choice of classes", error=ClassChoiceError, advice="delete it and choose again")
     try:
-        fields = json.loads(Path(path).read_text(encoding="utf-8"))
-        choice = [[int(k) for k in chosen] for chosen in fields["runs"]]
+        choice = [[_whole(k) for k in chosen] for chosen in fields["runs"]]
         found, source = fields["key"], fields["source"]
+        if source not in SOURCES:
+            raise ValueError(f"chosen by {source!r}")
     except (KeyError, TypeError, ValueError) as error:
-        raise ClassChoiceError(f"{path} holds no choice of classes ({error}); delete it and choose again") from error
+        raise ClassChoiceError(
+            f"{path} holds no choice of classes ({in_short(error)}); delete it and choose again"
+        ) from error
     if found != key:
         raise ClassChoiceError(
             f"{path} was made for other runs of EM (other patterns or settings); delete it, or move "
@@ -225,6 +230,12 @@ def read_choice(path: str | os.PathLike, *, key: str, classes: int) -> tuple[lis
     if wrong := [k for chosen in choice for k in chosen if not 0 <= k < classes]:
         raise ClassChoiceError(f"{path} names a class {wrong[0]}, but there are 0 to {classes - 1}; correct it")
     return choice, source
+
+
+def _whole(number: object) -> int:
+    if type(number) is not int:
+        raise ValueError(f"class {number!r}")
+    return number
 
 
 def settled_choice(
@@ -261,6 +272,6 @@ def _source(path: str | os.PathLike) -> str | None:
     if not Path(path).is_file():
         return None
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))["source"]
-    except (KeyError, TypeError, ValueError):
+        return read_json(Path(path), "choice of classes", error=ClassChoiceError, advice="delete it")["source"]
+    except (KeyError, ClassChoiceError):
         return "user"

@@ -5,6 +5,7 @@ em.json    settings, seed, run, checksums of patterns and code
 """
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from helpers.artefacts import load_tensors, save_tensors
 from helpers.cxi import PatternStack
 from helpers.em import CHUNK, EMState, PolarPatterns, begin, iterate, noise
 from helpers.em_settings import EMSettings
+from helpers.errors import NetworkFileError
 from helpers.files import write_text
 from helpers.progress import progress
 from helpers.sources import code_digest
@@ -113,10 +115,38 @@ def read_state(path: Path, device: torch.device) -> EMState:
     Raises
     ------
     NetworkFileError
-        If the file is missing or damaged.
+        If the file is missing or damaged, or its parts do not fit each other.
     """
     values = load_tensors(path, device)
+    if set(values) != set(EMState.__dataclass_fields__) or not _fits(values):
+        raise NetworkFileError(f"{path}: holds no state of EM, or parts of different ones; delete it and run EM anew")
     return EMState(**values | {"log_likelihood": tuple(values["log_likelihood"]), "changed": tuple(values["changed"])})
+
+
+def _fits(values: dict) -> bool:
+    """Whether the parts of a state are of the right kind, and of the same patterns, classes and iterations."""
+    model, scale, likelihood, changed = (values[name] for name in ("model", "scale", "log_likelihood", "changed"))
+    tensors = (model, scale, values["classes"], values["rotations"])
+    if not all(torch.is_tensor(one) and one.numel() for one in tensors) or not isinstance(values["snapshots"], dict):
+        return False
+    snapshots = values["snapshots"].items()
+    models = [model, *values["snapshots"].values()]
+    return (
+        all(torch.is_tensor(one) and one.ndim == 3 and one.shape == model.shape and _finite(one) for one in models)
+        and all(type(done) is int and done >= 0 for done, _ in snapshots)
+        and scale.ndim == 1
+        and _finite(scale)
+        and all(one.shape == scale.shape and one.dtype == torch.int64 and one.min() >= 0 for one in tensors[2:])
+        and int(values["classes"].max()) < len(model)
+        and all(isinstance(one, list) for one in (likelihood, changed))
+        and len(likelihood) == len(changed)
+        and all(type(one) is float and math.isfinite(one) for one in likelihood)
+        and all(type(one) is int and one >= 0 for one in changed)
+    )
+
+
+def _finite(tensor: torch.Tensor) -> bool:
+    return tensor.is_floating_point() and bool(torch.isfinite(tensor).all())
 
 
 def _describe(folder: Path, data: PolarPatterns, settings: EMSettings, model: torch.Tensor, given: dict) -> None:

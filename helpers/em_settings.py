@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from helpers.errors import ProfileError
+from helpers.text_files import in_short
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ class EMSettings:
     precision: str = "float64"
 
     def __post_init__(self) -> None:
+        for name in ("classes", "rotations", "iterations", "runs"):
+            if type(getattr(self, name)) is not int:
+                raise ProfileError(f"{name} must be a whole number, got {in_short(repr(getattr(self, name)))}")
         object.__setattr__(self, "q_range", tuple(self.q_range))
         for name in ("classes", "rotations", "iterations", "runs"):
             if getattr(self, name) < 1:

@@ -16,9 +16,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from helpers.cxi_layout import require_file
 from helpers.errors import PatternFileError
 from helpers.files import written_whole
+from helpers.hdf5_file import member, require_file
+from helpers.hdf5_heap import Heaps
+from helpers.hdf5_values import LARGEST_PATTERN, MOST_PATTERNS, check_storage, values_of
+from helpers.text_files import in_short
 
 SPARSE, DENSE_INTEGERS, DENSE_FLOATS = 0, 1, 2
 KINDS = ("sparse photons", "dense int32 frames", "dense float64 frames")
@@ -64,24 +67,38 @@ class SparseDatasets:
 
     def __init__(self, file: h5py.File, path: Path) -> None:
         self.path = path
-        self._lists = [file[name] for name in MEMBERS[1:]]
+        self._lists = [member(file, path, name) for name in MEMBERS[1:]]
         patterns = {data.shape for data in self._lists}
-        wanted = h5py.check_vlen_dtype
-        if len(patterns) > 1 or self._lists[0].ndim != 1 or any(wanted(data.dtype) is None for data in self._lists):
+        if len(patterns) > 1 or not all(_holds_lists(data) for data in self._lists):
             raise PatternFileError(
                 f"{path}: {', '.join(MEMBERS[1:])} must hold one list of integers for each pattern, their shapes are "
                 f"{[data.shape for data in self._lists]}; write the file anew"
             )
-        pixels = int(np.ravel(file["num_pix"][()])[0])
-        if pixels < 1:
-            raise PatternFileError(f"{path}: num_pix is {pixels}; write the number of pixels of a pattern")
+        for data, name in zip(self._lists, MEMBERS[1:], strict=True):
+            check_storage(data, path, name, holes_allowed=False)
+        count = np.ravel(values_of(member(file, path, "num_pix"), path, "num_pix"))
+        pixels = int(count[0]) if count.size == 1 and count.dtype.kind in "iu" else 0
+        if not 1 <= pixels <= LARGEST_PATTERN or self._lists[0].shape[0] > MOST_PATTERNS:
+            raise PatternFileError(
+                f"{path}: num_pix is {in_short(str(count))}, of {self._lists[0].shape[0]} patterns; write "
+                f"the number of pixels of a pattern (at most {LARGEST_PATTERN})"
+            )
         self.shape = (self._lists[0].shape[0], pixels)
         self.dtype = np.dtype(np.int32)
+        self._heaps = [Heaps(data) for data in self._lists]
 
     def read(self, patterns: np.ndarray) -> np.ndarray:
         """Counts (n, pixels)."""
+        for heaps in self._heaps:
+            heaps.check(patterns.tolist())
         lists = ([data[pattern] for pattern in patterns] for data in self._lists)
         return _dense(str(self.path), self.shape[1], patterns, *lists)
+
+
+def _holds_lists(data: h5py.Dataset) -> bool:
+    """Whether a data set holds a list of integers for each pattern."""
+    kind = h5py.check_vlen_dtype(data.dtype)
+    return len(data.shape or ()) == 1 and kind is not None and np.dtype(kind).kind in "iu"
 
 
 class DenseFile:
@@ -129,7 +146,7 @@ def open_emc(path: Path) -> tuple[str, SparseFile | DenseFile]:
     require_file(path)
     _refuse_other_size(path, _HEADER_BYTES, at_least=True)
     patterns, pixels, kind = (int(number) for number in np.fromfile(path, _NUMBER, 3))
-    if kind not in (SPARSE, DENSE_INTEGERS, DENSE_FLOATS) or pixels < 1 or patterns < 0:
+    if kind not in (SPARSE, DENSE_INTEGERS, DENSE_FLOATS) or not 1 <= pixels <= LARGEST_PATTERN or patterns < 0:
         raise PatternFileError(
             f"{path}: is no Dragonfly file (its header says {patterns} patterns of {pixels} pixels, kind {kind}); "
             "check the path, or copy the file again"

@@ -13,6 +13,10 @@ class PatternFileError(WorkbookError, ValueError):
     """A pattern file has no readable patterns, or values that cannot be photon counts."""
 
 
+class LostLinkError(PatternFileError):
+    """A link within a pattern file leads nowhere."""
+
+
 class LabelsError(WorkbookError, ValueError):
     """Labels do not fit the patterns, or are too few for the sets that were asked for."""
 
@@ -31,6 +35,10 @@ class NetworkFileError(WorkbookError, ValueError):
 
 class ProfileError(WorkbookError, ValueError):
     """A profile holds an unknown key or an impossible value."""
+
+
+class RunFileError(WorkbookError, ValueError):
+    """A file that a run has left is damaged, or was changed by hand into something else."""
 
 
 class MissingStepError(WorkbookError, LookupError):

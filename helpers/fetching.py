@@ -7,20 +7,23 @@ import fcntl
 import functools
 import hashlib
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import h5py
-import yaml
 
 from helpers import ROOT, darknet
 from helpers.download import announced_size, download, forget, listed_files
 from helpers.errors import DownloadError, FetchedFileError, NetworkFileError, WorkbookError
 from helpers.files import write_text, written_whole
 from helpers.progress import progress
+from helpers.text_files import in_short
+from helpers.yaml_files import read_yaml
 
 DATA = ROOT / "data"
 ADDRESSES = ROOT / "helpers" / "addresses.yaml"
@@ -134,11 +137,47 @@ def published_file(name: str) -> PublishedFile:
     DownloadError
         If there is none.
     """
-    entries = yaml.safe_load(ADDRESSES.read_text(encoding="utf-8"))
-    if name not in entries:
-        raise DownloadError(f"{name!r} is not known; workbook fetch knows {', '.join(entries)}")
-    entry = entries[name]
-    return PublishedFile(name, below_data=entry.pop("target"), addresses=tuple(entry.pop("addresses")), **entry)
+    entries = read_yaml(ADDRESSES, error=DownloadError, advice=_RESTORE)
+    if not isinstance(entries, dict) or not isinstance(entry := entries.get(name, {}), dict):
+        raise DownloadError(f"{ADDRESSES} holds no files by name; {_RESTORE}")
+    if not entry:
+        raise DownloadError(f"{name!r} is not known; workbook fetch knows {in_short(', '.join(map(str, entries)))}")
+    values = {**entry, "below_data": entry.get("target"), "name": name}
+    values.pop("target", None)
+    if wrong := _wrong_key(values):
+        raise DownloadError(f"{ADDRESSES}: {name}: {wrong}; {_RESTORE}")
+    return PublishedFile(**{**values, "addresses": tuple(values["addresses"])})
+
+
+def _wrong_key(values: dict[str, object]) -> str | None:
+    """The first value of an entry that is not what it must be."""
+    names = PublishedFile.__dataclass_fields__
+    for name in [*names, *values]:
+        value, check = values.get(name), _CHECKS.get(name, _is_text)
+        if name not in names:
+            return f"unknown key {in_short(name)}"
+        if not (check(value) or (value is None and name in _OPTIONAL)):
+            return f"{name} is {in_short(repr(value))}"
+    return None
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+_RESTORE = "restore the file from git"
+_OPTIONAL = ("listed", "size", "checksum")
+_CHECKS: dict[str, Callable[[object], bool]] = {
+    "addresses": lambda value: isinstance(value, list) and bool(value) and all(map(_is_address, value)),
+    "size": lambda value: type(value) is int and value > 0,
+    "checksum": lambda value: _is_text(value) and re.fullmatch(r"(sha256|sha512):[0-9a-f]{64,128}", value) is not None,
+    "content": lambda value: value == "hdf5" or (_is_text(value) and value in BACKBONES),
+    "below_data": lambda value: _is_text(value) and (DATA / value).resolve().is_relative_to(DATA.resolve()),
+}
+
+
+def _is_address(value: object) -> bool:
+    return _is_text(value) and urlsplit(value).scheme in ("http", "https")
 
 
 def describe(file: PublishedFile) -> str:

@@ -23,6 +23,7 @@ from helpers.annotation import Box
 from helpers.cxi import PatternStack
 from helpers.errors import LabelsError
 from helpers.files import write_text
+from helpers.text_files import in_short, read_json
 
 SINGLE, NOT_SINGLE, UNSURE = LABELS = ("single", "not single", "unsure")
 
@@ -165,20 +166,22 @@ class LabelsFile:
         state = self._on_disk()
         if state is None or state == self._written:
             return
+        advice = "restore it from a copy, or move it away"
+        content = read_json(self.path, "labels of this workbook", error=LabelsError, advice=advice)
         try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
             head = {name: content[name] for name in self._head}
             if head == self._head:
                 sections = {name: self._judgements(content[name]) for name in _SECTIONS}
                 self._content = _Content(*_box(content["box"], self.shape), **sections)
         except (KeyError, TypeError, ValueError) as error:
             raise LabelsError(
-                f"{self.path} holds no labels of this workbook ({error!r}); restore it from a copy, or move it away"
+                f"{self.path} holds no labels of this workbook ({in_short(repr(error))}); {advice}"
             ) from error
         if head != self._head:
+            found = in_short(f"{content.get('file')}: {head['patterns']} patterns of {head['shape']} pixels")
             raise LabelsError(
-                f"{self.path} labels {content.get('file')}: {head['patterns']} patterns of {head['shape']} pixels, and "
-                f"not the {self.patterns} of {self._head['shape']} in {self._name}; move it away, or name another file"
+                f"{self.path} labels {found}, and not the {self.patterns} of {self._head['shape']} in {self._name}; "
+                "move it away, or name another file"
             )
         self._written = state
 

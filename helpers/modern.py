@@ -7,6 +7,7 @@ Settings that only Darknet knows (steps, scales, width, backbone, …) are refus
 
 import atexit
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -18,14 +19,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+import yaml
 
-from helpers.artefacts import FamilyFolder, darknet_line, load_tensors, save_tensors
+from helpers.artefacts import FamilyFolder, check_finite, darknet_line, load_tensors, save_tensors
 from helpers.errors import NetworkFileError, ProfileError
 from helpers.examples import Draws, Plan
 from helpers.family import Family
 from helpers.progress import is_sparse
 from helpers.scoring import Scorer, score_counts
 from helpers.settings import TrainingSettings
+from helpers.text_files import in_short
 from helpers.training import DARKNET_NETWORKS, RANDOM_WEIGHTS, check_loss, history_row, train
 
 _QUIET = {"YOLO_OFFLINE": "1", "YOLO_VERBOSE": "false", "YOLO_AUTOINSTALL": "false"}
@@ -108,11 +111,38 @@ def load_modern(checkpoint: Path, device: torch.device) -> Scorer:
     from ultralytics.nn.tasks import DetectionModel
 
     try:
-        model = DetectionModel(content["model"], nc=1, verbose=False).to(device)
+        model = DetectionModel(described(content["model"]), nc=1, verbose=False).to(device)
         model.load_state_dict(content["weights"])
-    except (KeyError, RuntimeError, FileNotFoundError) as error:
-        raise NetworkFileError(f"{checkpoint}: its weights do not fit its network ({error}); train it anew") from error
+    except (LookupError, RuntimeError, TypeError, ValueError, AttributeError, OSError) as error:
+        raise NetworkFileError(
+            f"{checkpoint}: its weights do not fit its network ({in_short(error)}); train it anew"
+        ) from error
+    check_finite(checkpoint, model.state_dict())
     return _scorer(model.eval())
+
+
+def described(model: str) -> dict[str, Any]:
+    """What ultralytics' own description of a model holds: `yolo11n.yaml` is the scale n of its `yolo11.yaml`.
+
+    A description is code: ultralytics evaluates the activation that it names, and takes a mapping, a path or an address
+    as well. So only the files of the package count, whatever a checkpoint says or the working directory holds.
+
+    Raises
+    ------
+    ValueError
+        If the package has no such model.
+    """
+    ultralytics()
+    from ultralytics.nn.tasks import guess_model_scale
+    from ultralytics.utils import ROOT
+
+    match = re.fullmatch(r"(\w+?\d+)([nslmx]?)([\w-]*)\.yaml", model) if isinstance(model, str) else None
+    names = (model, f"{match[1]}{match[3]}.yaml") if match else ()
+    found = [path for name in names for path in sorted((ROOT / "cfg" / "models").glob(f"*/{name}"))]
+    if not found:
+        raise ValueError(f"ultralytics has no model {in_short(repr(model))}")
+    values = yaml.safe_load(found[0].read_text(encoding="utf-8"))
+    return values | {"scale": guess_model_scale(Path(model)), "yaml_file": model}
 
 
 @cache
@@ -233,6 +263,12 @@ def _trainer_class() -> type:
             self.began = time.perf_counter()
             self.add_callback("on_train_batch_start", _note_time)
             self.add_callback("on_train_batch_end", _note_loss)
+
+        def get_model(self, cfg: str, weights: object = None, verbose: bool = True) -> torch.nn.Module:
+            try:
+                return super().get_model(cfg=described(cfg), weights=weights, verbose=verbose)
+            except ValueError as error:
+                raise ProfileError(f"families: {error}; correct the network {self.plan.family.network!r}") from error
 
         def get_dataset(self) -> dict[str, Any]:
             return {"train": "training", "val": "validation", "nc": 1, "names": {0: "single hit"}, "channels": 3}

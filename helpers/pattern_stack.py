@@ -10,10 +10,13 @@ import pandas as pd
 
 from helpers.assembly import Assembly
 from helpers.cxi_layout import listed
+from helpers.cxi_virtual import source_files
 from helpers.errors import PatternFileError
 from helpers.experiment import Centre, Experiment
+from helpers.hdf5_file import understandable
 from helpers.photon_check import impossible_counts
 from helpers.storage import JoinedStorage, Storage
+from helpers.text_files import in_short
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +100,16 @@ class PatternStack:
             self._file.close()
 
     @property
+    def other_files(self) -> set[str]:
+        """Other files that patterns are read from, through links and virtual data sets."""
+        if self._file is None:
+            return set()
+        found: set[str] = set()
+        for data in (self._file[name] for name in self.datasets):
+            found |= {data.file.filename, *source_files(data)}
+        return found - {self._file.filename}
+
+    @property
     def datasets(self) -> tuple[str, ...]:
         """The data sets that the patterns are read from, in order."""
         return tuple(part.dataset for part in self.parts)
@@ -177,10 +190,13 @@ class PatternStack:
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which `read` refuses
                 values = np.asarray(self._storage.read(wanted), dtype=np.float32)
             self._clear_own_masks(values, wanted)
-        except OSError as error:
+        except PatternFileError:
+            raise
+        except (OSError, RuntimeError, ValueError, MemoryError) as error:
             raise PatternFileError(
-                f"{self.path}: {self.dataset} cannot be decoded in patterns {wanted[0]} to {wanted[-1]} ({error}); "
-                f"the file is damaged or needs a compression that is not installed: copy it again or use gzip"
+                f"{self.path}: {self.dataset} cannot be decoded in patterns {wanted[0]} to {wanted[-1]} "
+                f"({in_short(error)}); the file is damaged or needs a compression that is not installed: copy it again "
+                "or use gzip"
             ) from error
         values[:, self.mask] = 0
         return values
@@ -213,12 +229,13 @@ class PatternStack:
             Columns are named by their path relative to the data, or to the entry; strings are decoded. A value that
             only some of several data sets have is missing for the others.
         """
-        tables = [
-            pd.DataFrame(
-                {name: read() for name, read in part.columns.items()}, index=pd.RangeIndex(part.storage.shape[0])
-            )
-            for part in self.parts
-        ]
+        with understandable(self.path, "a column beside the patterns"):
+            tables = [
+                pd.DataFrame(
+                    {name: read() for name, read in part.columns.items()}, index=pd.RangeIndex(part.storage.shape[0])
+                )
+                for part in self.parts
+            ]
         table = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
         return table.set_axis(pd.RangeIndex(len(self), name="pattern"))
 
@@ -244,7 +261,7 @@ class PatternStack:
 def _pattern_indices(indices: slice | np.ndarray, patterns: int) -> np.ndarray:
     """Pattern numbers from a slice or an array of numbers."""
     if isinstance(indices, slice):
-        return np.arange(patterns)[indices]
+        return np.arange(*indices.indices(patterns))
     wanted = np.asarray(indices)
     if wanted.ndim != 1 or not (wanted.size == 0 or wanted.dtype.kind in "iu"):
         raise IndexError(f"patterns are chosen by a slice or a 1-D array of numbers, got {indices!r}")

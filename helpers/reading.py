@@ -44,6 +44,15 @@ def geometry_mask(reading: Reading, geometry: Assembly | None) -> np.ndarray | N
     return geometry.mask(cxi_metadata.bad_pixels(geometry.mask_values, reading.polarity, two_is_bad=True))
 
 
+def check_mask(reading: Reading, mask: np.ndarray, source: str) -> None:
+    """Refuse a mask that leaves no good pixel: it is meant the other way round, or damaged."""
+    if mask.all():
+        raise PatternFileError(
+            f"{reading.path}: {source}: no pixel is good; say what the mask means with mask_polarity=... "
+            "(--mask-polarity), or correct it"
+        )
+
+
 def mask_rule(reading: Reading, source: str, *, two_is_bad: bool) -> str:
     """Where a mask is from and what it means, for people."""
     if reading.polarity == "nonzero-good":

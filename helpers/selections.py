@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from helpers import dragonfly_detector, emc
-from helpers.cxi_layout import member
 from helpers.errors import PatternFileError
 from helpers.files import write_csv, written_whole
+from helpers.hdf5_file import member
 from helpers.pattern_stack import PatternStack
 from helpers.progress import progress
 
@@ -178,9 +178,19 @@ def _place(dataset: str, name: str) -> str:
 
 
 def _replace(file: h5py.File, name: str, values: np.ndarray) -> None:
-    if name in file:
-        del file[name]
-    file.create_dataset(name, data=values, track_times=False)
+    """Put a data set into the file itself, and never through a link."""
+    group_name, _, last = name.rpartition("/")
+    group: h5py.Group = file
+    for part in group_name.split("/") if group_name else ():
+        link = group.get(part, getlink=True)
+        if part == GROUP and link is not None and not isinstance(link, h5py.HardLink):
+            del group[part]
+        group = group.require_group(part)
+    if group.file.filename != file.filename:
+        raise PatternFileError(f"{group_name} is a link to another file, in which nothing is written; write .csv")
+    if group.get(last, getlink=True) is not None:
+        del group[last]
+    group.create_dataset(last, data=values, track_times=False)
 
 
 def _check_copy(path: Path, stack: PatternStack) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from helpers.errors import ProfileError
+from helpers.text_files import in_short
 
 _SMALLEST_SIDE, _LARGEST_SIDE, _STRIDE = 320, 608, 32
 _ITERATIONS_A_SIDE = 10
@@ -77,6 +78,7 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         for name in ("steps", "scales"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.box_weight is not None:
@@ -94,6 +96,22 @@ class TrainingSettings:
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ProfileError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+
+    def _check_kinds(self) -> None:
+        """Refuse values of another kind than the defaults, and numbers that are none or out of all proportion."""
+        for field in fields(self):
+            value, default = getattr(self, field.name), field.default
+            if isinstance(default, tuple):
+                right = isinstance(value, list | tuple) and all(map(_is_number, value))
+            elif isinstance(default, bool | str):
+                right = isinstance(value, type(default))
+            elif default is None:
+                right = value is None or isinstance(value, str | int)
+            else:
+                whole = not isinstance(default, float)
+                right = _is_number(value) and value >= 0 and (isinstance(value, int) or not whole)
+            if not right or (field.name in _POSITIVE and not value > 0):
+                raise ProfileError(f"{field.name} has an impossible value {in_short(repr(value))}; correct it")
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> "TrainingSettings":
@@ -133,6 +151,13 @@ class TrainingSettings:
         """Iterations after which a model is kept or scored."""
         return list(range(self.checkpoint_every, self.iterations + 1, self.checkpoint_every))
 
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
+
+
+_POSITIVE = ("size", "width", "iterations", "checkpoint_every", "batch", "subdivisions")
+_LARGEST = 1e300
 
 _CHOICES = {
     "augmentation": ("crop", "place"),

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from helpers.cxi_layout import listed
 from helpers.errors import PatternFileError
 from helpers.pattern_stack import PatternStack
+from helpers.text_files import in_short, printable
 
 _LOOKED_AT = 1000
 _LOOKED_AT_PIXELS = 50_000_000
@@ -30,21 +32,22 @@ def description(stack: PatternStack, *, pictures: bool = False) -> str:
     str
         Lines of text.
     """
-    ids = "none" if stack.event_ids is None else f"{stack.event_ids[0]} to {stack.event_ids[-1]}"
+    ids = "none" if stack.event_ids is None else f"{in_short(stack.event_ids[0])} to {in_short(stack.event_ids[-1])}"
     first, *others = dict.fromkeys(part.mask_source for part in stack.parts)
     masks = first + (f", and {len(others)} more" if others else "")
     values, photons = looked_at(stack)
     lines = [
-        f"{stack.path}" + (f": {stack.title}" if stack.title else ""),
+        f"{printable(stack.path)}" + (f": {stack.title}" if stack.title else ""),
         f"  layout     {stack.layout}",
         f"  data set   {stack.dataset}",
+        *_other_files(stack),
         *_patterns_of_each(stack),
         f"  patterns   {len(stack)} of {stack.shape[1]} rows x {stack.shape[2]} columns, {stack.dtype}",
         f"  mask       {stack.mask.sum()} bad pixels ({stack.mask.mean():.1%}); {masks}",
         f"  centre     {_centre(stack)}",
         f"  experiment {_experiment(stack)}",
         f"  event ids  {ids}",
-        f"  columns    {', '.join(stack.column_names) or 'none'}",
+        f"  columns    {', '.join(map(in_short, stack.column_names)) or 'none'}",
         f"  photons    {photons}",
     ]
     if pictures:
@@ -112,6 +115,12 @@ def from_dim_to_bright(stack: PatternStack, number: int) -> tuple[np.ndarray, li
     ranks = np.unique(np.linspace(0, len(total) - 1, number).round().astype(int))
     patterns = np.argsort(total, kind="stable")[ranks]
     return values[patterns], [f"{pattern}: {total[pattern]:.0f}" for pattern in patterns], _unit(photons)
+
+
+def _other_files(stack: PatternStack) -> list[str]:
+    """The files that patterns are read from beside the one that was named."""
+    others = sorted(stack.other_files)
+    return [f"  from       {listed([printable(name) for name in others])}"] if others else []
 
 
 def _unit(photons: str) -> str:

@@ -5,12 +5,14 @@ such pieces without knowing what they are.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import h5py
 import numpy as np
 
 from helpers.assembly import Assembly
+from helpers.hdf5_values import Chunks
 
 
 class Storage(Protocol):
@@ -27,19 +29,27 @@ class Storage(Protocol):
 class DatasetStorage:
     """A data set of HDF5 whose first axis is the pattern."""
 
-    def __init__(self, dataset: h5py.Dataset) -> None:
+    def __init__(self, dataset: h5py.Dataset, path: Path | None = None, *, holes_allowed: bool = False) -> None:
         self._dataset = dataset
+        self._chunks = Chunks(dataset, path or Path(dataset.file.filename), dataset.name, holes_allowed=holes_allowed)
         self.shape: tuple[int, ...] = dataset.shape
         self.dtype: np.dtype = dataset.dtype
 
     def read(self, patterns: np.ndarray) -> np.ndarray:
         """A run of neighbours in one go, others one by one (h5py is slow with lists)."""
-        if patterns.size and (np.diff(patterns) == 1).all():
+        one = self._chunks.pattern if self._chunks.a_pattern_each else self._one
+        if patterns.size and (np.diff(patterns) == 1).all() and not self._chunks.a_pattern_each:
+            self._chunks.check(int(patterns[0]), int(patterns[-1]) + 1)
             return self._dataset[patterns[0] : patterns[-1] + 1]
         values = np.empty((patterns.size, *self.shape[1:]), self.dtype)
         for place, pattern in enumerate(patterns):
-            values[place] = self._dataset[pattern]
+            values[place] = one(int(pattern))
         return values
+
+    def _one(self, pattern: int) -> np.ndarray:
+        """A pattern as HDF5 reads it."""
+        self._chunks.check(pattern, pattern + 1)
+        return self._dataset[pattern]
 
 
 class AssembledStorage:

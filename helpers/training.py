@@ -13,13 +13,14 @@ from pathlib import Path
 import torch
 
 from helpers import darknet
-from helpers.artefacts import FamilyFolder, darknet_line, load_tensors, save_tensors
+from helpers.artefacts import FamilyFolder, check_finite, darknet_line, load_tensors, save_tensors
 from helpers.errors import NetworkFileError, ProfileError, TrainingDivergedError
 from helpers.examples import Draws, Plan
 from helpers.family import Family
 from helpers.progress import is_sparse, progress
 from helpers.scoring import score_counts
 from helpers.settings import TrainingSettings
+from helpers.text_files import in_short
 
 RANDOM_WEIGHTS = "random weights"
 
@@ -76,8 +77,13 @@ def load_network(checkpoint: Path, device: torch.device) -> darknet.Network:
         sections = [darknet.Section(name, options) for name, options in content["sections"]]
         network = darknet.Network(sections).to(device, memory_format=torch.channels_last)
         network.load_state_dict(content["weights"])
-    except (KeyError, RuntimeError) as error:
-        raise NetworkFileError(f"{checkpoint}: its weights do not fit its network ({error}); train it anew") from error
+    except NetworkFileError as error:
+        raise NetworkFileError(f"{checkpoint}: {error}; train it anew") from error
+    except (LookupError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise NetworkFileError(
+            f"{checkpoint}: its weights do not fit its network ({in_short(error)}); train it anew"
+        ) from error
+    check_finite(checkpoint, network.state_dict())
     return network.eval()
 
 

@@ -129,7 +129,7 @@ def test_json_names_its_fields(tmp_path):
 )
 def test_files_without_a_box_are_named(tmp_path, text):
     (tmp_path / "box.json").write_text(text)
-    with pytest.raises(BoxError, match=r"box\.json holds no box .* delete it"):
+    with pytest.raises(BoxError, match=r"box\.json holds no box.* delete it"):
         read_box(tmp_path / "box.json")
 
 

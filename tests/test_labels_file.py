@@ -110,7 +110,7 @@ def test_what_could_not_be_written_is_not_remembered(file, path):
     path.unlink()
     path.mkdir()
     for change in (lambda: file.give(2, "single", labeller="anna"), lambda: file.draw(Box(0, 1, 0, 1))):
-        with pytest.raises(OSError, match=r"anna\.json"):
+        with pytest.raises(LabelsError, match=r"anna\.json"):
             change()
     assert (list(file.labels), file.box) == ([1], None)
 

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -126,3 +127,15 @@ def test_a_checkpoint_of_another_kind_is_named(tmp_path):
     torch.save({"weights": {}}, tmp_path / "other.pt")
     with pytest.raises(NetworkFileError, match=r"other\.pt"):
         load_modern(tmp_path / "other.pt", CPU)
+
+
+def test_a_description_in_the_working_directory_trains_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "yolo11n.yaml").write_text(f"activation: \"__import__('os').system('touch {tmp_path / 'pwned'}')\"\n")
+    trainer = object.__new__(modern._trainer_class())
+    trainer.data, trainer.args = {"nc": 1, "channels": 3}, SimpleNamespace(cls_remap=None)
+    assert len(trainer.get_model("yolo11n.yaml", verbose=False).state_dict()) > 100
+    trainer.plan = SimpleNamespace(family=Family.from_name("yolo11n-jet-log"))
+    with pytest.raises(ProfileError, match="ultralytics has no model"):
+        trainer.get_model("../yolo11n.yaml", verbose=False)
+    assert not (tmp_path / "pwned").exists()

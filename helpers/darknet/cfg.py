@@ -10,8 +10,10 @@ from helpers.darknet.network import Network
 from helpers.darknet.sections import Section
 from helpers.errors import NetworkFileError
 from helpers.files import write_text
+from helpers.text_files import in_short
 
 _COMMENTS = ("#", ";")
+_LARGEST_FILE = 1 << 20
 
 
 def read_cfg(
@@ -73,6 +75,8 @@ def read_sections(path: str | os.PathLike) -> list[Section]:
         If the file cannot be read, a line is neither a section nor `key=value`, or a key stands twice in a section.
     """
     try:
+        if Path(path).exists() and not 0 <= Path(path).stat().st_size <= _LARGEST_FILE:
+            raise NetworkFileError(f"{path}: is larger than any .cfg; give the path of a Darknet .cfg")
         text = Path(path).read_text(encoding="utf-8")
     except OSError as reason:
         raise NetworkFileError(f"{path}: cannot be read ({reason.strerror}); give the path of a Darknet .cfg") from None
@@ -108,7 +112,7 @@ def _meaningful_lines(text: str) -> Iterator[tuple[int, str]]:
 def _heading(path: str | os.PathLike, line: int, content: str) -> Section:
     """Start a section."""
     if not content.endswith("]") or len(content) < 3:
-        raise NetworkFileError(f"{path}, line {line}: {content!r} is not a [section]")
+        raise NetworkFileError(f"{path}, line {line}: {in_short(repr(content))} is not a [section]")
     return Section(content[1:-1], {}, path=str(path), lines={"": line})
 
 
@@ -116,7 +120,7 @@ def _add_option(path: str | os.PathLike, line: int, content: str, sections: list
     """Add `key=value` to the last section."""
     key, equals, value = content.partition("=")
     if not (key and equals and value) or not sections:
-        raise NetworkFileError(f"{path}, line {line}: {content!r} is not key=value under a [section]")
+        raise NetworkFileError(f"{path}, line {line}: {in_short(repr(content))} is not key=value under a [section]")
     if key in sections[-1].options:
         raise sections[-1].error(f"{key}= stands twice in this section, again at line {line}; keep one", key)
     sections[-1].options[key] = value

@@ -12,6 +12,12 @@ from helpers.darknet.sections import Section
 
 BATCH_NORMS = ("torch", "darknet-cpu")
 LEAKY_SLOPE = 0.1
+LARGEST_NETWORK = 100_000_000
+"""Weights; YOLOv3 has 62 million."""
+
+LARGEST_SIDE = 8192
+"""Of an image in a network [pixels]."""
+
 _GPU_EPSILON = 1e-5
 _CPU_EPSILON = 1e-6
 _ACTIVATIONS = ("leaky", "linear")
@@ -47,6 +53,9 @@ class Convolutional(nn.Module):
         self.batch_norm, self.momentum = batch_norm, momentum
         self.batch_normalize = bool(section.integer("batch_normalize", 0))
         self.shape = Shape(filters, _side(section, side + 2 * self.padding, kernel, self.stride))
+        floats = filters * (channels // self.groups) * kernel**2
+        if floats > LARGEST_NETWORK:
+            raise section.error(f"{floats} weights in a layer are not supported, only up to {LARGEST_NETWORK}")
         self.biases = nn.Parameter(torch.zeros(filters))
         if self.batch_normalize:
             self.scales = nn.Parameter(torch.ones(filters))
@@ -161,6 +170,10 @@ class Upsample(nn.Module):
         section.require("scale", 1, 1)
         self.stride = section.integer("stride", 2, minimum=1)
         self.shape = Shape(inputs[0].channels, inputs[0].side * self.stride)
+        if self.shape.side > LARGEST_SIDE:
+            raise section.error(
+                f"the image here is {self.shape.side} pixels wide, only up to {LARGEST_SIDE} are supported"
+            )
 
     def forward(self, values: Tensor) -> Tensor:
         """Enlarge (N, channels, rows, columns)."""

@@ -7,10 +7,22 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from helpers.darknet.layers import BATCH_NORMS, Convolutional, Maxpool, Reorg, Route, Shape, Shortcut, Upsample
+from helpers.darknet.layers import (
+    BATCH_NORMS,
+    LARGEST_NETWORK,
+    LARGEST_SIDE,
+    Convolutional,
+    Maxpool,
+    Reorg,
+    Route,
+    Shape,
+    Shortcut,
+    Upsample,
+)
 from helpers.darknet.region import Region
 from helpers.darknet.sections import Section
 from helpers.darknet.yolo import Yolo
+from helpers.errors import NetworkFileError
 
 _LAYERS = {
     "convolutional": Convolutional,
@@ -69,6 +81,8 @@ class Network(nn.Module):
         if batch_norm not in BATCH_NORMS:
             raise ValueError(f"batch_norm must be one of {', '.join(BATCH_NORMS)}, got {batch_norm!r}")
         self.sections = tuple(sections)
+        if not self.sections:
+            raise NetworkFileError("a network without sections; give a Darknet .cfg")
         net, images = self.sections[0], _images_shape(self.sections[0])
         self.size = images.side
         momentum = net.number("batch_norm_momentum", BATCH_NORM_MOMENTUM)
@@ -76,12 +90,16 @@ class Network(nn.Module):
         self.layers = nn.ModuleList()
         self._sources: list[tuple[int, ...]] = []
         shapes = {-1: images}
+        weights = 0
         for number, section in enumerate(self.sections[1:]):
             if section.name not in builders:
                 raise section.error(f"this layer type is not supported, only {', '.join(builders)}")
             sources = _sources(section, number)
             layer = builders[section.name](section, [shapes[source] for source in sources])
             shapes[number] = layer.shape
+            weights += sum(tensor.numel() for tensor in layer.parameters())
+            if weights > LARGEST_NETWORK:
+                raise section.error(f"the network up to here has {weights} weights, more than {LARGEST_NETWORK}")
             self.layers.append(layer)
             self._sources.append(sources)
         self._last_reader = {source: number for number, read in enumerate(self._sources) for source in read}
@@ -129,6 +147,8 @@ def _images_shape(net: Section) -> Shape:
     width, height = (net.integer(key, minimum=1) for key in ("width", "height"))
     if width != height:
         raise net.error(f"width={width} and height={height}: only square images are supported", "height")
+    if width > LARGEST_SIDE:
+        raise net.error(f"width={width} is not supported, only up to {LARGEST_SIDE}", "width")
     return Shape(net.integer("channels", minimum=1), width)
 
 

@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from helpers.errors import NetworkFileError
+from helpers.text_files import in_short
+
+_LONGEST = 1000
+_LARGEST = 1e12
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Section:
         """Make (not raise) an error that names the file, the line of `key` or of the section, and the section."""
         line = self.lines.get(key or "", self.lines.get(""))
         place = f"{self.path}, line {line}, [{self.name}]" if line else f"[{self.name}]"
-        return NetworkFileError(f"{place}: {message}")
+        return NetworkFileError(in_short(f"{place}: {message}", longest=_LONGEST))
 
     def text(self, key: str, default: str | None = None) -> str:
         """Text of an option.
@@ -72,7 +76,9 @@ class Section:
         """Parse one whole number."""
         try:
             value = int(text)
-        except ValueError:
+            if abs(value) > _LARGEST:
+                raise ValueError
+        except (TypeError, ValueError):
             raise self.error(f"{key}={self.options.get(key)} is not a whole number", key) from None
         if minimum is not None and value < minimum:
             raise self.error(f"{key}={value} is not supported, only {minimum} or more", key)
@@ -82,9 +88,9 @@ class Section:
         """Parse one finite number."""
         try:
             value = float(text)
-        except ValueError:
+        except (TypeError, ValueError):
             value = math.nan
-        if not math.isfinite(value):
+        if not math.isfinite(value) or abs(value) > _LARGEST:
             raise self.error(f"{key}={self.options.get(key)} is not a number", key)
         return value
 

@@ -4,6 +4,7 @@ A header (int32 major, minor, revision; images seen as int32 before version 0.2,
 convolution: biases, if normalised scales, rolling means and variances, then weights. Little-endian throughout.
 """
 
+import errno
 import os
 import struct
 from collections.abc import Sequence
@@ -115,9 +116,13 @@ def write_weights(network: Network, path: str | os.PathLike, *, seen: int) -> No
 def _read(path: str | os.PathLike) -> tuple[int, np.ndarray]:
     """Images seen and all floats of a file."""
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise OSError(errno.EINVAL, "no regular file")
         content = Path(path).read_bytes()
-    except OSError as reason:
-        raise NetworkFileError(f"{path}: cannot be read ({reason.strerror}); give a Darknet .weights file") from None
+    except (OSError, MemoryError) as reason:
+        raise NetworkFileError(
+            f"{path}: cannot be read ({getattr(reason, 'strerror', None) or 'too large'}); give a Darknet .weights file"
+        ) from None
     header = "<iiiq" if len(content) >= 12 and _is_long(*struct.unpack_from("<ii", content)) else "<iiii"
     start = struct.calcsize(header)
     if len(content) < start or (len(content) - start) % _FLOAT.itemsize:
@@ -125,7 +130,12 @@ def _read(path: str | os.PathLike) -> tuple[int, np.ndarray]:
             f"{path}: {len(content)} bytes are not a header of {start} bytes and whole float32 numbers; "
             "the file is cut or not a Darknet .weights file"
         )
-    return struct.unpack_from(header, content)[3], np.frombuffer(content, _FLOAT, offset=start)
+    seen, floats = struct.unpack_from(header, content)[3], np.frombuffer(content, _FLOAT, offset=start)
+    if seen < 0 or not np.isfinite(floats).all():
+        raise NetworkFileError(
+            f"{path}: holds NaN or infinite weights, or has seen {seen} images; the file is damaged, copy it again"
+        )
+    return seen, floats
 
 
 def _is_long(major: int, minor: int) -> bool:

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from helpers.errors import WorkbookError
+from helpers.errors import RunFileError, WorkbookError
 from helpers.files import sha256, write_text
 from helpers.sources import PACKAGE, modules_of, source_digest, text_digest
+from helpers.text_files import in_short, read_json
 
 _CHECKSUMS = ".checksums.json"
+_DIGITS = 64
 _KEYS = ("profile", "reads", "writes")
 
 
@@ -50,12 +52,14 @@ def read_needs(notebook: Path) -> Needs:
     WorkbookError
         If the file is no notebook, or declares something unknown.
     """
+    content = read_json(notebook, "notebook", error=RunFileError, advice="restore it from git")
     try:
-        content = json.loads(notebook.read_text(encoding="utf-8"))
         code = tuple("".join(cell["source"]) for cell in content["cells"] if cell["cell_type"] == "code")
-        declared = content["metadata"].get("workbook", {})
-    except (ValueError, KeyError, TypeError) as error:
-        raise WorkbookError(f"{notebook} is not a notebook ({error}); restore it from git") from error
+        declared = dict(content["metadata"].get("workbook", {}))
+        if not all(_are_texts(declared.get(key, [])) for key in _KEYS):
+            raise TypeError("its metadata declares other things than lists of texts")
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RunFileError(f"{notebook} is not a notebook ({in_short(error)}); restore it from git") from error
     if unknown := sorted(set(declared) - set(_KEYS)):
         raise WorkbookError(f"{notebook}: unknown metadata workbook.{unknown[0]}; known are {', '.join(_KEYS)}")
     sections = declared.get("profile")
@@ -77,7 +81,7 @@ class Checksums:
         self._path = folder / _CHECKSUMS
         self._known: dict[str, list] = {}
         if self._path.is_file():
-            self._known = json.loads(self._path.read_text(encoding="utf-8"))
+            self._known = _checksums_in(self._path)
 
     def of(self, path: Path) -> str:
         """SHA-256 of a file's bytes."""
@@ -87,6 +91,24 @@ class Checksums:
             self._known[key] = [*now, sha256(path)]
             write_text(self._path, json.dumps(self._known))
         return self._known[key][2]
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _checksums_in(path: Path) -> dict[str, list]:
+    """Checksums that were remembered; a file that is damaged is none, because all of them can be had again."""
+    try:
+        known = read_json(path, "checksums", error=RunFileError, advice="delete it")
+    except RunFileError:
+        return {}
+    return {name: entry for name, entry in known.items() if _is_entry(entry)}
+
+
+def _is_entry(entry: object) -> bool:
+    """Size, time of change, and a SHA-256."""
+    return isinstance(entry, list) and len(entry) == 3 and isinstance(entry[2], str) and len(entry[2]) == _DIGITS
 
 
 def inputs(
@@ -169,11 +191,10 @@ def why_stale(stamp: Path, current: Mapping[str, str], folder: Path, checksums: 
         Of the run.
     """
     try:
-        done = json.loads(stamp.read_text(encoding="utf-8"))
-        known, written = done["inputs"], done["outputs"]
+        known, written = _stamped(stamp)
     except FileNotFoundError:
         return "not run yet"
-    except (ValueError, KeyError, TypeError):
+    except RunFileError:
         return f"{stamp.name} is damaged"
     return _input_change(known, current) or _output_change(written, folder, checksums)
 
@@ -181,12 +202,21 @@ def why_stale(stamp: Path, current: Mapping[str, str], folder: Path, checksums: 
 def delete_shown(stamp: Path, folder: Path) -> None:
     """Delete the tables and figures that a step wrote the last time, so that none stays that it no longer makes."""
     try:
-        names = json.loads(stamp.read_text(encoding="utf-8"))["outputs"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        _, names = _stamped(stamp)
+    except (FileNotFoundError, RunFileError):
         return
     for name in names:
-        if name.startswith(("tables/", "figures/")):
+        if name.startswith(("tables/", "figures/")) and (folder / name).resolve().is_relative_to(folder.resolve()):
             (folder / name).unlink(missing_ok=True)
+
+
+def _stamped(stamp: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """What a stamp says that the step has read and written."""
+    done = read_json(stamp, "stamp of a step", error=RunFileError, advice="delete it")
+    parts = done.get("inputs"), done.get("outputs")
+    if not all(isinstance(part, dict) and _are_texts([*part, *part.values()]) for part in parts):
+        raise RunFileError(f"{stamp} holds no inputs and outputs; delete it")
+    return parts
 
 
 def write_stamp(stamp: Path, current: Mapping[str, str], written: Mapping[str, str]) -> None:

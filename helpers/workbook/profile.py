@@ -8,18 +8,19 @@ from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from helpers import ROOT
 from helpers.dataset import SetSizes
 from helpers.em_settings import EMSettings
 from helpers.errors import ProfileError, WorkbookError
 from helpers.family import Family
+from helpers.text_files import in_short
+from helpers.yaml_files import read_yaml
 
 PROFILES = ROOT / "helpers" / "profiles"
 """Where the profiles that a name stands for are kept: `demo` is `demo.yaml`."""
 
 Pair = tuple[int, int]
+_LARGEST = 1e15
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Simulation:
 
     def __post_init__(self) -> None:
         _demand(self.patterns > 0, "patterns", self.patterns, "positive")
+        _demand(min(self.outside) >= 0, "outside", self.outside, "0 or more")
         _demand(0 < self.manual_fraction < 1, "manual_fraction", self.manual_fraction, "between 0 and 1")
 
 
@@ -116,6 +118,7 @@ class Profile:
 
     def __post_init__(self) -> None:
         _demand(self.name and not set(self.name) & set("/\\. "), "name", self.name, "a plain folder name")
+        _demand(self.seed >= 0, "seed", self.seed, "0 or more")
         _demand(bool(self.families), "families", self.families, "at least one family")
         _demand(len(set(self.families)) == len(self.families), "families", self.families, "without repetition")
         for name in self.families:
@@ -157,10 +160,9 @@ def load_profile(profile: str | Path) -> Profile:
         If there is none, or a key is unknown, missing, or has an impossible value; file and key are named.
     """
     path = profile_path(profile)
+    content = read_yaml(path, error=ProfileError, advice="correct it, or start from a copy of demo.yaml")
     try:
-        return _build(Profile, yaml.safe_load(path.read_text(encoding="utf-8")), "")
-    except yaml.YAMLError as error:
-        raise ProfileError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        return _build(Profile, content, "")
     except ProfileError as error:
         raise ProfileError(f"{path}: {error}") from error
 
@@ -175,18 +177,19 @@ def _family(name: str) -> Family:
 def _demand(condition: bool, key: str, value: Any, wanted: str) -> None:
     """Refuse an impossible value."""
     if not condition:
-        given = "" if value is None else f", got {_plain(value)!r}"
+        given = "" if value is None else f", got {in_short(repr(_plain(value)))}"
         raise ProfileError(f"{key} must be {wanted}{given}")
 
 
 def _build(kind: type, mapping: Any, where: str) -> Any:
     """An instance of a dataclass from a section of the file; unknown and missing keys are errors."""
     if not isinstance(mapping, Mapping):
-        raise ProfileError(f"{where or 'the profile'} must be a mapping of keys to values, got {mapping!r}")
+        found = in_short(repr(mapping))
+        raise ProfileError(f"{where or 'the profile'} must be a mapping of keys to values, got {found}")
     hints = typing.get_type_hints(kind)
     prefix = f"{where}." if where else ""
     if unknown := [key for key in mapping if key not in hints]:
-        raise ProfileError(f"unknown key {prefix}{unknown[0]}; known are {', '.join(hints)}")
+        raise ProfileError(f"unknown key {prefix}{in_short(unknown[0])}; known are {', '.join(hints)}")
     if missing := [field.name for field in fields(kind) if field.name not in mapping and field.default is MISSING]:
         raise ProfileError(f"missing key {prefix}{missing[0]}")
     values = {key: _value(hints[key], value, f"{prefix}{key}") for key, value in mapping.items()}
@@ -204,7 +207,9 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return _collection(hint, value, where)
     accepted = (int, float) if hint is float else hint
     if not isinstance(value, accepted) or isinstance(value, bool) is not (hint is bool):
-        raise ProfileError(f"{where} must be {_NAMES[hint]}, got {value!r}{_exponent_advice(value)}")
+        raise ProfileError(f"{where} must be {_NAMES[hint]}, got {in_short(repr(value))}{_exponent_advice(value)}")
+    if isinstance(value, int | float) and not abs(value) < _LARGEST:
+        raise ProfileError(f"{where} must be below {_LARGEST:g}, got {in_short(repr(value))}")
     if hint is dict:
         _refuse_numbers_as_text(value, where)
     return hint(value)
@@ -214,7 +219,7 @@ def _refuse_numbers_as_text(settings: Mapping, where: str) -> None:
     """Settings are checked by the modules that use them, but 1e-4 has become text before they see it."""
     for key, value in settings.items():
         if advice := _exponent_advice(value):
-            raise ProfileError(f"{where}.{key} must be a number, got {value!r}{advice}")
+            raise ProfileError(f"{where}.{key} must be a number, got {in_short(repr(value))}{advice}")
 
 
 def _collection(hint: types.GenericAlias, value: Any, where: str) -> Any:
@@ -222,11 +227,11 @@ def _collection(hint: types.GenericAlias, value: Any, where: str) -> Any:
     inner = typing.get_args(hint)
     if hint.__origin__ is dict:
         if not isinstance(value, Mapping):
-            raise ProfileError(f"{where} must be a mapping of keys to values, got {value!r}")
+            raise ProfileError(f"{where} must be a mapping of keys to values, got {in_short(repr(value))}")
         return {str(key): _value(inner[1], item, f"{where}.{key}") for key, item in value.items()}
     length = None if inner[-1] is Ellipsis else len(inner)
     if not isinstance(value, list) or (length and len(value) != length):
-        raise ProfileError(f"{where} must be a list{f' of {length}' if length else ''}, got {value!r}")
+        raise ProfileError(f"{where} must be a list{f' of {length}' if length else ''}, got {in_short(repr(value))}")
     return tuple(_value(inner[0], item, f"{where}[{place}]") for place, item in enumerate(value))
 
 

@@ -9,8 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import helpers
+from helpers.errors import RunFileError
 from helpers.files import write_text
+from helpers.text_files import in_short, read_json
 from helpers.workbook.run import RECORD, Run
+
+_LONGEST_STEP = 1e9
+_SECTIONS = ("profile", "steps", "data", "software", "versions", "hardware")
 
 _PACKAGES = (
     "torch",
@@ -27,9 +32,30 @@ _PACKAGES = (
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Read the `run.json` of a run's folder; empty if there is none."""
+    """Read the `run.json` of a run's folder; empty if there is none.
+
+    Raises
+    ------
+    RunFileError
+        If it is damaged.
+    """
     path = folder / RECORD
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    advice = "delete it, or restore it from a copy"
+    record = read_json(path, "record of a run", error=RunFileError, advice=advice)
+    for name in _SECTIONS:
+        if not isinstance(record.get(name, {}), dict):
+            raise RunFileError(f"{path} holds no section {name}, but {in_short(repr(record[name]))}; {advice}")
+    steps = record.get("steps", {})
+    times = {name: step.get("seconds") if isinstance(step, dict) else None for name, step in steps.items()}
+    if wrong := [name for name, seconds in times.items() if not _is_time(seconds)]:
+        raise RunFileError(f"{path} holds no time of the step {in_short(wrong[0])}; {advice}")
+    return record
+
+
+def _is_time(seconds: object) -> bool:
+    return type(seconds) in (int, float) and 0 <= seconds < _LONGEST_STEP
 
 
 def describe(run: Run, data_checksum: str) -> dict[str, Any]:

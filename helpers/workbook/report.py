@@ -1,6 +1,5 @@
 """The page of a run: its tables, figures, notebooks and provenance, in one HTML file that needs no network."""
 
-import json
 import re
 import struct
 from collections.abc import Iterable
@@ -11,14 +10,22 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from helpers.errors import RunFileError
 from helpers.evaluation import NEVER_SINGLE
 from helpers.files import write_text
+from helpers.text_files import Kind, in_short, read_csv, read_json
 from helpers.workbook.record import read_record
 from helpers.workbook.tables import row_title
 
 PAGE = "index.html"
 _HERE = Path(__file__).parent
 _PNG_SIZE = slice(16, 24)
+_AGAIN = "delete it, and run the notebook that writes it again"
+_COLUMNS: dict[str, dict[str, Kind]] = {
+    "table_1": {"set": "text", "patterns": "number"},
+    "table_3": {},
+    "table_4": {"family": "text", "reference": "text", "f1": "any"},
+}
 _TWO_COLUMNS = 1000
 _OF_THE_PAPER = {"table": 4, "figure": 7}
 _BASELINES = (NEVER_SINGLE, "em")
@@ -105,8 +112,13 @@ def _table(path: Path) -> dict[str, Any]:
 
 def _figure(path: Path) -> dict[str, Any]:
     described = path.with_suffix(".json")
-    caption = json.loads(described.read_text(encoding="utf-8"))["caption"] if described.is_file() else ""
-    width, height = struct.unpack(">II", path.read_bytes()[_PNG_SIZE])
+    caption = ""
+    if described.is_file():
+        caption = str(read_json(described, "caption", error=RunFileError, advice=_AGAIN).get("caption", ""))
+    size = path.read_bytes()[_PNG_SIZE]
+    if len(size) < _PNG_SIZE.stop - _PNG_SIZE.start:
+        raise RunFileError(f"{path}: is no whole picture; {_AGAIN}")
+    width, height = struct.unpack(">II", size)
     return {
         "name": path.stem,
         "heading": _heading(path.stem),
@@ -120,8 +132,11 @@ def _figure(path: Path) -> dict[str, Any]:
 
 def _notebook(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     """Link, title and time of an executed notebook."""
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    prose = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    cells = read_json(path, "notebook", error=RunFileError, advice=_AGAIN).get("cells")
+    try:
+        prose = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    except (LookupError, TypeError) as error:
+        raise RunFileError(f"{path} is not a notebook ({in_short(error)}); {_AGAIN}") from error
     title = re.search(r"^# (.+)$", prose, re.MULTILINE)
     step = record.get("steps", {}).get(path.stem)
     return {
@@ -137,6 +152,8 @@ def _summary(folder: Path, record: dict[str, Any]) -> list[dict[str, str]]:
     tiles = []
     if (sets := _read(folder, "table_1")) is not None:
         patterns = sets.set_index("set")["patterns"]
+        if not {"size range", "test"} <= set(patterns.index) or not patterns.index.is_unique:
+            raise RunFileError(f"{folder / 'tables' / 'table_1.csv'}: lacks the row of a set; {_AGAIN}")
         tiles.append(_tile(f"{patterns['size range']:,}", "patterns", f"{patterns['test']:,} of them in the test set"))
     if (stable := _read(folder, "table_3")) is not None:
         tiles.append(_tile(str(len(stable)), "families of models", "trained and tested in this run"))
@@ -153,6 +170,8 @@ def _best(comparison: pd.DataFrame) -> dict[str, str]:
     """The highest F₁ of a family, against the truth where it is known."""
     reference = "truth" if "truth" in set(comparison["reference"]) else "manual"
     rows = comparison[(comparison["reference"] == reference) & ~comparison["family"].isin(_BASELINES)]
+    if rows["f1"].dtype.kind != "f" or rows["f1"].isna().all():
+        return _tile("\u2013", "best F\u2081", "no family has one")
     best = rows.loc[rows["f1"].idxmax()]
     against = "the truth" if reference == "truth" else "the manual selection"
     return _tile(f"{best['f1']:.2f}", f"best F₁ against {against}", row_title(best["family"]))
@@ -164,7 +183,9 @@ def _tile(value: str, name: str, remark: str) -> dict[str, str]:
 
 def _read(folder: Path, name: str) -> pd.DataFrame | None:
     path = folder / "tables" / f"{name}.csv"
-    return pd.read_csv(path) if path.is_file() else None
+    if not path.is_file():
+        return None
+    return read_csv(path, _COLUMNS[name], error=RunFileError, advice=_AGAIN)
 
 
 def _seconds(record: dict[str, Any]) -> float:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from helpers import ROOT
-from helpers.errors import LabelsError, MissingStepError, PatternFileError, WorkbookError
+from helpers.errors import LabelsError, MissingStepError, PatternFileError, RunFileError, WorkbookError
 from helpers.files import write_csv, write_text
 from helpers.sources import code_digest, text_digest
+from helpers.text_files import Kind, read_csv
 from helpers.workbook.profile import Profile, load_profile
 from helpers.workbook.tables import shown, to_html, to_latex
 
@@ -28,6 +29,9 @@ RECORD = "run.json"
 """What a run is: versions, seeds, data checksum, profile, timings, hardware. It marks a folder as ours."""
 
 SIMULATED = "Simulated data."
+
+_AGAIN = "delete it, and run the notebook that writes it again"
+_SETS: dict[str, Kind] = {"pattern": "index", "label": "flag", "in_size_range": "flag", "set": "text"}
 
 
 @dataclass(frozen=True)
@@ -111,11 +115,16 @@ class Run:
         ------
         MissingStepError
             If notebook 01 has not made them.
+        RunFileError
+            If the file is damaged.
         """
         path = self.folder / "sets.csv"
         if not path.is_file():
             raise MissingStepError(f"{path} is missing; run notebook 01, or `workbook run --only 01`")
-        return pd.read_csv(path)
+        sets = read_csv(path, _SETS, error=RunFileError, advice=_AGAIN)
+        if not sets["set"].isin(["training", "validation", "test", "unused"]).all():
+            raise RunFileError(f"{path}: names other sets than training, validation, test and unused; {_AGAIN}")
+        return sets
 
     def save_table(
         self,
@@ -154,11 +163,13 @@ class Run:
         ------
         MissingStepError
             If none has.
+        RunFileError
+            If the file is damaged.
         """
         path = self.tables / f"{name}.csv"
         if not path.is_file():
             raise MissingStepError(f"{path} is missing; run the notebook that writes it, or `workbook run`")
-        return pd.read_csv(path)
+        return read_csv(path, {}, error=RunFileError, advice=_AGAIN)
 
     def save_figure(self, figure: "Figure", name: str, *, caption: str, of_data: bool = True) -> None:
         """Write a figure as PNG and PDF, and its caption for the page of the run.
