@@ -2,7 +2,7 @@
 
 The paper writes every pattern out as a picture of 954 × 1855 pixels, which Darknet loads and shrinks to its input size.
 Both steps are linear once the colours are known, so `render` mixes the colours of detector pixels at once, for a whole
-batch on the device that trains. `to_png` and `png_to_network_input` are the written-out route, for people and for proof.
+batch on the device that trains. `to_png` and `png_to_network_input` are the written-out route, for people and as proof.
 """
 
 import os

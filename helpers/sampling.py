@@ -84,7 +84,7 @@ def resize_taps(length: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     first = position.floor().to(torch.int64)
     share = position - first
     first[..., -1:] = last
-    share[..., -1] = 0
+    share[..., -1:].zero_()
     return first, torch.minimum(first + 1, last), share
 
 

@@ -145,7 +145,7 @@ def match(truth: Tensor, filled: Tensor, anchors: Tensor, own: Tensor, grid: tup
     """
     anchor = own[shape_iou(truth[..., 2:4], anchors).argmax(dim=-1)]
     answered = (filled & (anchor >= 0)).flatten()
-    image = torch.arange(len(truth), device=truth.device).repeat_interleave(truth.shape[1])
+    image = torch.arange(len(truth), device=truth.device)[:, None].expand_as(filled).flatten()
     found = truth.flatten(0, 1).masked_fill(~answered[:, None], 0.5)  # any truth that has a logarithm
     cells = lengths(grid, found)
     column, row = torch.minimum((found[:, :2] * cells).floor(), cells - 1).long().unbind(-1)
@@ -172,7 +172,8 @@ def box_targets(matches: Matches, anchors: Tensor, grid: tuple[int, int]) -> Ten
 def class_targets(matches: Matches, shape: torch.Size) -> Tensor:
     """1 for the class of each truth at its place, else 0: (N, anchors, classes, rows, columns), as `shape` says."""
     targets = matches.truth.new_zeros(shape[0] + 1, *shape[1:])
-    targets[matches.image, matches.anchor, matches.truth[:, 4].long(), matches.row, matches.column] = 1
+    image, anchor, row, column, truth = matches
+    targets.index_put_((image, anchor, truth[:, 4].long(), row, column), targets.new_ones(()))
     return targets[:-1]
 
 

@@ -94,9 +94,9 @@ class Region(nn.Module):
     def raw_delta(self, delta: Tensor, output: Tensor) -> Tensor:
         """Minus the gradient by the raw input: σ′ = o·(1 − o) on x, y and objectness; softmax and t_w, t_h have 1."""
         slope = split(output * (1 - output), self.classes).clone()
-        slope[:, :, 2:4] = 1
+        slope[:, :, 2:4].fill_(1)
         if self.softmax:
-            slope[:, :, 5:] = 1
+            slope[:, :, 5:].fill_(1)
         return delta * slope.reshape(delta.shape)
 
     def _relative_anchors(self, grid: tuple[int, int]) -> Tensor:
