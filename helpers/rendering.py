@@ -21,7 +21,7 @@ from helpers.sampling import (
     check_resize,
     detector_pixel,
     enlarged_shape,
-    fill_canvas,
+    fill_around,
     letterbox_shape,
     resample,
     resize_axes,
@@ -30,6 +30,7 @@ from helpers.sampling import (
 Counts = np.ndarray | Tensor
 
 _LEVELS = 256
+_PIXELS_A_BLOCK = 16 * 123 * 240
 _JET_RED = ((0, 0.35, 0.66, 0.89, 1), (0, 0, 1, 1, 0.5))
 _JET_GREEN = ((0, 0.125, 0.375, 0.64, 0.91, 1), (0, 0, 1, 1, 0, 0))
 _JET_BLUE = ((0, 0.11, 0.34, 0.65, 1), (0.5, 1, 1, 0, 0))
@@ -153,10 +154,17 @@ def render(counts: Counts, representation: Representation, size: int, *, resize:
     ProfileError
         If `resize` is unknown.
     """
-    pixels = channels(counts, representation)
-    rows, columns = _resize_axes(tuple(pixels.shape[-2:]), size, resize, pixels.device)
-    images = resample(pixels, rows, columns)
-    return fill_canvas(images, rows, columns) if resize == "letterbox" else images
+    counts = _tensor(counts)
+    shape, block = tuple(counts.shape[-2:]), _patterns_a_block(counts)
+    axes = _resize_axes(shape, size, resize, counts.device)
+    if len(counts) <= block:
+        images = resample(channels(counts, representation), *axes)
+    else:
+        like = {"dtype": torch.float32, "device": counts.device, "memory_format": torch.channels_last}
+        images = torch.empty(len(counts), 3, size, size, **like)
+        for part, place in zip(counts.split(block), images.split(block), strict=True):
+            place.copy_(resample(channels(part, representation), *axes))
+    return fill_around(images, letterbox_shape(enlarged_shape(shape), size)) if resize == "letterbox" else images
 
 
 def to_png(path: str | os.PathLike, counts: Counts, representation: Representation) -> None:
@@ -228,6 +236,13 @@ def _resize_axes(shape: tuple[int, int], size: int, resize: str, device: torch.d
     """`resize_axes` on a device, sent once."""
     rows, columns = (axis.to(device) for axis in resize_axes(shape, size, resize))
     return rows, columns
+
+
+def _patterns_a_block(counts: Tensor) -> int:
+    """Patterns to render at once: on a CPU few, whose colours stay in its cache and in memory that is used again."""
+    if counts.device.type != "cpu":
+        return len(counts)
+    return max(1, _PIXELS_A_BLOCK // (counts.shape[-2] * counts.shape[-1]))
 
 
 def _tensor(counts: Counts) -> Tensor:

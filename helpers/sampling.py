@@ -162,6 +162,28 @@ def fill_canvas(images: Tensor, rows: Taps, columns: Taps) -> Tensor:
     return images.masked_fill_(~covered.reshape(-1, 1, *covered.shape[-2:]), CANVAS)
 
 
+def fill_around(images: Tensor, covered: tuple[int, int]) -> Tensor:
+    """Paint 0.5 gray, in place, around pictures in the middle of their images.
+
+    Parameters
+    ----------
+    images
+        (N, channels, size, size) from `resample`.
+    covered
+        Rows and columns of the picture [pixels], from `letterbox_shape`.
+
+    Returns
+    -------
+    Tensor
+        `images`.
+    """
+    for axis, length in zip((2, 3), covered, strict=True):
+        before = (images.shape[axis] - length) // 2
+        images.narrow(axis, 0, before).fill_(CANVAS)
+        images.narrow(axis, before + length, images.shape[axis] - before - length).fill_(CANVAS)
+    return images
+
+
 def resize_axes(shape: tuple[int, int], size: int, resize: str) -> tuple[Taps, Taps]:
     """Both axes of the enlargement and Darknet's resizing together.
 

@@ -171,6 +171,15 @@ def test_half_precision_of_the_training_loop_does_not_blur_colours(counts):
     assert torch.equal(image, render(counts, JET_LINEAR, 96))
 
 
+@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
+def test_a_batch_of_many_blocks_renders_as_its_patterns_do(counts, resize):
+    many = np.random.default_rng(2).permuted(np.repeat(counts, 19, axis=0), axis=2)
+    images = render(many, JET_LINEAR, 64, resize=resize)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    for pattern, image in zip(many, images, strict=True):
+        assert torch.equal(image, render(pattern[None], JET_LINEAR, 64, resize=resize)[0])
+
+
 def test_read_only_counts_and_float_tensors_render_alike(counts):
     frozen = counts.copy()
     frozen.flags.writeable = False
