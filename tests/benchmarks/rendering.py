@@ -1,11 +1,11 @@
-"""Rendering beside the paper's route: colours, enlargement to 954 × 1855, a PNG file, reading it, resizing (section 2.5).
+"""Rendering beside the paper's route: colours, enlargement to 954 × 1855, a PNG file, reading it, resizing.
 
-The route is timed twice on the same simulated patterns, with the same result up to rounding: in the plain steps of
-`to_png` and `png_to_network_input`, and with OpenCV, whose writer, reader and resizer are the fastest at hand (its
-resizing differs from Darknet's, so its pixels are not compared). All run in one thread; files lie in the temporary
-folder. Ours starts from photon counts in memory and ends with the network's input, in batches of at most 16 patterns and
-32 MB of images; what a pattern takes in the batches of `scoring` is printed besides: larger ones are slower on a CPU,
-because their memory is new each time.
+The route (section 2.5) is timed twice on the same simulated patterns: in the plain steps of `to_png` and
+`png_to_network_input`, and with OpenCV, whose writer, reader and resizer are the fastest at hand (its resizing differs
+from Darknet's, so its pixels are not compared). All run in one thread; files lie in the temporary folder. Ours starts
+from photon counts in memory and ends with the network's input, in batches of at most 16 patterns and 32 MB of images;
+what a pattern takes in the batches of `scoring` is printed besides: larger ones are slower on a CPU, because their
+memory is new each time.
 """
 
 import argparse
