@@ -1,4 +1,4 @@
-"""Darknet's augmentation of training images, where each pixel comes from an image (its src/data.c and src/image.c).
+"""Darknet's augmentation of training images, each with its own mixtures of pixels (its src/data.c and src/image.c).
 
 Two recipes: "crop" (2016, and AlexeyAB's fork in 2018; YOLOv2) moves each side of the 954 × 1855 picture and stretches
 what is left; "place" (since 2017, YOLOv3) changes the aspect ratio and puts the picture somewhere on a gray canvas.
