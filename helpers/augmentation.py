@@ -1,4 +1,4 @@
-"""Darknet's augmentation of training images, one pair of sampling matrices an image (its src/data.c and src/image.c).
+"""Darknet's augmentation of training images, each with its own mixtures of pixels (its src/data.c and src/image.c).
 
 Two recipes: "crop" (2016, and AlexeyAB's fork in 2018; YOLOv2) moves each side of the 954 × 1855 picture and stretches
 what is left; "place" (since 2017, YOLOv3) changes the aspect ratio and puts the picture somewhere on a gray canvas.
@@ -15,9 +15,12 @@ from torch import Tensor
 from helpers.errors import ProfileError
 from helpers.family import Representation
 from helpers.rendering import channels
-from helpers.sampling import detector_pixel, enlarged_shape, fill_canvas, resample, resize_taps, tap_weights
+from helpers.sampling import Taps, detector_pixel, enlarged_shape, fill_canvas, resample, resize_taps
 
 METHODS = ("crop", "place")
+
+NUMBERS = 10
+"""Random numbers an image, whatever the strengths."""
 
 SMALLEST_BOX = 0.001
 """Relative width or height below which Darknet drops a box."""
@@ -72,7 +75,7 @@ class Augmentation:
 
 
 class Draws(NamedTuple):
-    """Random numbers of a batch, on the CPU, so that they depend on the seed only."""
+    """Random changes of a batch, on the device of the numbers that they come from."""
 
     sides: Tensor
     """(N, 4) in 0..1: left, right, top, bottom (crop); width, height, x, y (place)."""
@@ -89,8 +92,8 @@ class Draws(NamedTuple):
 class Axis(NamedTuple):
     """Where the pictures of a batch come to lie along one axis of the network input."""
 
-    weights: Tensor
-    """(N, size, pixels): matrix from detector pixels to input pixels."""
+    taps: Taps
+    """(N, size): the detector pixels that each input pixel mixes."""
     scale: Tensor
     """(N,): relative positions become position · scale + shift."""
     shift: Tensor
@@ -130,48 +133,84 @@ def render_augmented(
     boxes : Tensor
         float32 (N, 4), on the device of the counts; NaN also where less than 0.001 of a side is left.
     """
+    numbers = draw_numbers(len(counts), generator)
+    return render_changed(counts, boxes, representation, size, augmentation, numbers)
+
+
+@torch.no_grad()
+def render_changed(
+    counts: np.ndarray | Tensor,
+    boxes: Tensor,
+    representation: Representation,
+    size: int,
+    augmentation: Augmentation,
+    numbers: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Render patterns with changes that have been drawn before; asks nothing of the CPU if all lies on the device.
+
+    Parameters and returns are those of `render_augmented`, but for the last one.
+
+    Parameters
+    ----------
+    numbers
+        (N, 10) from `draw_numbers`.
+    """
     pixels = channels(counts, representation)
-    draws = draw(len(pixels), augmentation, generator)
-    flip, hue, saturation, exposure = (drawn.to(pixels.device) for drawn in draws[1:])
-    rows, columns = place_axes(tuple(pixels.shape[-2:]), size, augmentation, draws, pixels.device)
-    column_weights = torch.where(flip[:, None, None], columns.weights.flip(1), columns.weights)[:, None]
-    images = resample(pixels, rows.weights[:, None], column_weights)
+    draws = changes(numbers.to(pixels.device), augmentation)
+    rows, columns = place_axes(tuple(pixels.shape[-2:]), size, augmentation, draws)
+    mirrored = columns.taps.mirrored(draws.flip)
+    images = resample(pixels, rows.taps, mirrored)
     if augmentation.method == "place":
-        fill_canvas(images, rows.weights[:, None], column_weights)
+        fill_canvas(images, rows.taps, mirrored)
     if augmentation.distorts:
-        images = distort(images, hue, saturation, exposure)
-    return images.expand(-1, 3, -1, -1), _follow(boxes.to(images), rows, columns, flip)
+        images = images[:, :1] if representation.colour == "gray" else images
+        images = distort(images, draws.hue, draws.saturation, draws.exposure)
+    images = images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+    return images, _follow(boxes.to(images), rows, columns, draws.flip)
 
 
-def draw(number: int, augmentation: Augmentation, generator: torch.Generator) -> Draws:
-    """Draw the random changes of a batch (Darknet's `rand_uniform` and `rand_scale`).
+def draw_numbers(number: int, generator: torch.Generator) -> Tensor:
+    """Draw what the changes of a batch follow from, on the CPU, so that it depends on the seed only.
 
     Parameters
     ----------
     number
         Images in the batch.
-    augmentation
-        Strengths.
     generator
         On the CPU.
 
     Returns
     -------
-    Draws
-        One row an image.
+    Tensor
+        float32 (N, 10) in 0..1.
     """
-    uniform = torch.rand(number, 10, generator=generator)
-    flip = (uniform[:, 4] < 0.5) & augmentation.flip
-    hue = augmentation.hue * (2 * uniform[:, 5] - 1)
-    saturation = _scale(augmentation.saturation, *uniform[:, 6:8].T)
-    exposure = _scale(augmentation.exposure, *uniform[:, 8:10].T)
-    return Draws(uniform[:, :4], flip, hue, saturation, exposure)
+    return torch.rand(number, NUMBERS, generator=generator)
 
 
-def place_axes(
-    shape: tuple[int, int], size: int, augmentation: Augmentation, draws: Draws, device: torch.device
-) -> tuple[Axis, Axis]:
-    """Sampling matrices of a batch, and the same mapping for boxes.
+def changes(numbers: Tensor, augmentation: Augmentation) -> Draws:
+    """Random changes of a batch (Darknet's `rand_uniform` and `rand_scale`).
+
+    Parameters
+    ----------
+    numbers
+        (N, 10) from `draw_numbers`.
+    augmentation
+        Strengths.
+
+    Returns
+    -------
+    Draws
+        One row an image, on the device of the numbers.
+    """
+    flip = (numbers[:, 4] < 0.5) & augmentation.flip
+    hue = augmentation.hue * (2 * numbers[:, 5] - 1)
+    saturation = _scale(augmentation.saturation, *numbers[:, 6:8].T)
+    exposure = _scale(augmentation.exposure, *numbers[:, 8:10].T)
+    return Draws(numbers[:, :4], flip, hue, saturation, exposure)
+
+
+def place_axes(shape: tuple[int, int], size: int, augmentation: Augmentation, draws: Draws) -> tuple[Axis, Axis]:
+    """Where the pixels of a batch come from, and the same mapping for boxes.
 
     Parameters
     ----------
@@ -182,22 +221,19 @@ def place_axes(
     augmentation
         Recipe and jitter.
     draws
-        Random numbers of the batch.
-    device
-        Where the matrices are wanted.
+        Random changes of the batch.
 
     Returns
     -------
     rows, columns : Axis
-        On `device`, before any flip.
+        On the device of the draws, before any flip.
     """
     enlarged = enlarged_shape(shape)
     method = _cropped_spans if augmentation.method == "crop" else _placed_spans
     axis = _crop_axis if augmentation.method == "crop" else _place_axis
     spans = method(enlarged, size, augmentation.jitter, draws.sides)
     rows, columns = (
-        axis(*(end.to(device) for end in span), pixels, length, size)
-        for span, pixels, length in zip(spans, shape, enlarged, strict=True)
+        axis(*span, pixels, length, size) for span, pixels, length in zip(spans, shape, enlarged, strict=True)
     )
     return rows, columns
 
@@ -252,9 +288,10 @@ def _cropped_spans(
     enlarged: tuple[int, int], size: int, jitter: float, sides: Tensor
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Whole pixels cut off before and after the picture along rows and columns; negative: added."""
-    limits = torch.tensor([enlarged[1], enlarged[1], enlarged[0], enlarged[0]])
-    limits = (limits * jitter).trunc()
-    left, right, top, bottom = ((2 * sides - 1) * limits).trunc().to(torch.int64).unbind(dim=1)
+    tall, wide = (float(np.trunc(np.float32(length) * np.float32(jitter))) for length in enlarged)
+    moved = 2 * sides - 1
+    left, right = (moved[:, :2] * wide).trunc().to(torch.int64).unbind(dim=1)
+    top, bottom = (moved[:, 2:] * tall).trunc().to(torch.int64).unbind(dim=1)
     return (top, bottom), (left, right)
 
 
@@ -265,7 +302,7 @@ def _crop_axis(before: Tensor, after: Tensor, pixels: int, enlarged: int, size: 
     first, second = (
         detector_pixel((tap + before[:, None]).clamp(0, enlarged - 1), pixels, enlarged) for tap in (first, second)
     )
-    return Axis(tap_weights(first, second, share, pixels), length.new_tensor(enlarged) / length, -before / length)
+    return Axis(Taps(first, second, share), torch.full_like(length, enlarged) / length, -before / length)
 
 
 def _placed_spans(
@@ -289,7 +326,7 @@ def _place_axis(length: Tensor, offset: Tensor, pixels: int, enlarged: int, size
     first_pixel, second_pixel = (
         torch.where(inside & (tap < enlarged), detector_pixel(tap, pixels, enlarged), -1) for tap in (first, first + 1)
     )
-    return Axis(tap_weights(first_pixel, second_pixel, position - first, pixels), length / size, offset / size)
+    return Axis(Taps(first_pixel, second_pixel, position - first), length / size, offset / size)
 
 
 def _follow(boxes: Tensor, rows: Axis, columns: Axis, flip: Tensor) -> Tensor:
@@ -298,7 +335,7 @@ def _follow(boxes: Tensor, rows: Axis, columns: Axis, flip: Tensor) -> Tensor:
     scale = torch.stack([columns.scale, rows.scale], dim=1)
     shift = torch.stack([columns.shift, rows.shift], dim=1)
     start, stop = (edge * scale + shift for edge in (centre - half, centre + half))
-    mirrored = flip[:, None] & torch.tensor([True, False], device=flip.device)
+    mirrored = flip[:, None] & (torch.arange(2, device=flip.device) == 0)
     start, stop = torch.where(mirrored, 1 - stop, start).clamp(0, 1), torch.where(mirrored, 1 - start, stop).clamp(0, 1)
     followed = torch.cat([(start + stop) / 2, stop - start], dim=1)
     gone = (stop - start < SMALLEST_BOX).any(dim=1, keepdim=True)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch.nn import functional
 
 from helpers.annotation import Box
-from helpers.augmentation import Augmentation, render_augmented
+from helpers.augmentation import Augmentation, draw_numbers, render_changed
 from helpers.cxi import PatternStack
 from helpers.family import Family
 from helpers.settings import TrainingSettings
@@ -25,11 +26,11 @@ class Examples:
     Parameters
     ----------
     training_counts
-        Photon counts (patterns, rows, columns), float32.
+        Photon counts (patterns, rows, columns).
     training_boxes
         Relative centre, width and height of the shared box (patterns, 4); NaN for negatives.
     validation_counts
-        Photon counts (patterns, rows, columns), float32.
+        Photon counts (patterns, rows, columns).
     validation_patterns
         Their indices in the stack (patterns,).
     """
@@ -111,6 +112,9 @@ class Plan:
 class Draws:
     """The images of each mini-batch: a function of (seed, iteration), on the device.
 
+    Random numbers are drawn on the CPU, so that they are the same everywhere, and sent in one piece without waiting;
+    all else happens on the device.
+
     Parameters
     ----------
     plan
@@ -119,8 +123,8 @@ class Draws:
 
     def __init__(self, plan: Plan) -> None:
         settings = plan.settings
-        self.counts = torch.as_tensor(plan.examples.training_counts, device=plan.device)
-        self.boxes = torch.as_tensor(plan.examples.training_boxes)
+        self.counts = _compact(plan.examples.training_counts).to(plan.device)
+        self.boxes = torch.as_tensor(plan.examples.training_boxes).to(plan.device)
         self.representation = plan.family.representation
         self.settings = settings
         self.augmentation = Augmentation(
@@ -136,23 +140,36 @@ class Draws:
         """Images and truths (patterns, 1, 5) of the mini-batches; drawn with replacement, as Darknet draws paths."""
         generator = torch.Generator().manual_seed(_seed(self.settings.seed, iteration))
         drawn = torch.randint(len(self.counts), (self.settings.batch,), generator=generator)
+        parts = drawn.chunk(self.settings.subdivisions)
+        numbers = torch.cat([draw_numbers(len(part), generator) for part in parts])
+        together = torch.cat([drawn[:, None].to(torch.float64), numbers], dim=1)  # exact for both
+        sent = _sent(together, self.counts.device)
         side = self.settings.side_at(iteration)
-        return [self._mini_batch(part, side, generator) for part in drawn.chunk(self.settings.subdivisions)]
+        return [self._mini_batch(part, side) for part in sent.chunk(self.settings.subdivisions)]
 
-    def _mini_batch(
-        self, drawn: torch.Tensor, side: int, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        images, boxes = render_augmented(
-            self.counts[drawn.to(self.counts.device)],
-            self.boxes[drawn],
-            self.representation,
-            side,
-            self.augmentation,
-            generator,
-        )
-        truth = torch.zeros(len(drawn), 1, 5)
-        truth[:, 0, :4] = boxes.cpu().nan_to_num()
-        return images.contiguous(memory_format=torch.channels_last), truth.to(images.device)
+    def _mini_batch(self, sent: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+        drawn, numbers = sent[:, 0].to(torch.int64), sent[:, 1:].to(torch.float32)
+        counts = self.counts[drawn] if self.counts.dtype != torch.uint16 else _uint16_rows(self.counts, drawn)
+        images, boxes = render_changed(counts, self.boxes[drawn], self.representation, side, self.augmentation, numbers)
+        return images, functional.pad(boxes.nan_to_num(), (0, 1))[:, None]
+
+
+def _compact(counts: np.ndarray) -> torch.Tensor:
+    """Counts in 16 bits a pixel where these hold them exactly, else as they are."""
+    in_range = counts.size and counts.min() >= 0 and counts.max() <= np.iinfo(np.uint16).max
+    small = counts.astype(np.uint16) if in_range else counts
+    return torch.tensor(small if np.array_equal(small, counts) else counts)
+
+
+def _uint16_rows(counts: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+    """Rows of a tensor of uint16, by way of int16: torch indexes those on every device."""
+    return counts.view(torch.int16)[drawn].view(torch.uint16)
+
+
+def _sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Values on a device; a GPU goes on working meanwhile, which it does from pinned memory only."""
+    pinned = values.pin_memory() if device.type == "cuda" else values
+    return pinned.to(device, non_blocking=True)
 
 
 def _seed(*numbers: int) -> int:

@@ -1,32 +1,36 @@
 """Photon counts to the images that a network sees: colour map, enlargement, resizing (section 2.5 of the paper).
 
 The paper writes every pattern out as a picture of 954 × 1855 pixels, which Darknet loads and shrinks to its input size.
-Both steps are linear once the colours are known, so `render` does them as one pair of small matrices, for a whole batch
-on the device that trains. `to_png` and `png_to_network_input` are the written-out route, for people and for comparison.
+Both steps are linear once the colours are known, so `render` mixes the colours of detector pixels at once, for a whole
+batch on the device that trains. `to_png` and `png_to_network_input` are the written-out route, for people and as proof.
 """
 
 import os
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from helpers.family import Representation
 from helpers.files import written_whole
 from helpers.sampling import (
     CANVAS,
+    Taps,
     check_resize,
     detector_pixel,
     enlarged_shape,
-    fill_canvas,
+    fill_around,
     letterbox_shape,
     resample,
-    resize_weights,
+    resize_axes,
 )
 
 Counts = np.ndarray | Tensor
 
 _LEVELS = 256
+_PIXELS_A_BLOCK = 16 * 123 * 240
 _JET_RED = ((0, 0.35, 0.66, 0.89, 1), (0, 0, 1, 1, 0.5))
 _JET_GREEN = ((0, 0.125, 0.375, 0.64, 0.91, 1), (0, 0, 1, 1, 0, 0))
 _JET_BLUE = ((0, 0.11, 0.34, 0.65, 1), (0.5, 1, 1, 0, 0))
@@ -69,7 +73,7 @@ def colour_index(counts: Counts, scale: str) -> Tensor:
     Returns
     -------
     Tensor
-        int64 (..., rows, columns) in 0..255, on the device of the counts. A pattern without photons is 0 everywhere.
+        uint8 (..., rows, columns), on the device of the counts. A pattern without photons is 0 everywhere.
     """
     values = _tensor(counts).to(torch.float32)
     if scale == "log":
@@ -78,7 +82,7 @@ def colour_index(counts: Counts, scale: str) -> Tensor:
     levels = values / torch.where(maximum > 0, maximum, 1.0) * _LEVELS
     if scale == "log":
         levels += _LOG_MARGIN
-    return levels.to(torch.int64).clamp_(0, _LEVELS - 1)
+    return levels.clamp_(0, _LEVELS - 1).to(torch.uint8)
 
 
 def to_rgb(counts: Counts, representation: Representation) -> np.ndarray:
@@ -112,19 +116,22 @@ def channels(counts: Counts, representation: Representation) -> Tensor:
     Returns
     -------
     Tensor
-        float32 (N, 3, rows, columns) for jet; (N, 1, rows, columns) for gray, whose three channels are equal.
+        float32 (N, 3, rows, columns) for jet, (N, 1, rows, columns) for gray, whose three channels are equal; on the
+        device of the counts, in memory column by column, as `resample` wants it.
     """
-    index = colour_index(counts, representation.scale)
-    table = torch.from_numpy(colour_table(representation.colour)).to(index.device, torch.float32) / 255
-    distinct = 1 if representation.colour == "gray" else 3
-    return torch.stack([table[:, channel].contiguous().take(index) for channel in range(distinct)], dim=1)
+    by_column = colour_index(counts, representation.scale).transpose(1, 2).contiguous()
+    if representation.colour == "gray":  # the colour is the level itself
+        # a GPU divides by a tensor, but multiplies by the rounded reciprocal of a number
+        return (by_column.to(torch.float32) / by_column.new_full((), _LEVELS - 1))[..., None].permute(0, 3, 2, 1)
+    table = _colour_channels(representation.colour, by_column.device)
+    return functional.embedding(by_column.to(torch.int32), table).permute(0, 3, 2, 1)
 
 
 @torch.no_grad()
 def render(counts: Counts, representation: Representation, size: int, *, resize: str = "stretch") -> Tensor:
     """Network input of patterns: colour map, nearest enlargement to 954 × 1855, Darknet's bilinear resizing.
 
-    Section 2.5 of the paper and `resize_image` / `letterbox_image` of Darknet's src/image.c, folded into two matrices.
+    Section 2.5 of the paper and `resize_image` / `letterbox_image` of Darknet's src/image.c, in one pass.
 
     Parameters
     ----------
@@ -140,19 +147,24 @@ def render(counts: Counts, representation: Representation, size: int, *, resize:
     Returns
     -------
     Tensor
-        float32 (N, 3, size, size) in 0..1, on the device of the counts. Gray images repeat one channel without a copy.
+        float32 (N, 3, size, size) in 0..1, on the device of the counts; in memory pixel by pixel (`channels_last`).
 
     Raises
     ------
     ProfileError
         If `resize` is unknown.
     """
-    pixels = channels(counts, representation)
-    weights = [matrix.to(pixels.device) for matrix in resize_weights(tuple(pixels.shape[-2:]), size, resize)]
-    images = resample(pixels, *weights)
-    if resize == "letterbox":
-        fill_canvas(images, *weights)
-    return images.expand(-1, 3, -1, -1)
+    counts = _tensor(counts)
+    shape, block = tuple(counts.shape[-2:]), _patterns_a_block(counts)
+    axes = _resize_axes(shape, size, resize, counts.device)
+    if len(counts) <= block:
+        images = resample(channels(counts, representation), *axes)
+    else:
+        like = {"dtype": torch.float32, "device": counts.device, "memory_format": torch.channels_last}
+        images = torch.empty(len(counts), 3, size, size, **like)
+        for part, place in zip(counts.split(block), images.split(block), strict=True):
+            place.copy_(resample(channels(part, representation), *axes))
+    return fill_around(images, letterbox_shape(enlarged_shape(shape), size)) if resize == "letterbox" else images
 
 
 def to_png(path: str | os.PathLike, counts: Counts, representation: Representation) -> None:
@@ -211,6 +223,26 @@ def png_to_network_input(path: str | os.PathLike, size: int, resize: str = "stre
     top, left = (size - tall) // 2, (size - wide) // 2
     canvas[:, top : top + tall, left : left + wide] = small
     return canvas
+
+
+@cache
+def _colour_channels(colour: str, device: torch.device) -> Tensor:
+    """Channels of a colour table, float32 (256, 3): sent once, as sending waits for the device."""
+    return (torch.from_numpy(colour_table(colour)).to(torch.float32) / (_LEVELS - 1)).to(device)
+
+
+@lru_cache(maxsize=64)
+def _resize_axes(shape: tuple[int, int], size: int, resize: str, device: torch.device) -> tuple[Taps, Taps]:
+    """`resize_axes` on a device, sent once."""
+    rows, columns = (axis.to(device) for axis in resize_axes(shape, size, resize))
+    return rows, columns
+
+
+def _patterns_a_block(counts: Tensor) -> int:
+    """Patterns to render at once: on a CPU few, whose colours stay in its cache and in memory that is used again."""
+    if counts.device.type != "cpu":
+        return len(counts)
+    return max(1, _PIXELS_A_BLOCK // (counts.shape[-2] * counts.shape[-1]))
 
 
 def _tensor(counts: Counts) -> Tensor:

@@ -1,12 +1,16 @@
-"""Pictures of patterns as small matrices: nearest enlargement and Darknet's resizing in one step (section 2.5).
+"""Pictures of patterns as mixtures of detector pixels: enlargement and Darknet's resizing in one step (section 2.5).
 
 The paper enlarges 123 × 240 detector pixels to 954 × 1855 and Darknet shrinks them to its input. Along one axis each
-pixel of the input is a mixture of at most two detector pixels, so the whole way is rows · pattern · columnsᵀ.
+pixel of the input is a mixture of at most two detector pixels, so the whole way is rows · pattern · columnsᵀ, with two
+matrices that are nearly empty: `resample` reads just the two pixels.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from helpers.errors import ProfileError
 
@@ -80,74 +84,108 @@ def resize_taps(length: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     first = position.floor().to(torch.int64)
     share = position - first
     first[..., -1:] = last
-    share[..., -1] = 0
+    share[..., -1:].zero_()
     return first, torch.minimum(first + 1, last), share
 
 
-def tap_weights(first: Tensor, second: Tensor, share: Tensor, pixels: int) -> Tensor:
-    """Matrix that mixes two detector pixels into each target pixel.
+class Taps(NamedTuple):
+    """The detector pixels that the input pixels mix along one axis: one axis for all images, or one an image."""
 
-    Parameters
-    ----------
-    first, second
-        int64 (..., size): detector pixels; a negative one contributes nothing.
-    share
-        float32 (..., size): weight of `second`.
-    pixels
-        Length of the axis at the detector [pixels].
+    first: Tensor
+    """int64 (..., size): a detector pixel; a negative one contributes nothing."""
+    second: Tensor
+    """int64 (..., size): likewise, not before `first`."""
+    share: Tensor
+    """float32 (..., size): weight of `second`; `first` has 1 - share."""
 
-    Returns
-    -------
-    Tensor
-        float32 (..., size, pixels).
-    """
-    pixel = torch.arange(pixels, device=first.device)
-    weight = share[..., None]
-    return (1 - weight) * (pixel == first[..., None]) + weight * (pixel == second[..., None])
+    def to(self, device: torch.device) -> "Taps":
+        """The same on a device."""
+        return Taps(*(field.to(device) for field in self))
+
+    def mirrored(self, where: Tensor) -> "Taps":
+        """The axis the other way round in those images that `where` (N,) marks."""
+        return Taps(*(torch.where(where[:, None], field.flip(-1), field) for field in self))
 
 
-def resample(channels: Tensor, row_weights: Tensor, column_weights: Tensor) -> Tensor:
-    """Images = row weights · channels · column weightsᵀ.
+def resample(channels: Tensor, rows: Taps, columns: Taps) -> Tensor:
+    """Images of detector pixels: each axis mixed from two pixels, columns first.
 
     Parameters
     ----------
     channels
-        float32 (N, channels, rows, columns).
-    row_weights, column_weights
-        float32 (size, rows) and (size, columns), or (N, 1, size, …) for one pair of matrices an image.
+        float32 (N, 3 or 1, rows, columns); fastest if each column lies together in memory, pixel by pixel.
+    rows, columns
+        Where the pixels of the images come from.
 
     Returns
     -------
     Tensor
-        float32 (N, channels, size, size).
+        float32 (N, 3, size, size), in memory pixel by pixel (`torch.channels_last`); one channel is repeated.
     """
-    # Colours are exact to 1/255: half precision, which a training loop may have switched on, would blur them.
-    with torch.autocast(channels.device.type, enabled=False):
-        return row_weights @ (channels @ column_weights.mT)
+    wide = _mix(channels.permute(0, 3, 2, 1).flatten(2), columns)
+    by_row = wide.unflatten(2, (channels.shape[2], channels.shape[1])).transpose(1, 2).expand(-1, -1, -1, 3)
+    return _mix(by_row.flatten(2), rows).unflatten(2, (columns.first.shape[-1], 3)).permute(0, 3, 1, 2)
 
 
-def fill_canvas(images: Tensor, row_weights: Tensor, column_weights: Tensor) -> Tensor:
+def _mix(values: Tensor, taps: Taps) -> Tensor:
+    """Mix values (N, pixels, features) along the middle axis: (N, size, features), (1 - share) first + share second."""
+    number, pixels, features = values.shape
+    share = taps.share.masked_fill(taps.first == taps.second, 0)  # a pixel mixed with itself stays what it is
+    pair = torch.stack([taps.first, taps.second], dim=-1)
+    weights = torch.stack([1 - share, share], dim=-1).masked_fill(pair < 0, 0)
+    start = pixels * torch.arange(number, device=values.device)[:, None, None]
+    mixed = functional.embedding_bag(
+        (pair.clamp(min=0) + start).flatten(0, 1),
+        values.reshape(number * pixels, features),
+        mode="sum",
+        per_sample_weights=weights.expand(number, -1, -1).reshape(-1, 2),
+    )
+    return mixed.reshape(number, taps.first.shape[-1], features)
+
+
+def fill_canvas(images: Tensor, rows: Taps, columns: Taps) -> Tensor:
     """Paint 0.5 gray, in place, where no detector pixel contributes.
 
     Parameters
     ----------
     images
         (N, channels, size, size) from `resample`.
-    row_weights, column_weights
-        The matrices they were made with.
+    rows, columns
+        What they were made with.
 
     Returns
     -------
     Tensor
         `images`.
     """
-    covered_rows = row_weights.any(dim=-1)[..., :, None]
-    covered_columns = column_weights.any(dim=-1)[..., None, :]
-    return images.masked_fill_(~(covered_rows & covered_columns), CANVAS)
+    covered = (rows.first >= 0)[..., :, None] & (columns.first >= 0)[..., None, :]
+    return images.masked_fill_(~covered.reshape(-1, 1, *covered.shape[-2:]), CANVAS)
 
 
-def resize_weights(shape: tuple[int, int], size: int, resize: str) -> tuple[Tensor, Tensor]:
-    """Matrices of the enlargement and Darknet's resizing together.
+def fill_around(images: Tensor, covered: tuple[int, int]) -> Tensor:
+    """Paint 0.5 gray, in place, around pictures in the middle of their images.
+
+    Parameters
+    ----------
+    images
+        (N, channels, size, size) from `resample`.
+    covered
+        Rows and columns of the picture [pixels], from `letterbox_shape`.
+
+    Returns
+    -------
+    Tensor
+        `images`.
+    """
+    for axis, length in zip((2, 3), covered, strict=True):
+        before = (images.shape[axis] - length) // 2
+        images.narrow(axis, 0, before).fill_(CANVAS)
+        images.narrow(axis, before + length, images.shape[axis] - before - length).fill_(CANVAS)
+    return images
+
+
+def resize_axes(shape: tuple[int, int], size: int, resize: str) -> tuple[Taps, Taps]:
+    """Both axes of the enlargement and Darknet's resizing together.
 
     Parameters
     ----------
@@ -160,8 +198,8 @@ def resize_weights(shape: tuple[int, int], size: int, resize: str) -> tuple[Tens
 
     Returns
     -------
-    tuple of Tensor
-        float32 (size, rows) and (size, columns).
+    rows, columns : Taps
+        (size,) each.
 
     Raises
     ------
@@ -172,7 +210,7 @@ def resize_weights(shape: tuple[int, int], size: int, resize: str) -> tuple[Tens
     enlarged = enlarged_shape(shape)
     targets = (size, size) if resize == "stretch" else letterbox_shape(enlarged, size)
     axes = zip(shape, enlarged, targets, strict=True)
-    rows, columns = (_axis_weights(pixels, length, target, size) for pixels, length, target in axes)
+    rows, columns = (_axis(pixels, length, target, size) for pixels, length, target in axes)
     return rows, columns
 
 
@@ -209,12 +247,10 @@ def letterbox_shape(shape: tuple[int, int], size: int) -> tuple[int, int]:
     return size, wide * size // tall
 
 
-def _axis_weights(pixels: int, enlarged: int, target: int, size: int) -> Tensor:
-    """Matrix (size, pixels) of one axis whose picture covers `target` of the `size` pixels, in the middle."""
+def _axis(pixels: int, enlarged: int, target: int, size: int) -> Taps:
+    """One axis whose picture covers `target` of the `size` pixels, in the middle."""
     first, second, share = resize_taps(torch.tensor(enlarged), target)
-    weights = torch.zeros(size, pixels)
-    offset = (size - target) // 2
-    weights[offset : offset + target] = tap_weights(
-        detector_pixel(first, pixels, enlarged), detector_pixel(second, pixels, enlarged), share, pixels
-    )
-    return weights
+    first, second = (detector_pixel(tap, pixels, enlarged) for tap in (first, second))
+    before = (size - target) // 2
+    around = before, size - target - before
+    return Taps(*(functional.pad(tap, around, value=-1) for tap in (first, second)), functional.pad(share, around))

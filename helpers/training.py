@@ -7,7 +7,7 @@ is a function of (seed, iteration), so a killed training goes on to the same byt
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -26,6 +26,8 @@ RANDOM_WEIGHTS = "random weights"
 
 DARKNET_NETWORKS = {"yolov2": darknet.yolov2, "yolov3": darknet.yolov3}
 _MEMORY_OF_AVERAGE_LOSS = 0.9
+_LOSSES_AT_ONCE = 10
+"""Iterations after which their losses are read: reading waits for all that the device has to do."""
 
 
 def train(plan: Plan, folder: Path) -> FamilyFolder:
@@ -56,8 +58,12 @@ def train(plan: Plan, folder: Path) -> FamilyFolder:
     settings = plan.settings
     first = len(run.history) + 1
     for iteration in progress(range(first, settings.iterations + 1), label=str(plan.family)):
-        run.history.append(_iterate(run, draws, iteration))
-        if iteration % settings.checkpoint_every == 0:
+        run.began = run.began if run.unread else time.perf_counter()
+        run.unread.append(_iterate(run, draws, iteration))
+        finished = iteration % settings.checkpoint_every == 0
+        if finished or len(run.unread) == _LOSSES_AT_ONCE:
+            _read_losses(run)
+        if finished:
             _write_checkpoint(run)
     if is_sparse() and first <= settings.iterations:
         print(f"{plan.family}  {darknet_line(run.history[-1])}", flush=True)
@@ -96,6 +102,10 @@ class _Run:
     network: darknet.Network
     optimizer: torch.optim.SGD
     history: list[dict[str, float]]
+    unread: list[torch.Tensor] = field(default_factory=list)
+    """Costs of the iterations after those of the history, on the device."""
+    began: float = 0.0
+    """When the first of them began [s]."""
 
     @classmethod
     def begin(cls, plan: Plan, artefacts: FamilyFolder, backbone: Path | None) -> "_Run":
@@ -147,23 +157,34 @@ def _backbone(plan: Plan) -> Path | None:
 
 
 def _optimizer(network: darknet.Network, settings: TrainingSettings) -> torch.optim.SGD:
-    """Darknet's SGD: only the weights of convolutions decay, not biases and scales."""
+    """Darknet's SGD: only the weights of convolutions decay, not biases and scales. One kernel on a GPU."""
     decayed = [weights for weights in network.parameters() if weights.ndim == 4]
     others = [weights for weights in network.parameters() if weights.ndim != 4]
     groups = [{"params": decayed, "weight_decay": settings.decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
+    fused = decayed[0].is_cuda
+    return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, fused=fused)
 
 
-def _iterate(run: _Run, draws: Draws, iteration: int) -> dict[str, float]:
-    """One iteration: all mini-batches, one step; returns its row of the loss table."""
-    began = time.perf_counter()
-    rate = run.plan.settings.learning_rate_at(iteration)
+def _iterate(run: _Run, draws: Draws, iteration: int) -> torch.Tensor:
+    """One iteration: all mini-batches, one step; returns its cost, which is not waited for."""
     for group in run.optimizer.param_groups:
-        group["lr"] = rate
-    loss = _accumulate(run, draws, iteration)
-    check_loss(run.plan.family, loss, iteration, rate)
+        group["lr"] = run.plan.settings.learning_rate_at(iteration)
+    cost = _accumulate(run, draws, iteration)
     run.optimizer.step()
-    return history_row(run.history, loss, rate, run.plan.settings.batch, time.perf_counter() - began)
+    return cost
+
+
+def _read_losses(run: _Run) -> None:
+    """Wait for the device, and add the iterations that it has done to the history, if their losses are numbers."""
+    settings = run.plan.settings
+    costs = torch.stack(run.unread).tolist()
+    seconds = (time.perf_counter() - run.began) / len(costs)
+    for cost in costs:
+        iteration = len(run.history) + 1
+        loss, rate = cost / settings.batch, settings.learning_rate_at(iteration)
+        check_loss(run.plan.family, loss, iteration, rate)
+        run.history.append(history_row(run.history, loss, rate, settings.batch, seconds))
+    run.unread.clear()
 
 
 def check_loss(family: Family, loss: float, iteration: int, rate: float) -> None:
@@ -191,7 +212,7 @@ def history_row(
     batch
         Images an iteration.
     seconds
-        Time of the iteration [s]; goes into `training.log` alone.
+        Time of the iteration, or of a few on average [s]; goes into `training.log` alone.
     """
     before = history[-1]["average_loss"] if history else loss
     iteration = len(history) + 1
@@ -205,8 +226,8 @@ def history_row(
     }
 
 
-def _accumulate(run: _Run, draws: Draws, iteration: int) -> float:
-    """Sum the gradients of the mini-batches; returns Darknet's cost per image."""
+def _accumulate(run: _Run, draws: Draws, iteration: int) -> torch.Tensor:
+    """Sum the gradients of the mini-batches; returns Darknet's cost of the batch, on the device."""
     run.network.train()
     run.optimizer.zero_grad(set_to_none=True)
     settings, device = run.plan.settings, run.plan.device
@@ -218,7 +239,7 @@ def _accumulate(run: _Run, draws: Draws, iteration: int) -> float:
             loss, batch_cost = darknet.loss(run.network, images, truth, seen=seen)
         (loss / settings.batch).backward()
         cost += batch_cost
-    return float(cost) / settings.batch
+    return cost
 
 
 def _write_checkpoint(run: _Run) -> None:

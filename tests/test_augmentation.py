@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers.augmentation import Augmentation, distort, draw, place_axes, render_augmented
+from helpers.augmentation import Augmentation, changes, distort, draw_numbers, place_axes, render_augmented
 from helpers.errors import ProfileError
 from helpers.family import REPRESENTATIONS, Representation
 from helpers.rendering import png_to_network_input, render, to_png
@@ -23,6 +23,10 @@ def counts():
 
 def seeded(seed=3):
     return torch.Generator().manual_seed(seed)
+
+
+def draw(number, augmentation, generator):
+    return changes(draw_numbers(number, generator), augmentation)
 
 
 def pictures(counts, tmp_path):
@@ -192,12 +196,18 @@ def test_draws_fill_darknets_ranges():
 
 
 @pytest.mark.parametrize("method", ["crop", "place"])
-def test_every_input_pixel_is_a_mixture_of_at_most_two_detector_pixels(method):
+def test_taps_stay_on_the_detector_or_are_marked_as_outside(method):
     draws = draw(20, Augmentation(), seeded())
-    for axis in place_axes((123, 240), 96, Augmentation(method=method), draws, torch.device("cpu")):
-        total = axis.weights.sum(dim=-1)
-        assert (axis.weights > 0).sum(dim=-1).max() <= 2
-        assert ((total - 1).abs().minimum(total.abs()) < 1e-6).all()
+    axes = place_axes((123, 240), 96, Augmentation(method=method), draws)
+    for axis, pixels in zip(axes, (123, 240), strict=True):
+        first, second, share = axis.taps
+        both = (first >= 0) & (second >= 0)
+        assert max(first.max(), second.max()) < pixels
+        assert ((second - first)[both] >= 0).all()
+        assert ((second - first)[both] <= 1).all()
+        assert ((share >= 0) & (share < 1))[first >= 0].all()
+    outside = (axes[0].taps.first < 0).any(dim=1)
+    assert outside.all() if method == "place" else not outside.any()  # a wide picture leaves rows of the square empty
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from PIL import Image
 
 from helpers.errors import ProfileError
 from helpers.family import REPRESENTATIONS, Representation
-from helpers.rendering import colour_index, colour_table, png_to_network_input, render, to_png, to_rgb
-from helpers.sampling import letterbox_shape
+from helpers.rendering import channels, colour_index, colour_table, png_to_network_input, render, to_png, to_rgb
+from helpers.sampling import letterbox_shape, resample, resize_axes
 
 JET_LINEAR, JET_LOG, GRAY_LINEAR, GRAY_LOG = REPRESENTATIONS
 
@@ -84,6 +84,40 @@ def test_rendering_is_nearest_enlargement_and_bilinear_resizing_with_aligned_cor
     torch.testing.assert_close(render(counts, JET_LOG, 416), resized, rtol=0, atol=2e-4)
 
 
+def matrix(taps, pixels):
+    """The matrix (size, pixels) of an axis, filled in pixel by pixel."""
+    filled = torch.zeros(len(taps.first), pixels, dtype=torch.float64)
+    for target, (first, second, share) in enumerate(zip(*(tap.tolist() for tap in taps), strict=True)):
+        for pixel, weight in ((first, 1 - share), (second, share)):
+            if pixel >= 0:
+                filled[target, pixel] += weight
+    return filled
+
+
+@pytest.mark.parametrize("size", [5, 96, 416])
+@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
+def test_resampling_is_a_product_with_a_matrix_on_each_side(counts, resize, size):
+    rows, columns = resize_axes((123, 240), size, resize)
+    for representation in (JET_LOG, GRAY_LOG):
+        pixels = channels(counts, representation)
+        product = matrix(rows, 123) @ pixels.double() @ matrix(columns, 240).T
+        images = resample(pixels, rows, columns)
+        torch.testing.assert_close(images.double(), product.expand(-1, 3, -1, -1), rtol=0, atol=2e-7)
+
+
+def test_half_precision_of_a_training_loop_does_not_blur_the_colours(counts):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        images = render(counts, JET_LOG, 96)
+    assert images.dtype == torch.float32
+    assert torch.equal(images, render(counts, JET_LOG, 96))
+
+
+@pytest.mark.parametrize("representation", REPRESENTATIONS, ids=str)
+@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
+def test_images_lie_in_memory_as_the_networks_want_them(counts, representation, resize):
+    assert render(counts, representation, 96, resize=resize).is_contiguous(memory_format=torch.channels_last)
+
+
 def test_png_is_the_papers_size_and_nearest_neighbour(counts, tmp_path):
     to_png(tmp_path / "pattern.png", counts[0], JET_LINEAR)
     with Image.open(tmp_path / "pattern.png") as picture:
@@ -135,6 +169,15 @@ def test_half_precision_of_the_training_loop_does_not_blur_colours(counts):
         image = render(counts, JET_LINEAR, 96)
     assert image.dtype == torch.float32
     assert torch.equal(image, render(counts, JET_LINEAR, 96))
+
+
+@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
+def test_a_batch_of_many_blocks_renders_as_its_patterns_do(counts, resize):
+    many = np.random.default_rng(2).permuted(np.repeat(counts, 19, axis=0), axis=2)
+    images = render(many, JET_LINEAR, 64, resize=resize)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    for pattern, image in zip(many, images, strict=True):
+        assert torch.equal(image, render(pattern[None], JET_LINEAR, 64, resize=resize)[0])
 
 
 def test_read_only_counts_and_float_tensors_render_alike(counts):

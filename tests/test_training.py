@@ -3,13 +3,15 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from helpers import darknet
+from helpers import darknet, training
 from helpers.annotation import Box
 from helpers.artefacts import FamilyFolder, load_tensors
 from helpers.cxi import open_stack
@@ -128,6 +130,82 @@ def test_one_iteration_is_darknets_step(tmp_path):
         decay = settings.decay if before.ndim == 4 else 0
         step = -settings.learning_rate * (before.grad / settings.batch + decay * before)
         torch.testing.assert_close(after[name], (before + step).detach(), rtol=1e-6, atol=1e-8)
+
+
+class Waits(TorchDispatchMode):
+    """Counts operations that wait for a GPU: they need a value on the CPU, or send one there."""
+
+    NAMES = ("_local_scalar_dense", "nonzero", "masked_select", "lift_fresh", "unique")
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        name = function.overloadpacket.__name__
+        by_mask = name.startswith("index") and any(
+            tensor is not None and tensor.dtype == torch.bool
+            for indices in arguments[1:2]
+            if isinstance(indices, list | tuple)
+            for tensor in indices
+        )
+        if name in self.NAMES or by_mask:
+            self.found.append(name)
+        return function(*arguments, **(named or {}))
+
+
+def test_what_waits_for_a_device_is_counted():
+    values = torch.arange(4.0)
+    with Waits() as waits:
+        float(values.sum())
+        values[values > 1]
+        values.nonzero()
+        torch.tensor([1.0])
+    assert waits.found == ["_local_scalar_dense", "index", "nonzero", "lift_fresh"]
+
+
+@pytest.mark.parametrize("name", ["yolov2-jet-linear", "yolov3-gray-log"])
+@pytest.mark.parametrize("method", ["crop", "place"])
+def test_iterations_wait_for_the_device_only_where_losses_are_read(tmp_path, name, method):
+    settings = TrainingSettings(**{**SETTINGS.to_mapping(), "subdivisions": 2, "augmentation": method})
+    start = plan(settings, Family.from_name(name))
+    run, draws = training._Run.begin(start, FamilyFolder(tmp_path), None), Draws(start)
+    draws.at(1)  # sends the colour table
+    with Waits() as waits:
+        costs = [training._iterate(run, draws, iteration) for iteration in (1, 2)]
+    assert waits.found == []
+    run.unread += costs
+    with Waits() as waits:
+        training._read_losses(run)
+    assert len(waits.found) <= 2
+    assert [row["loss"] for row in run.history] == [float(cost) / settings.batch for cost in costs]
+
+
+def test_losses_that_are_read_late_are_those_of_each_iteration(tmp_path, monkeypatch):
+    late = trained(tmp_path / "late", TrainingSettings(**{**SETTINGS.to_mapping(), "checkpoint_every": 6}), kept=[6])
+    monkeypatch.setattr(training, "_LOSSES_AT_ONCE", 1)
+    at_once = trained(tmp_path / "at_once")
+    pd.testing.assert_frame_equal(late.loss(), at_once.loss())
+
+
+@pytest.mark.parametrize(("change", "dtype"), [(0, torch.uint16), (0.5, torch.float32), (70000, torch.float32)])
+def test_counts_wait_on_the_device_in_16_bits_where_these_hold_them(change, dtype):
+    whole = examples()
+    counts = whole.training_counts.copy()
+    counts[0, 0, 0] += change
+    draws = Draws(Plan(FAMILY, replace(whole, training_counts=counts), SETTINGS, [6], 0.24, CPU))
+    assert draws.counts.dtype == dtype
+    np.testing.assert_array_equal(draws.counts.numpy(), counts)
+
+
+def test_counts_in_16_bits_are_drawn_as_the_same_images():
+    start = plan()
+    draws, as_floats = Draws(start), Draws(start)
+    as_floats.counts = torch.from_numpy(start.examples.training_counts)
+    assert draws.counts.dtype == torch.uint16
+    for ours, theirs in zip(draws.at(3), as_floats.at(3), strict=True):
+        assert torch.equal(ours[0], theirs[0])
+        assert torch.equal(ours[1], theirs[1])
 
 
 def test_average_loss_is_nine_tenths_of_the_last_and_a_tenth_of_the_new():

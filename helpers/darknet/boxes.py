@@ -7,7 +7,11 @@ from torch import Tensor
 
 
 class Matches(NamedTuple):
-    """The truths that a head answers for, one a row: where they fall, (M,) each, and the truths, (M, 5)."""
+    """The truths, one a row: where they fall, (M,) each, and the truths, (M, 5).
+
+    A row that the head does not answer for has an image number of one past the last: so the number of rows is known
+    without waiting for the device. `inside` gives places that can be read, `write` leaves such rows out.
+    """
 
     image: Tensor
     anchor: Tensor
@@ -15,9 +19,24 @@ class Matches(NamedTuple):
     column: Tensor
     truth: Tensor
 
-    def where(self, chosen: Tensor) -> "Matches":
-        """The rows that `chosen` (M,) marks."""
-        return Matches(*(field[chosen] for field in self))
+    def where(self, chosen: Tensor, images: int) -> "Matches":
+        """Only the rows that `chosen` (M,) marks, of a batch of so many images."""
+        return self._replace(image=self.image.masked_fill(~chosen, images))
+
+    def inside(self, images: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Image, anchor, row and column; those of rows that are not answered for are somewhere in the batch."""
+        return self.image.clamp(max=images - 1), *self[1:4]
+
+    def write(self, values: Tensor, change: Tensor) -> Tensor:
+        """Copy of values (N, anchors, numbers, rows, columns) with a row of `change` (M, numbers) at each place."""
+        longer = torch.cat([values, torch.zeros_like(values[:1])])
+        longer[self.image, self.anchor, :, self.row, self.column] = change
+        return longer[:-1]
+
+
+def lengths(shape: tuple[int, int], like: Tensor) -> Tensor:
+    """Columns and rows of a grid or an image as a tensor (2,), made on the device without waiting for it."""
+    return torch.stack([like.new_full((), side) for side in reversed(shape)])
 
 
 def decode(output: Tensor, anchors: Tensor) -> Tensor:
@@ -80,6 +99,8 @@ def filled_slots(truth: Tensor) -> tuple[Tensor, Tensor]:
         (N, most) bool.
     """
     filled = truth[..., 0].ne(0).cumprod(dim=1).bool()
+    if truth.shape[1] == 1:  # nothing to cut, and no need to ask the device
+        return truth, filled
     most = max(1, int(filled.any(dim=0).sum()))
     return truth[:, :most], filled[:, :most]
 
@@ -120,14 +141,16 @@ def match(truth: Tensor, filled: Tensor, anchors: Tensor, own: Tensor, grid: tup
     Returns
     -------
     Matches
-        Truths whose best anchor is this head's, by image, then by slot.
+        All truths, by image, then by slot; answered are those whose best anchor is this head's.
     """
     anchor = own[shape_iou(truth[..., 2:4], anchors).argmax(dim=-1)]
-    image, slot = torch.nonzero(filled & (anchor >= 0), as_tuple=True)
-    found = truth[image, slot]
-    cells = found.new_tensor([grid[1], grid[0]])
+    answered = (filled & (anchor >= 0)).flatten()
+    image = torch.arange(len(truth), device=truth.device)[:, None].expand_as(filled).flatten()
+    found = truth.flatten(0, 1).masked_fill(~answered[:, None], 0.5)  # any truth that has a logarithm
+    cells = lengths(grid, found)
     column, row = torch.minimum((found[:, :2] * cells).floor(), cells - 1).long().unbind(-1)
-    return Matches(image, anchor[image, slot], row, column, found)
+    matches = Matches(image, anchor.flatten().clamp(min=0), row, column, found)
+    return matches.where(answered, len(truth))
 
 
 def last_of_each(matches: Matches) -> Tensor:
@@ -148,9 +171,10 @@ def box_targets(matches: Matches, anchors: Tensor, grid: tuple[int, int]) -> Ten
 
 def class_targets(matches: Matches, shape: torch.Size) -> Tensor:
     """1 for the class of each truth at its place, else 0: (N, anchors, classes, rows, columns), as `shape` says."""
-    targets = matches.truth.new_zeros(shape)
-    targets[matches.image, matches.anchor, matches.truth[:, 4].long(), matches.row, matches.column] = 1
-    return targets
+    targets = matches.truth.new_zeros(shape[0] + 1, *shape[1:])
+    image, anchor, row, column, truth = matches
+    targets.index_put_((image, anchor, truth[:, 4].long(), row, column), targets.new_ones(()))
+    return targets[:-1]
 
 
 def _overlap(centre: Tensor, length: Tensor, other_centre: Tensor, other_length: Tensor) -> Tensor:

@@ -89,31 +89,31 @@ class Region(nn.Module):
         if seen < PRIOR_IMAGES:
             delta[:, :, :2] = _PRIOR_SCALE * (0.5 - parts[:, :, :2])
             delta[:, :, 2:4] = -_PRIOR_SCALE * parts[:, :, 2:4]
-        self._answer(delta, parts, decoded, truth, filled)
-        return delta.reshape(output.shape)
+        return self._answered(delta, parts, decoded, truth, filled).reshape(output.shape)
 
     def raw_delta(self, delta: Tensor, output: Tensor) -> Tensor:
         """Minus the gradient by the raw input: σ′ = o·(1 − o) on x, y and objectness; softmax and t_w, t_h have 1."""
         slope = split(output * (1 - output), self.classes).clone()
-        slope[:, :, 2:4] = 1
+        slope[:, :, 2:4].fill_(1)
         if self.softmax:
-            slope[:, :, 5:] = 1
+            slope[:, :, 5:].fill_(1)
         return delta * slope.reshape(delta.shape)
 
     def _relative_anchors(self, grid: tuple[int, int]) -> Tensor:
         """Widths and heights of the anchors relative to the image, (anchors, 2): they are given in cells."""
-        return self.anchors / self.anchors.new_tensor([grid[1], grid[0]])
+        return self.anchors / boxes.lengths(grid, self.anchors)
 
-    def _answer(self, delta: Tensor, parts: Tensor, decoded: Tensor, truth: Tensor, filled: Tensor) -> None:
-        """Write the terms of the cells and anchors that answer for a truth into `delta`."""
+    def _answered(self, delta: Tensor, parts: Tensor, decoded: Tensor, truth: Tensor, filled: Tensor) -> Tensor:
+        """`delta` with the terms of the cells and anchors that answer for a truth."""
         grid = parts.shape[-2:]
         anchors = self._relative_anchors(grid)
         own = torch.arange(len(anchors), device=anchors.device)
         matches = boxes.match(truth, filled, anchors, own, grid)
         last = boxes.last_of_each(matches)
-        answers = matches.where(last)
+        answers = matches.where(last, len(parts))
         classes = boxes.class_targets(answers if self.softmax else matches, parts[:, :, 5:].shape)
-        image, anchor, row, column, target = answers
+        image, anchor, row, column = answers.inside(len(parts))
+        target = answers.truth
         at = parts[image, anchor, :, row, column]
         weight = self.coord_scale * box_weight(target) if self.weighted else self.coord_scale
         overlap = boxes.intersection_over_union(decoded[image, anchor, row, column], target[:, :4])
@@ -121,7 +121,7 @@ class Region(nn.Module):
         change[:, :4] = weight * (boxes.box_targets(answers, anchors, grid) - at[:, :4])
         change[:, 4] = self.object_scale * ((overlap if self.rescore else 1) - at[:, 4])
         change[:, 5:] = self.class_scale * (classes[image, anchor, :, row, column] - at[:, 5:])
-        delta[image, anchor, :, row, column] = change
+        return answers.write(delta, change)
 
 
 def split(values: Tensor, classes: int) -> Tensor:

@@ -68,8 +68,8 @@ class Yolo(nn.Module):
         delta = torch.zeros_like(parts)
         overlapping = boxes.best_iou(self.boxes(output, image), truth, filled) > self.ignore_threshold
         delta[:, :, 4] = (-parts[:, :, 4]).masked_fill(overlapping, 0)
-        self._answer(delta, parts, truth, filled, self._relative_anchors(image))
-        return delta.reshape(output.shape)
+        answered = self._answered(delta, parts, truth, filled, self._relative_anchors(image))
+        return answered.reshape(output.shape)
 
     def raw_delta(self, delta: Tensor, output: Tensor) -> Tensor:
         """Minus the gradient by the raw input: Darknet copies `delta` unchanged (cross-entropy for the σ outputs)."""
@@ -77,18 +77,19 @@ class Yolo(nn.Module):
 
     def _relative_anchors(self, image: tuple[int, int]) -> Tensor:
         """Widths and heights of all anchors relative to the image, (all anchors, 2)."""
-        return self.anchors / self.anchors.new_tensor([image[1], image[0]])
+        return self.anchors / boxes.lengths(image, self.anchors)
 
-    def _answer(self, delta: Tensor, parts: Tensor, truth: Tensor, filled: Tensor, anchors: Tensor) -> None:
-        """Write the terms of the cells and anchors that answer for a truth into `delta`."""
+    def _answered(self, delta: Tensor, parts: Tensor, truth: Tensor, filled: Tensor, anchors: Tensor) -> Tensor:
+        """`delta` with the terms of the cells and anchors that answer for a truth."""
         grid = parts.shape[-2:]
         matches = boxes.match(truth, filled, anchors, self.own, grid)
         classes = boxes.class_targets(matches, parts[:, :, 5:].shape)
-        answers = matches.where(boxes.last_of_each(matches))
-        image, anchor, row, column, target = answers
+        answers = matches.where(boxes.last_of_each(matches), len(parts))
+        image, anchor, row, column = answers.inside(len(parts))
+        target = answers.truth
         at = parts[image, anchor, :, row, column]
         change = torch.empty_like(at)
         change[:, :4] = box_weight(target) * (boxes.box_targets(answers, anchors[self.mask], grid) - at[:, :4])
         change[:, 4] = 1 - at[:, 4]
         change[:, 5:] = classes[image, anchor, :, row, column] - at[:, 5:]
-        delta[image, anchor, :, row, column] = change
+        return answers.write(delta, change)
