@@ -21,6 +21,9 @@ from helpers.progress import is_sparse
 LOST_S = 10.0
 """After so long without new patterns the writer counts as lost, and that is said [s]."""
 
+BEHIND_S = 1.0
+"""With a longer delay, and a full batch that waits, the classification is behind [s]."""
+
 BETWEEN_LINES_S = 10.0
 """Between lines on rates, where no terminal shows them all the time [s]."""
 
@@ -44,7 +47,7 @@ class Narrator:
         self._say = say
         self._last_new = self._last_line = online.clock()
         self._is_lost = self._is_behind = False
-        self._told: dict[str, str] = {}
+        self._left_out: set[str] = set()
         self._refused = 0
 
     def tell(self, batch: Batch | None) -> None:
@@ -58,7 +61,7 @@ class Narrator:
         elif not self._is_lost and now - self._last_new >= LOST_S:
             self._is_lost = True
             self._say(f"no new patterns for {LOST_S:g} s{self._why()}; still waiting")
-        self._tell_problems()
+        self._tell_misfits()
 
     def is_due(self) -> bool:
         """Whether it is time for a line on rates; none are due while the writer is lost."""
@@ -79,13 +82,14 @@ class Narrator:
             self._say(f"patterns again, after {now - self._last_new:.0f} s without any")
 
     def _tell_behind(self, batch: Batch) -> None:
-        """More than a full batch waits: say so, and say when that has passed."""
-        if not self._is_behind and batch.waiting > self._online.most:
+        """Say when a full batch waits and the delay is long, and when that has passed."""
+        delay = batch.delays.max()
+        if not self._is_behind and delay > BEHIND_S and batch.waiting > self._online.most:
             self._is_behind = True
-            self._say(f"falling behind: {batch.waiting} patterns wait, delay {batch.delays.max():.1f} s")
+            self._say(f"falling behind: {batch.waiting} patterns wait, delay {delay:.1f} s")
         elif self._is_behind and batch.waiting <= self._online.most // 2:
             self._is_behind = False
-            self._say(f"caught up: {batch.waiting} patterns wait, delay {batch.delays.max():.1f} s")
+            self._say(f"caught up: {batch.waiting} patterns wait, delay {delay:.1f} s")
 
     def _tell_refused(self, batch: Batch) -> None:
         for (path, _), why in batch.refused.items():
@@ -95,15 +99,12 @@ class Narrator:
             if self._refused == _NAMED:
                 self._say(f"{_NAMED} patterns are not scored; further ones are in {self._online.log.path}")
 
-    def _tell_problems(self) -> None:
-        """Say why a file cannot be read, once for each reason; a lost writer asks again."""
+    def _tell_misfits(self) -> None:
+        """Name files of another shape, once."""
         for path, why in self._online.following.misfits.items():
-            self._tell_once(path, f"left out: {path}: {why}")
-
-    def _tell_once(self, path: str, line: str) -> None:
-        if self._told.get(path) != line:
-            self._told[path] = line
-            self._say(line)
+            if path not in self._left_out:
+                self._left_out.add(path)
+                self._say(f"left out: {path}: {why}")
 
     def _why(self) -> str:
         """What is the matter with files that cannot be read, in a few words."""
