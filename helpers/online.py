@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ SCORE_BINS = 50
 """Of the histogram of scores."""
 
 _LATEST = 12
+_BATCHES = 20_000
 _MOST_ON_A_CPU = 32
 """More at once are not scored faster there (measured: 123 patterns/s with 32, 92 with 256), and wait longer."""
 
@@ -152,8 +154,8 @@ class OnlineClassification:
         self.most = _most_at_once(self.trained)
         """Patterns that are scored at once, at most."""
         self.total = Tally()
-        self.batches: deque[Batch] = deque()
-        """Of the last `WINDOW_S`."""
+        self.batches: deque[Batch] = deque(maxlen=_BATCHES)
+        """The last ones."""
         self.latest: deque[SingleHit] = deque(maxlen=_LATEST)
         self.histogram = np.zeros(SCORE_BINS, np.int64)
         """Patterns by their lowest score, in bins from 0 to 1."""
@@ -242,11 +244,33 @@ class OnlineClassification:
 
     def recent(self) -> tuple[Tally, float]:
         """What was scored in the last `WINDOW_S`, and the median delay of that [s]; NaN without any."""
-        while self.batches and self.clock() - self.batches[0].at > WINDOW_S:
-            self.batches.popleft()
-        tally = sum((batch.tally for batch in self.batches), start=Tally())
-        delays = [batch.delays for batch in self.batches]
+        began = self.clock() - WINDOW_S
+        batches = list(takewhile(lambda one: one.at >= began, reversed(self.batches)))
+        tally = sum((batch.tally for batch in batches), start=Tally())
+        delays = [batch.delays for batch in batches]
         return tally, float(np.median(np.concatenate(delays))) if delays else np.nan
+
+    def history(self) -> pd.DataFrame:
+        """What was scored in each second of this run.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a second since the first batch kept: second, scored, hits, single, delay (median) [s], waiting
+            (patterns, at its last batch; NaN without a batch).
+        """
+        columns = ["second", "scored", "hits", "single", "delay", "waiting"]
+        if not self.batches:
+            return pd.DataFrame(columns=columns)
+        second = np.array([int(batch.at - self.batches[0].at) for batch in self.batches])
+        rows = []
+        for number in range(second[-1] + 1):
+            batches = [self.batches[place] for place in np.flatnonzero(second == number)]
+            tally = sum((batch.tally for batch in batches), start=Tally())
+            delay = np.median(np.concatenate([batch.delays for batch in batches])) if batches else np.nan
+            waiting = batches[-1].waiting if batches else np.nan
+            rows.append((number, tally.scored, tally.hits, tally.single, delay, waiting))
+        return pd.DataFrame(rows, columns=columns)
 
     def write_selection(self, path: Path) -> Tally:
         """Write the selection: file, index, event_id, score, single (0 or 1), of the patterns that the files hold now.

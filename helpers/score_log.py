@@ -127,12 +127,13 @@ class ScoreLog:
 
     def table(self) -> pd.DataFrame:
         """All lines: the columns `COLUMNS`, then one a checkpoint."""
+        scores = self._columns[len(COLUMNS) :]
         return pd.read_csv(
             self.path,
             skiprows=1,
-            dtype=_TEXT,
-            keep_default_na=False,
-            na_values={"lit_pixels": [""], **{name: [""] for name in self._columns[len(COLUMNS) :]}},
+            dtype=_TEXT | dict.fromkeys(scores, np.float32),
+            keep_default_na=False,  # an event id may be called NA
+            na_values={name: [""] for name in ["lit_pixels", *scores]},
         )
 
 
