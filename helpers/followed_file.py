@@ -183,8 +183,10 @@ class FollowedFile:
         return now[0] == self._state[0] and now[1] >= self._state[1]
 
     def _refuse_misfit(self, shape: tuple[int, ...], dataset: str) -> None:
+        self.misfit = ""
         if tuple(shape) == self._shape:
             return
+        self._finished = self._state
         self.misfit = (
             f"{dataset} holds patterns of {_times(shape)} pixels, the family was trained on {_times(self._shape)}; "
             "crop them alike, or train on patterns of this shape (workbook run --data)"

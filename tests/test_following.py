@@ -297,3 +297,32 @@ def test_event_ids_that_do_not_come_are_not_waited_for(tmp_path):
         assert file.waiting == 3
         assert file.take(9).event_ids == ["0", "0", ""]
         file.close()
+
+
+REWRITTEN = """
+import sys, h5py, numpy as np
+file = h5py.File(sys.argv[1], "w", libver="latest", locking=False)
+image = file.create_group("entry_1/image_1")
+data = image.create_dataset("data", (0, 4, 6), np.uint16, maxshape=(None, 4, 6), chunks=(1, 4, 6))
+file.swmr_mode = True
+for number in range(int(sys.argv[2])):
+    data.resize(number + 1, axis=0)
+    data[number] = int(sys.argv[3]) + number
+    data.flush()
+print("READY", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_growing_file_that_is_cut_and_written_anew_is_another_recording(tmp_path):
+    path = tmp_path / "a.cxi"
+    with Following(path, shape=(4, 6)) as following:
+        with other_process(REWRITTEN, path, 9, 1):
+            first = drained(following, 9)
+        inode = path.stat().st_ino
+        with other_process(REWRITTEN, path, 4, 50):
+            assert path.stat().st_ino == inode
+            second = drained(following, 4)
+    assert named(first) == [("a.cxi", 0, index) for index in range(9)]
+    assert named(second) == [("a.cxi", 1, index) for index in range(4)]
+    assert [int(pattern.max()) for pattern in second[-1][0].counts][-1] == 53
