@@ -165,6 +165,7 @@ class OnlineClassification:
         self.log = ScoreLog(log, model=_identity(model, self.trained), iterations=self.trained.iterations)
         known = self.log.table()
         self._count_known(known)
+        self._began = clock()
         self.following = Following(where, shape=self.trained.shape, places=places(known), **reading)
 
     def __enter__(self) -> "OnlineClassification":
@@ -242,9 +243,14 @@ class OnlineClassification:
         columns = [iteration_column(iteration) for iteration in self.trained.iterations]
         return table[columns].to_numpy(np.float32)
 
+    @property
+    def window(self) -> float:
+        """Length of the present that rates are of: `WINDOW_S`, at the beginning less [s]."""
+        return min(WINDOW_S, max(1.0, self.clock() - self._began))
+
     def recent(self) -> tuple[Tally, float]:
-        """What was scored in the last `WINDOW_S`, and the median delay of that [s]; NaN without any."""
-        began = self.clock() - WINDOW_S
+        """What was scored in the last `window`, and the median delay of that [s]; NaN without any."""
+        began = self.clock() - self.window
         batches = list(takewhile(lambda one: one.at >= began, reversed(self.batches)))
         tally = sum((batch.tally for batch in batches), start=Tally())
         delays = [batch.delays for batch in batches]

@@ -15,7 +15,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from helpers.errors import PatternFileError
-from helpers.online import WINDOW_S, Batch, OnlineClassification, Tally
+from helpers.online import Batch, OnlineClassification, Tally
 from helpers.progress import is_sparse
 
 LOST_S = 10.0
@@ -119,9 +119,9 @@ class Narrator:
 def rates(online: OnlineClassification) -> str:
     """Rates of the last seconds and in all, backlog and delay, on one line."""
     recent, delay = online.recent()
-    line = f"{online.total.scored} patterns, {recent.scored / WINDOW_S:.0f}/s"
+    line = f"{online.total.scored} patterns, {recent.scored / online.window:.0f}/s"
     if recent.scored:
-        single = f"single hits {recent.single_share:.1%} ({recent.single / WINDOW_S:.1f}/s)"
+        single = f"single hits {recent.single_share:.1%} ({recent.single / online.window:.1f}/s)"
         line += f"; hits {recent.hit_share:.1%}, {single}; median delay {1e3 * delay:.0f} ms"
     behind = online.following.waiting
     refused = f"; {online.total.refused} not scored" if online.total.refused else ""

@@ -234,6 +234,7 @@ def test_a_slow_classifier_says_that_it_falls_behind(twin, model, tmp_path):
 
 
 def test_rates_are_those_of_the_last_seconds(online):
+    online.clock.now += 60
     online.total = Tally(scored=500, refused=2, hits=400, single=90)
     online.batches.append(Batch(online.clock() - 60, Tally(scored=300), np.full(300, 9.0), 0, {}))
     online.batches.append(Batch(online.clock() - 5, Tally(200, 0, 100, 50), np.full(200, 0.04), 0, {}))
