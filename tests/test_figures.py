@@ -491,3 +491,26 @@ def test_rings_are_divided_by_their_mean_and_an_empty_class_is_left_out():
     assert (len(chosen.lines), len(others.lines)) == (1, 1)
     for axes in (chosen, others):
         assert np.mean(axes.lines[0].get_ydata()) == pytest.approx(1)
+
+
+def test_online_rates_show_each_second_and_only_delays_that_there_are():
+    history = pd.DataFrame(
+        {"second": range(4), "scored": [9, 0, 5, 8], "hits": [8, 0, 5, 6], "single": [2, 0, 1, 3]}
+        | {"delay": [0.05, np.nan, 2.5, 0.1], "waiting": [0, np.nan, 40, 1]}
+    )
+    figure = figures.online_rates_figure(history)
+    rates, delays = figure.axes
+    drawn = {line.get_label(): list(line.get_ydata()) for line in rates.lines}
+    assert drawn == {"patterns": [9, 0, 5, 8], "hits": [8, 0, 5, 6], "single hits": [2, 0, 1, 3]}
+    assert [list(values) for values in delays.lines[0].get_data()] == [[0, 2, 3], [0.05, 2.5, 0.1]]
+    assert panel_letters(figure) == ["(a)", "(b)"]
+    assert len(figures.online_rates_figure(history[:0]).axes) == 2
+
+
+def test_online_scores_are_the_histogram_and_the_threshold():
+    figure = figures.online_scores_figure(np.array([40, 0, 3, 7]), 0.24)
+    (axes,) = figure.axes
+    np.testing.assert_array_equal(axes.patches[0].get_data().values, [40, 0.5, 3, 7])
+    np.testing.assert_array_equal(axes.patches[0].get_data().edges, [0, 0.25, 0.5, 0.75, 1])
+    assert list(axes.lines[0].get_xdata()) == [0.24, 0.24]
+    assert len(figures.online_scores_figure(np.zeros(4, int), 0.24).axes) == 1

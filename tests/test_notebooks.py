@@ -196,6 +196,15 @@ def test_the_page_shows_every_table_and_figure_of_the_paper_and_says_that_they_a
     assert record["profile"]["seed"] == PROFILE.seed
 
 
+def test_every_shot_of_the_simulated_beamline_is_scored_once(run):
+    selection = pd.read_csv(run[0] / "online" / "simulated" / f"{PROFILE.families[0]}.csv")
+    assert list(selection["index"]) == list(selection["event_id"]) == list(range(240))
+    assert selection["score"].between(0, 1).all()
+    caption = json.loads((run[0] / "figures" / "figure_online_rates.json").read_text())["caption"]
+    assert "simulated beamline" in caption
+    assert caption.endswith("Simulated data.")
+
+
 def shown_by_the_widget(folder):
     """The picture that stands in the executed notebook 03 where the widget would be, as base64."""
     executed = nbformat.read(folder / "03_annotation.ipynb", as_version=4)

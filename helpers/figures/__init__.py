@@ -17,6 +17,7 @@ from helpers.figures.comparison import agreement_figure, table_4_figure
 from helpers.figures.curves import precision_recall_figure, training_figure
 from helpers.figures.distributions import label_bias_figure, photon_histogram, size_histogram
 from helpers.figures.geometry import figure_1
+from helpers.figures.online import online_rates_figure, online_scores_figure
 from helpers.figures.patterns import detections_figure, figure_3, figure_4, figure_5, gallery, sum_image
 from helpers.figures.preparation import (
     centre_error_figure,
@@ -44,6 +45,8 @@ __all__ = [
     "gallery",
     "growth_figure",
     "label_bias_figure",
+    "online_rates_figure",
+    "online_scores_figure",
     "photon_bias_figure",
     "photon_histogram",
     "precision_recall_figure",

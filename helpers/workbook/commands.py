@@ -113,11 +113,31 @@ def simulate(output: Path, patterns: int | None, seed: int | None) -> None:
     "FILE.FAMILY.csv without.",
 )
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Score of a single hit; the family's own without.")
+@click.option(
+    "--follow", is_flag=True, help="FILE is still written (SWMR), or a folder or 'NAME*.cxi' where files appear."
+)
+@click.option("--stop-after", type=_POSITIVE, metavar="SECONDS", help="End --follow after so long without patterns.")
 @_options(_READING)
-def classify(file: Path, model: Path, output: Path | None, threshold: float | None, **reading: Any) -> None:
+def classify(
+    file: Path,
+    model: Path,
+    output: Path | None,
+    threshold: float | None,
+    follow: bool,
+    stop_after: float | None,
+    **reading: Any,
+) -> None:
     """Write a selection of single hits for a file of patterns."""
     from helpers.classification import classify_file
 
+    if stop_after is not None and not follow:
+        raise click.UsageError("--stop-after goes with --follow")
+    if follow:
+        from helpers.online_run import follow as follow_patterns
+
+        given = {"output": output, "threshold": threshold, "stop_after": stop_after, **_given(reading)}
+        click.echo(follow_patterns(file, model_folder(model), **given))
+        return
     click.echo(classify_file(file, model_folder(model), output=output, threshold=threshold, **_given(reading)))
 
 
