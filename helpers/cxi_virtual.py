@@ -44,11 +44,7 @@ def check_sources(data: h5py.Dataset, path: Path, name: str, *, holes_allowed: b
 
 def _check_source(here: Path, path: Path, name: str, file_name: str, dataset: str, holes_allowed: bool) -> None:
     """Refuse a source that is not there, or that lacks a source itself."""
-    if file_name == ".":
-        place = here
-    else:
-        places = (here.parent / file_name, here.resolve().parent / file_name)
-        place = next((found for found in places if found.is_file()), None)
+    place = _place(here, file_name)
     if place is None:
         raise PatternFileError(
             f"{path}: {name} is virtual and its source {file_name} is missing (HDF5 would read fill values); "
@@ -67,3 +63,24 @@ def _check_source(here: Path, path: Path, name: str, file_name: str, dataset: st
         f"{path}: {name} is virtual and its source {file_name} has no data set {dataset} (HDF5 would read fill "
         "values); put the right file in its place"
     )
+
+
+def source_files(data: h5py.Dataset) -> set[Path]:
+    """Files with the values of a data set that `check_sources` has passed: its own, and a virtual one's sources."""
+    here = Path(data.file.filename)
+    found = {here}
+    sources = data.virtual_sources() if data.is_virtual else []
+    for file_name, dataset in {(source.file_name, source.dset_name) for source in sources}:
+        place = _place(here, file_name)
+        if place is not None:
+            with h5py.File(place, "r") as source:
+                found |= source_files(source[dataset])
+    return found
+
+
+def _place(here: Path, file_name: str) -> Path | None:
+    """Where HDF5 finds a source of a virtual data set in the file `here`."""
+    if file_name == ".":
+        return here
+    places = (here.parent / file_name, here.resolve().parent / file_name)
+    return next((found for found in places if found.is_file()), None)

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from helpers.artefacts import FamilyFolder
-from helpers.classification import classify_file, load_family, score_stack, stored_scores, stored_selection
+from helpers.classification import load_family, score_stack, stored_scores, stored_selection
 from helpers.cxi import open_stack, write_selection
 from helpers.errors import MissingStepError, NetworkFileError, PatternFileError
+from helpers.file_classification import classify_file
 from helpers.selections import write_photons
 
 CPU = torch.device("cpu")
@@ -76,7 +77,7 @@ def test_the_suffix_chooses_the_form_of_the_selection(twin, model, tmp_path, suf
 
 
 def test_a_form_that_cannot_be_written_is_told_before_the_work(twin, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("helpers.classification.score_stack", None)
+    monkeypatch.setattr("helpers.file_classification.compute_in_a_loop", None)
     with pytest.raises(PatternFileError, match=r"\.txt: a selection is written as"):
         classify_file(twin, model, output=tmp_path / "selection.txt")
 
@@ -143,7 +144,7 @@ def test_classification_needs_neither_jupyter_nor_ultralytics(twin, model, tmp_p
         "for name in ('IPython', 'ipywidgets', 'anywidget', 'ultralytics', 'papermill', 'matplotlib', 'torchvision'):\n"
         "    sys.modules[name] = None\n"
         "from pathlib import Path\n"
-        "from helpers.classification import classify_file\n"
+        "from helpers.file_classification import classify_file\n"
         "print(classify_file(Path(sys.argv[1]), Path(sys.argv[2]), output=Path(sys.argv[3])))\n"
     )
     output = tmp_path / "selection.csv"

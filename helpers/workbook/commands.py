@@ -103,22 +103,37 @@ def simulate(output: Path, patterns: int | None, seed: int | None) -> None:
     click.echo(f"simulated patterns: {output}")
 
 
+class _Share(click.ParamType):
+    """Which share of how many, written 2/16."""
+
+    name = "K/N"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
+        """Two whole numbers, 1 ≤ K ≤ N."""
+        numbers = str(value).split("/")
+        if len(numbers) != 2 or not all(map(str.isdecimal, numbers)) or not 1 <= int(numbers[0]) <= int(numbers[1]):
+            self.fail(f"{value!r} is not K/N with K from 1 to N, for instance 2/16", parameter, context)
+        return int(numbers[0]), int(numbers[1])
+
+
 @workbook.command()
-@click.argument("file", type=_FILE, metavar="FILE")
+@click.argument("files", type=_FILE, metavar="FILES", nargs=-1, required=True)
 @click.option("--model", type=_FILE, required=True, metavar="RUN/FAMILY", help="For instance demo/yolov2-jet-linear.")
 @click.option(
     "--output",
     type=_FILE,
-    help="A list (.csv), a copy of FILE with marks (.cxi, .h5), or photons for Dragonfly (.emc); "
-    "FILE.FAMILY.csv without.",
+    help="A list (.csv) of all FILES; of one FILE also a copy with marks (.cxi, .h5) or photons for Dragonfly (.emc); "
+    "or a folder for FILE.FAMILY.csv of each: the working directory without.",
 )
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Score of a single hit; the family's own without.")
+@click.option("--cluster", metavar="SPEC", help="Compute on local:4, slurm:PROFILE[:JOBS] or tcp://HOST:PORT (Dask).")
+@click.option("--chunks", "share", type=_Share(), help="Only compute every N-th chunk, and write no selection yet.")
 @_options(_READING)
-def classify(file: Path, model: Path, output: Path | None, threshold: float | None, **reading: Any) -> None:
-    """Write a selection of single hits for a file of patterns."""
-    from helpers.classification import classify_file
+def classify(files: tuple[Path, ...], model: Path, **given: Any) -> None:
+    """Write selections of single hits for files of patterns; after an interruption, the same command goes on."""
+    from helpers.file_classification import classify_files
 
-    click.echo(classify_file(file, model_folder(model), output=output, threshold=threshold, **_given(reading)))
+    click.echo(classify_files(files, model_folder(model), **_given(given)))
 
 
 @workbook.command()
