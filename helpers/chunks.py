@@ -103,7 +103,7 @@ class ChunkFolder:
     def read(self, chunk: Chunk, origin: str) -> np.ndarray | None:
         """Scores (patterns, checkpoints), or None where there are none of this origin."""
         try:
-            with np.load(self.path / chunk.name, allow_pickle=False) as stored:
+            with open(self.path / chunk.name, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 scores, stored_origin = stored["scores"], str(stored["origin"])
         except FileNotFoundError:
             return None
