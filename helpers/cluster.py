@@ -6,6 +6,7 @@ so that a lost worker, a lost scheduler or a restart costs the tasks that were n
 
 import logging
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -84,9 +85,9 @@ def compute_on_cluster(
 
     lost = 0
     with configured({"distributed.comm.timeouts.connect": _SECONDS_FOR_A_SCHEDULER}), _quiet():
-        while tasks := left():
+        while left():
             with _connected(specification) as client:
-                whole = _run(client, task, tasks, label=label)
+                whole = _run(client, task, left(), label=label)  # asked after the wait for a scheduler
             if whole:
                 return _wait_for_results(specification, left)
             lost += 1
@@ -144,6 +145,7 @@ def _connected(specification: str) -> Iterator["Client"]:
         return
     if specification.startswith("local:"):
         options = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None}
+        options |= {"silence_logs": logging.CRITICAL}  # an error comes back to the client, which tells it in one line
         cluster = LocalCluster(n_workers=int(specification.partition(":")[2]), **options)
     else:
         cluster = _slurm_cluster(specification)
@@ -163,7 +165,16 @@ def _slurm_cluster(specification: str) -> Any:
             f"--cluster {specification}: no profile jobqueue.{profile} in {config.PATH}/*.yaml (there are {known}); "
             "docs/slurm.md shows one"
         )
-    cluster = SLURMCluster(config_name=profile)
+    if shutil.which("sbatch") is None:
+        raise ClusterError(
+            f"--cluster {specification}: there is no sbatch here; run the command where jobs are submitted"
+        )
+    usual = config.get("jobqueue.slurm")  # for what the profile does not say; asked for again with each job
+    config.set({f"jobqueue.{profile}": usual | config.get(f"jobqueue.{profile}")})
+    try:
+        cluster = SLURMCluster(config_name=profile)
+    except ValueError as error:
+        raise ClusterError(f"--cluster {specification}: jobqueue.{profile} makes no job: {error}") from error
     cluster.adapt(minimum_jobs=1, maximum_jobs=int(jobs[0]) if jobs else _SLURM_JOBS)
     return cluster
 

@@ -28,7 +28,8 @@ import subprocess, sys
 script = open(sys.argv[-1]).read()
 with open({folder!r} + "/submitted", "a") as log:
     log.write(script)
-job = subprocess.Popen(["bash", "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+quiet = {{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}}
+job = subprocess.Popen(["bash", "-c", script], start_new_session=True, **quiet)
 print("Submitted batch job", job.pid)
 """
 SCANCEL = """#!{python}
