@@ -170,7 +170,7 @@ def test_processes_of_this_machine_give_the_same_scores_and_an_error_of_theirs_i
     assert client.returncode == 2
     assert errors.startswith("workbook: ")
     assert errors.count("\n") == 1
-    assert "entry_1/data_1/data has NaN" in errors
+    assert "entry_1/data_1/data has 1 NaN or infinite values" in errors
     assert not (tmp_path / "bad.csv").exists()
 
 

@@ -15,12 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from record import PATH, record
 
 from helpers.annotation import Box
@@ -28,9 +28,10 @@ from helpers.cxi import open_stack
 from helpers.examples import Examples, Plan
 from helpers.family import Family
 from helpers.figures import save_figure
-from helpers.figures.style import HIGHLIGHT, QUIET, TWO_COLUMNS, letter, new_figure
+from helpers.figures.style import HIGHLIGHT, QUIET, TWO_COLUMNS, letter, new_figure, styled
 from helpers.file_classification import classify_file
 from helpers.files import write_csv
+from helpers.settings import TrainingSettings
 from helpers.simulation import simulate
 from helpers.training import train
 from helpers.workbook.profile import load_profile
@@ -44,7 +45,8 @@ _WANTED = 0.9  # of the memory for the fewest patterns over that for the most
 def write_family(folder: Path, twin: Path) -> None:
     """Train a demo family for a few iterations."""
     profile = load_profile("demo")
-    settings = replace(profile.networks["yolov2"], iterations=5, checkpoint_every=1)
+    few = {"iterations": len(_CHECKPOINTS), "checkpoint_every": 1}
+    settings = TrainingSettings.from_mapping(profile.networks["yolov2"] | few)
     with open_stack(twin) as stack:
         sets = pd.DataFrame({"pattern": range(24), "label": stack.table()["manual"][:24] != 0, "set": "training"})
         sets.loc[16:, "set"] = "validation"
@@ -91,7 +93,8 @@ def in_a_process(path: Path, model: Path, threads: int) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def draw(table: pd.DataFrame) -> None:
+@styled
+def scaling_figure(table: pd.DataFrame) -> Figure:
     """Time and memory against patterns; gray is in proportion."""
     figure = new_figure(TWO_COLUMNS, 2.4)
     panels = figure.subplots(1, 2)
@@ -109,7 +112,7 @@ def draw(table: pd.DataFrame) -> None:
     )
     panels[1].set_ylim(table["peak_mb"].min() / 3, table["peak_mb"].max() * 3)
     letter(panels)
-    save_figure(figure, PATH.with_name("scaling"))
+    return figure
 
 
 def main() -> None:
@@ -135,7 +138,7 @@ def main() -> None:
     table = pd.DataFrame(rows)
     table["patterns_per_second"] = table["patterns"] / table["seconds"]
     write_csv(PATH.with_name("scaling.csv"), table)
-    draw(table)
+    save_figure(scaling_figure(table), PATH.with_name("scaling"))
     fewest, most = table.iloc[0], table.iloc[-1]
     name = f"classification, memory for {most['patterns']:.0f} patterns and for {fewest['patterns']:.0f}"
     record(name=name, ours=most["peak_mb"], peer=fewest["peak_mb"], unit="MB", wanted=_WANTED)
