@@ -49,9 +49,20 @@ class Source:
 Task = tuple[Source, Chunk]
 
 
+def tasks_stored(tasks: Sequence[Task]) -> list[Task]:
+    """Tasks whose scores have a file, of whatever origin."""
+    names = {folder: folder.names() for folder in {source.folder for source, _ in tasks}}
+    return [(source, chunk) for source, chunk in tasks if chunk.name in names[source.folder]]
+
+
 def tasks_left(tasks: Sequence[Task]) -> list[Task]:
     """Tasks whose scores are not there; files with scores of another origin, or damaged ones, do not count."""
-    return [(source, chunk) for source, chunk in tasks if source.folder.read(chunk, source.origin) is None]
+    done = {
+        (source.folder, chunk)
+        for source, chunk in tasks_stored(tasks)
+        if source.folder.read(chunk, source.origin) is not None
+    }
+    return [(source, chunk) for source, chunk in tasks if (source.folder, chunk) not in done]
 
 
 def compute_in_a_loop(tasks: Sequence[Task], trained: TrainedFamily, *, label: str) -> None:

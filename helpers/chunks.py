@@ -7,7 +7,6 @@ its scores were computed from: scores of anything else are computed anew.
 
 import shutil
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,12 +110,12 @@ class ChunkFolder:
             return None
         return scores if stored_origin == origin and len(scores) == len(chunk) else None
 
-    def number_of(self, chunks: Sequence[Chunk]) -> int:
-        """How many of these chunks have a file, of whatever origin; read from the folder, which a network file
-        system brings up to date, unlike the answer that there was no file of that name.
-        """
-        there = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
-        return len(there & {chunk.name for chunk in chunks})
+    def names(self) -> set[str]:
+        """What is there, of whatever origin: a network file system brings a list up to date sooner than one name."""
+        try:
+            return {path.name for path in self.path.iterdir()}
+        except FileNotFoundError:
+            return set()
 
     def remove(self) -> None:
         """Delete the folder with all that is in it."""

@@ -18,11 +18,11 @@ from helpers.progress import progress
 if TYPE_CHECKING:
     from distributed import Client
 
-SPECIFICATIONS = "local:4, slurm:PROFILE or tcp://HOST:PORT"
+SPECIFICATIONS = "local:4, slurm:PROFILE[:JOBS] or tcp://HOST:PORT"
 _SPECIFICATION = re.compile(r"local:(?P<local>[1-9]\d*)|slurm:(?P<slurm>[\w.-]+)(:(?P<jobs>[1-9]\d*))?|tcp://.+:\d+")
 _SLURM_JOBS = 8
 _SECONDS_FOR_A_SCHEDULER = 60.0
-_SECONDS_TO_BE_SEEN = 60.0
+_SECONDS_TO_BE_SEEN = 120.0
 _LOST_SCHEDULERS = 5
 
 
@@ -100,7 +100,11 @@ def _run(client: "Client", task: Callable[..., None], tasks: Sequence[tuple], *,
     """Run tasks; False if the scheduler was lost."""
     from distributed import KilledWorker, as_completed
 
-    print(f"{label}: {len(tasks)} chunks, {_workers(client)}", flush=True)
+    try:
+        workers = len(client.ncores())
+    except OSError:
+        return False
+    print(f"{label}: {len(tasks)} chunks, {f'{workers} workers' if workers else 'waiting for workers'}", flush=True)
     futures = [client.submit(task, *arguments, pure=False) for arguments in tasks]
     completed = as_completed(futures, loop=client.loop)
     del futures  # what is completed is forgotten, so that a worker lost later does not have to do it again
@@ -120,11 +124,6 @@ def _run(client: "Client", task: Callable[..., None], tasks: Sequence[tuple], *,
             f"a worker cannot import {error.name}; install this workbook where the workers are"
         ) from error
     return True
-
-
-def _workers(client: "Client") -> str:
-    number = len(client.ncores())
-    return f"{number} workers" if number else "waiting for workers"
 
 
 @contextmanager

@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from helpers.chunk_scoring import Source, Task, compute_in_a_loop, compute_in_worker, load_once, tasks_left
+from helpers.chunk_scoring import (
+    Source,
+    Task,
+    compute_in_a_loop,
+    compute_in_worker,
+    load_once,
+    tasks_left,
+    tasks_stored,
+)
 from helpers.chunks import Chunk, ChunkFolder, chunks_of
 from helpers.classification import TrainedFamily, as_table, check_shape, select
 from helpers.cluster import check_cluster, compute_on_cluster
@@ -159,17 +167,10 @@ def _compute_share(tasks: Sequence[Task], trained: TrainedFamily, number: int, s
 
 def _left(tasks: Sequence[Task]) -> list[Task]:
     """Tasks that are left; says so where it goes on with an earlier call."""
-    left = tasks_left(tasks)
-    folders = {source.folder: [] for source, _ in tasks}
-    for source, chunk in tasks:
-        folders[source.folder].append(chunk)
-    stored = sum(folder.number_of(chunks) for folder, chunks in folders.items())
+    stored, left = tasks_stored(tasks), tasks_left(tasks)
     done = len(tasks) - len(left)
-    if stored > done:
-        print(
-            f"{stored - done} chunks are of other files, another family or other code: computed anew",
-            flush=True,
-        )
+    if len(stored) > done:
+        print(f"{len(stored) - done} chunks are of other files, family or code: computed anew", flush=True)
     if done:
         print(f"{done} of {len(tasks)} chunks are there; going on with the others", flush=True)
     return left

@@ -35,12 +35,13 @@ def test_scores_are_read_as_they_were_written_for_the_same_origin_only(tmp_path)
     folder = ChunkFolder.beside(tmp_path / "selection.csv")
     assert folder.path == tmp_path / "selection.csv.chunks"
     assert folder.read(CHUNK, "origin") is None
+    assert folder.names() == set()
     folder.write(CHUNK, SCORES, "origin")
     assert folder.read(CHUNK, "another") is None
     stored = folder.read(CHUNK, "origin")
     np.testing.assert_array_equal(stored, SCORES)
     assert stored.dtype == np.float32
-    assert folder.number_of([CHUNK, Chunk("b", 3, 4, 2)]) == 1
+    assert folder.names() == {CHUNK.name}
     folder.remove()
     assert list(tmp_path.iterdir()) == []
 

@@ -204,7 +204,7 @@ def test_slurm_jobs_are_submitted_as_the_profile_says_and_cancelled(started, env
     "specification", ["", "local", "local:0", "local:x", "slurm:", "slurm:a:0", "tcp://host", "host:1", "dask"]
 )
 def test_what_is_no_cluster_is_refused(specification):
-    with pytest.raises(ClusterError, match=r"is not local:4, slurm:PROFILE or tcp://HOST:PORT"):
+    with pytest.raises(ClusterError, match=r"is not local:4, slurm:PROFILE\[:JOBS\] or tcp://HOST:PORT"):
         check_cluster(specification)
 
 

@@ -99,18 +99,19 @@ def scaling_figure(table: pd.DataFrame) -> Figure:
     figure = new_figure(TWO_COLUMNS, 2.4)
     panels = figure.subplots(1, 2)
     for axes, column, label in zip(panels, ("seconds", "peak_mb"), ("seconds", "most memory [MB]"), strict=True):
-        axes.loglog(table["patterns"], table[column], "o-", markersize=3, color=HIGHLIGHT)
+        axes.semilogx(table["patterns"], table[column], "o-", markersize=3, color=HIGHLIGHT)
         axes.set_xlabel("patterns")
         axes.set_ylabel(label)
     last = table.iloc[-1]
-    panels[0].loglog(
+    panels[0].plot(
         table["patterns"],
         last["seconds"] * table["patterns"] / last["patterns"],
         color=QUIET,
         linewidth=0.8,
         zorder=0.5,
     )
-    panels[1].set_ylim(table["peak_mb"].min() / 3, table["peak_mb"].max() * 3)
+    panels[0].set_yscale("log")
+    panels[1].set_ylim(0, 1.3 * table["peak_mb"].max())
     letter(panels)
     return figure
 
