@@ -4,10 +4,10 @@ A pattern is a single hit where each checkpoint of the consensus calls it one (s
 its scores is above the threshold: that lowest score is the pattern's score in a selection.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,16 +15,17 @@ import torch
 
 from helpers import darknet
 from helpers.artefacts import FamilyFolder, check_description
-from helpers.cxi import PatternStack, open_stack
+from helpers.cxi import PatternStack
 from helpers.errors import MissingStepError, NetworkFileError, PatternFileError, RunFileError
 from helpers.evaluation import stable_selection
 from helpers.family import Family
 from helpers.files import write_csv
 from helpers.modern import is_modern, load_modern
 from helpers.progress import progress
+from helpers.read_ahead import read_ahead
 from helpers.score_table import iteration_column, iterations_of
 from helpers.scoring import Scorer, patterns_a_batch, pick_device, score_counts
-from helpers.selections import check_output, write_any_selection
+from helpers.selections import write_any_selection
 from helpers.settings import TrainingSettings
 from helpers.text_files import read_csv
 from helpers.training import load_network
@@ -125,28 +126,65 @@ def score_stack(stack: PatternStack, trained: TrainedFamily, patterns: np.ndarra
     PatternFileError
         If the shape differs.
     """
+    check_shape(stack, trained)
+    patterns = np.arange(len(stack)) if patterns is None else np.asarray(patterns)
+    step = patterns_a_batch(trained.settings.size)
+    batches = [patterns[start : start + step] for start in range(0, len(patterns), step)]
+    with closing(score_batches(stack, trained, batches)) as scores:
+        parts = list(progress(scores, label=f"classifying, {trained.family}", total=len(batches)))
+    return as_table(patterns, np.concatenate(parts), trained)
+
+
+def check_shape(stack: PatternStack, trained: TrainedFamily) -> None:
+    """Refuse patterns of another shape than those that the family was trained on.
+
+    Raises
+    ------
+    PatternFileError
+        If the shape differs.
+    """
     if tuple(stack.shape[1:]) != trained.shape:
         raise PatternFileError(
             f"{stack.path}: {stack.dataset} holds patterns of {_times(stack.shape[1:])} pixels, "
             f"{trained.family} was trained on {_times(trained.shape)}; crop them alike, "
             "or train on patterns of this shape (workbook run --data)"
         )
-    patterns = np.arange(len(stack)) if patterns is None else np.asarray(patterns)
-    step = patterns_a_batch(trained.settings.size)
-    starts = progress(range(0, len(patterns), step), label=f"classifying, {trained.family}")
-    parts = [
-        score_counts(
-            stack.read(patterns[start : start + step]),
-            trained.scorers,
-            trained.family.representation,
-            size=trained.settings.size,
-            resize=trained.settings.resize,
-            device=trained.device,
-        )
-        for start in starts
-    ]
-    columns = [iteration_column(iteration) for iteration in trained.iterations]
-    table = pd.DataFrame(np.concatenate(parts), columns=columns)
+
+
+def score_batches(
+    stack: PatternStack, trained: TrainedFamily, batches: Iterable[slice | np.ndarray]
+) -> Iterator[np.ndarray]:
+    """Score batches of patterns; the next ones are read meanwhile, and only a few batches are in memory at a time.
+
+    Parameters
+    ----------
+    stack
+        The patterns, as `check_shape` wants them.
+    trained
+        The family.
+    batches
+        Indices of each batch, as `PatternStack.read` takes them.
+
+    Yields
+    ------
+    ndarray (patterns, checkpoints)
+        float32, of each batch.
+    """
+    with closing(read_ahead(stack.read, batches)) as blocks:
+        for counts in blocks:
+            yield score_counts(
+                counts,
+                trained.scorers,
+                trained.family.representation,
+                size=trained.settings.size,
+                resize=trained.settings.resize,
+                device=trained.device,
+            )
+
+
+def as_table(patterns: np.ndarray, scores: np.ndarray, trained: TrainedFamily) -> pd.DataFrame:
+    """Scores (patterns, checkpoints) as a table: pattern, then one column an iteration."""
+    table = pd.DataFrame(scores, columns=[iteration_column(iteration) for iteration in trained.iterations])
     table.insert(0, "pattern", patterns)
     return table
 
@@ -230,44 +268,3 @@ def stored_selection(path: Path, patterns: np.ndarray) -> np.ndarray | None:
     if not np.array_equal(table["index"], patterns):
         raise MissingStepError(f"{path} is a selection of other patterns; run the notebook that writes it again")
     return table["single"].to_numpy() == 1
-
-
-def classify_file(
-    path: Path,
-    model: Path,
-    *,
-    output: Path | None = None,
-    threshold: float | None = None,
-    **reading: Any,
-) -> str:
-    """Classify every pattern of a file with a trained family and write the selection.
-
-    Parameters
-    ----------
-    path
-        A pattern file.
-    model
-        `results/RUN/families/FAMILY`, or `RUN/FAMILY` below the results folder.
-    output
-        The selection, in the form that its suffix names: .csv, .cxi, .h5 or .emc; FILE.FAMILY.csv in the working
-        directory if None.
-    threshold
-        Score above which a checkpoint says single; the family's own if None.
-    **reading
-        Options of `open_stack`, for instance nan_as_zero.
-
-    Returns
-    -------
-    str
-        One line: how many single hits among how many patterns, and where the selection is.
-    """
-    trained = load_family(model)
-    threshold = trained.threshold if threshold is None else threshold
-    output = output or Path(f"{Path(path).stem}.{trained.family}.csv")
-    with open_stack(path, **reading) as stack:
-        check_output(output, stack)
-        single = select(output, stack, score_stack(stack, trained), threshold)
-    return (
-        f"{single.sum()} of {len(single)} patterns ({single.mean():.1%}) are single hits under {trained.family} "
-        f"(score above {threshold:g} at each of {len(trained.iterations)} checkpoints): {output}"
-    )

@@ -58,10 +58,17 @@ def check_sources(data: h5py.Dataset, path: Path, name: str, *, holes_allowed: b
         )
 
 
-def source_files(data: h5py.Dataset) -> list[str]:
-    """Names of the other files that a virtual data set takes its values from, each once."""
-    names = {source.file_name for source in data.virtual_sources()} if data.is_virtual else set()
-    return sorted(names - {"."})
+def value_files(data: h5py.Dataset) -> set[Path]:
+    """Files with the values of a data set that `check_sources` has passed: its own, and a virtual one's sources."""
+    here = Path(data.file.filename)
+    found = {here}
+    sources = data.virtual_sources() if data.is_virtual else []
+    for file_name, dataset in {(source.file_name, source.dset_name) for source in sources}:
+        place = here if file_name == "." else place_of(here, file_name)
+        if place is not None and place.is_file():
+            with h5py.File(place, "r") as source:
+                found |= value_files(source[dataset])
+    return found
 
 
 def _check_source(

@@ -55,3 +55,7 @@ class DownloadError(WorkbookError, OSError):
 
 class FetchedFileError(WorkbookError, ValueError):
     """A file that was fetched, or downloaded by hand, is not the published one."""
+
+
+class ClusterError(WorkbookError, RuntimeError):
+    """There is no cluster to compute on, or it was lost."""

@@ -10,7 +10,7 @@ import pandas as pd
 
 from helpers.assembly import Assembly
 from helpers.cxi_layout import listed
-from helpers.cxi_virtual import source_files
+from helpers.cxi_virtual import value_files
 from helpers.errors import PatternFileError
 from helpers.experiment import Centre, Experiment
 from helpers.hdf5_file import understandable
@@ -100,14 +100,12 @@ class PatternStack:
             self._file.close()
 
     @property
-    def other_files(self) -> set[str]:
+    def other_files(self) -> set[Path]:
         """Other files that patterns are read from, through links and virtual data sets."""
         if self._file is None:
             return set()
-        found: set[str] = set()
-        for data in (self._file[name] for name in self.datasets):
-            found |= {data.file.filename, *source_files(data)}
-        return found - {self._file.filename}
+        found = set().union(*(value_files(self._file[name]) for name in self.datasets))
+        return found - {Path(self._file.filename)}
 
     @property
     def datasets(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ theirs (`spi_filter -d single_hit/select -m 1`); and Dragonfly's photons with th
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -38,7 +38,6 @@ def write_selection(
     event_ids: np.ndarray | None,
     scores: np.ndarray,
     single: np.ndarray,
-    origins: pd.DataFrame | None = None,
 ) -> None:
     """Write the patterns of a selection as CSV: file, index, event_id, score, single (0 or 1).
 
@@ -56,9 +55,28 @@ def write_selection(
         (n,) scores.
     single
         (n,) whether each is a single hit.
-    origins
-        Of `PatternStack.origins`: adds the columns dataset and dataset_index.
     """
+    write_csv(path, _rows(file, indices, event_ids, scores, single))
+
+
+def selection_table(
+    stack: PatternStack, *, patterns: np.ndarray, scores: np.ndarray, single: np.ndarray
+) -> pd.DataFrame:
+    """A selection of a stack as a table: file, index, event_id, score, single (0 or 1), dataset, dataset_index.
+
+    Parameters
+    ----------
+    stack, patterns, scores, single
+        As `write_any_selection`.
+    """
+    event_ids = None if stack.event_ids is None else stack.event_ids[patterns]
+    return _rows(stack.path, patterns, event_ids, scores, single).join(stack.origins(patterns))
+
+
+def _rows(
+    file: str | os.PathLike, indices: np.ndarray, event_ids: np.ndarray | None, scores: np.ndarray, single: np.ndarray
+) -> pd.DataFrame:
+    """The columns that every list has, in their order."""
     selection = {
         "file": str(file),
         "index": np.asarray(indices),
@@ -66,9 +84,23 @@ def write_selection(
         "score": np.asarray(scores),
         "single": np.asarray(single).astype(int),
     }
-    if origins is not None:
-        selection |= {name: origins[name].to_numpy() for name in ("dataset", "dataset_index")}
-    write_csv(path, pd.DataFrame(selection))
+    return pd.DataFrame(selection)
+
+
+def write_selections(path: str | os.PathLike, tables: Sequence[pd.DataFrame], *, datasets: bool) -> None:
+    """Write the selections of some stacks as one list (.csv).
+
+    Parameters
+    ----------
+    path
+        The CSV file.
+    tables
+        Of `selection_table`.
+    datasets
+        Whether to tell the data set of each pattern, and its number there.
+    """
+    table = pd.concat(tables, ignore_index=True)
+    write_csv(path, table if datasets else table.drop(columns=["dataset", "dataset_index"]))
 
 
 def check_output(path: str | os.PathLike, stack: PatternStack) -> None:
@@ -119,15 +151,8 @@ def write_any_selection(
     if suffix == ".emc":
         write_photons(path, stack, np.asarray(patterns)[np.asarray(single, bool)])
     elif suffix == ".csv":
-        write_selection(
-            path,
-            file=stack.path,
-            indices=patterns,
-            event_ids=None if stack.event_ids is None else stack.event_ids[patterns],
-            scores=scores,
-            single=single,
-            origins=stack.origins(patterns) if len(stack.datasets) > 1 else None,
-        )
+        table = selection_table(stack, patterns=patterns, scores=scores, single=single)
+        write_selections(path, [table], datasets=len(stack.datasets) > 1)
     else:
         write_marked_copy(path, stack, patterns=patterns, scores=scores, single=single)
 

@@ -120,7 +120,7 @@ def from_dim_to_bright(stack: PatternStack, number: int) -> tuple[np.ndarray, li
 def _other_files(stack: PatternStack) -> list[str]:
     """The files that patterns are read from beside the one that was named."""
     others = sorted(stack.other_files)
-    return [f"  from       {listed([printable(name) for name in others])}"] if others else []
+    return [f"  from       {listed([printable(str(path)) for path in others])}"] if others else []
 
 
 def _unit(photons: str) -> str:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import h5py
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from helpers.cxi import PatternStack, open_stack, write_stack
 from helpers.examples import Examples, Plan
 from helpers.experiment import AMOX34117
 from helpers.family import Family
+from helpers.file_classification import classify_file
 from helpers.settings import TrainingSettings
 from helpers.simulation import simulate
 from helpers.training import train
@@ -35,6 +37,10 @@ settings.load_profile("workbook")
 _ipython = tempfile.TemporaryDirectory(prefix="ipython-")
 atexit.register(_ipython.cleanup)
 os.environ["IPYTHONDIR"] = _ipython.name
+
+_dask = tempfile.TemporaryDirectory(prefix="dask-")  # Dask writes its defaults there when it is imported
+atexit.register(_dask.cleanup)
+os.environ["DASK_CONFIG"] = _dask.name
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +90,30 @@ def model(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         found = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
     train(Plan(family, found, settings, kept=[4, 6], threshold=0.24, device=torch.device("cpu")), folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def many(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a virtual file of 8 chunks of patterns: those of the twin again and again."""
+    path = tmp_path_factory.mktemp("many") / "many.cxi"
+    with h5py.File(twin) as file:
+        source = file["entry_1/image_1/data"]
+        patterns, *frame = source.shape
+        layout = h5py.VirtualLayout((8 * 256, *frame), source.dtype)
+        for start in range(0, layout.shape[0], patterns):
+            length = min(patterns, layout.shape[0] - start)
+            layout[start : start + length] = h5py.VirtualSource(source)[:length]
+    with h5py.File(path, "w") as file:
+        file.create_virtual_dataset("entry_1/data_1/data", layout)
+    return path
+
+
+@pytest.fixture(scope="session")
+def plain(many: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """Classify `many` in the plain loop of one process."""
+    output = tmp_path_factory.mktemp("plain") / "plain.csv"
+    classify_file(many, model, output=output)
+    return pd.read_csv(output)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
+import tracemalloc
 
 import h5py
 import numpy as np
@@ -10,9 +12,10 @@ import pytest
 import torch
 
 from helpers.artefacts import FamilyFolder
-from helpers.classification import classify_file, load_family, score_stack, stored_scores, stored_selection
+from helpers.classification import load_family, score_stack, stored_scores, stored_selection
 from helpers.cxi import open_stack, write_selection
 from helpers.errors import MissingStepError, NetworkFileError, PatternFileError
+from helpers.file_classification import classify_file
 from helpers.selections import write_photons
 
 CPU = torch.device("cpu")
@@ -31,6 +34,32 @@ def test_every_pattern_gets_a_score_at_each_checkpoint(twin, model):
     assert list(table.columns) == ["pattern", "iteration_000004", "iteration_000006"]
     assert len(table) == len(counts_of(twin)[0])
     np.testing.assert_allclose(some.drop(columns="pattern"), table.iloc[[3, 7, 30], 1:], rtol=1e-4)
+
+
+def test_memory_does_not_grow_with_the_patterns(many, model, monkeypatch):
+    monkeypatch.setattr("helpers.classification.patterns_a_batch", lambda _: 16)
+    trained, peaks = load_family(model, CPU), []
+    for patterns in (80, 800):
+        with open_stack(many) as stack:
+            tracemalloc.start()
+            score_stack(stack, trained, np.arange(patterns))
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    batch = 16 * 123 * 240 * 4
+    assert batch < peaks[0] < 12 * batch
+    assert peaks[1] - peaks[0] < 2 * batch  # of the 45 batches more
+
+
+def test_an_error_in_the_file_reaches_the_caller(twin, model, tmp_path):
+    shutil.copy(twin, tmp_path / "bad.cxi")
+    counts, _ = counts_of(twin)
+    with h5py.File(tmp_path / "bad.cxi", "r+") as file:
+        del file["entry_1/image_1/data"]
+        counts[30, 100, 200] = np.nan
+        file["entry_1/image_1/data"] = counts
+    with open_stack(tmp_path / "bad.cxi") as stack, pytest.raises(PatternFileError, match=r"NaN.* pattern 30"):
+        score_stack(stack, load_family(model, CPU))
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead")] == []
 
 
 @pytest.mark.parametrize("dataset", ["entry_1/image_1/data", "entry_1/data_1/data"])
@@ -76,7 +105,7 @@ def test_the_suffix_chooses_the_form_of_the_selection(twin, model, tmp_path, suf
 
 
 def test_a_form_that_cannot_be_written_is_told_before_the_work(twin, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("helpers.classification.score_stack", None)
+    monkeypatch.setattr("helpers.file_classification.compute_in_a_loop", None)
     with pytest.raises(PatternFileError, match=r"\.txt: a selection is written as"):
         classify_file(twin, model, output=tmp_path / "selection.txt")
 
@@ -143,7 +172,7 @@ def test_classification_needs_neither_jupyter_nor_ultralytics(twin, model, tmp_p
         "for name in ('IPython', 'ipywidgets', 'anywidget', 'ultralytics', 'papermill', 'matplotlib', 'torchvision'):\n"
         "    sys.modules[name] = None\n"
         "from pathlib import Path\n"
-        "from helpers.classification import classify_file\n"
+        "from helpers.file_classification import classify_file\n"
         "print(classify_file(Path(sys.argv[1]), Path(sys.argv[2]), output=Path(sys.argv[3])))\n"
     )
     output = tmp_path / "selection.csv"

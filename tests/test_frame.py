@@ -36,9 +36,15 @@ def test_environment_yml_is_python_pip_and_the_package():
 
 
 def test_every_dependency_is_constrained_to_one_version():
-    wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
-    names = {normalized(re.match(r"[\w.-]+", entry)[0]) for entry in wanted}
+    extras = PROJECT["optional-dependencies"]
+    wanted = [*PROJECT["dependencies"], *(entry for extra in extras.values() for entry in extra)]
+    names = {normalized(re.match(r"[\w.-]+", entry)[0]) for entry in wanted} - {PROJECT["name"]}
     assert names <= {normalized(name) for name in constraints()}
+
+
+def test_the_tests_have_all_extras():
+    extras = PROJECT["optional-dependencies"]
+    assert {f"{PROJECT['name']}[{name}]" for name in extras if name != "test"} <= set(extras["test"])
 
 
 def test_constraints_are_exact_sorted_and_without_places():
@@ -139,7 +145,7 @@ def test_training_and_classification_load_neither_jupyter_nor_ultralytics():
 
 def test_nothing_in_the_project_points_outside_it():
     texts = [*MODULES, *(ROOT / "notebooks").glob("*.ipynb"), *PACKAGE.rglob("*.yaml"), ROOT / "Makefile"]
-    texts += [ROOT / "README.md", ROOT / "constraints.txt", ROOT / "pyproject.toml"]
+    texts += [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "constraints.txt", ROOT / "pyproject.toml"]
     outside = re.compile(rf"\.\./shared|{re.escape(str(ROOT))}\b|/root/|/home/|file:///|/opt/")
     assert [str(path) for path in texts if outside.search(path.read_text(encoding="utf-8"))] == []
 

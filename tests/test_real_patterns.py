@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.classification import classify_file
 from helpers.cxi import write_stack
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117, Experiment
+from helpers.file_classification import classify_file
 
 FRAMES = Path(__file__).resolve().parents[2] / "shared" / "data" / "real_pr772.npz"
 ADU_A_PHOTON = 130

@@ -64,12 +64,21 @@ def test_info_describes_a_file(run, tmp_path, write_patterns):
 def test_classify_hands_on_its_options_and_prints_the_summary(run, monkeypatch, tmp_path):
     calls = []
     monkeypatch.setattr(
-        "helpers.classification.classify_file", lambda *given, **named: calls.append((given, named)) or "5 of 9"
+        "helpers.file_classification.classify_files", lambda *given, **named: calls.append((given, named)) or "5 of 9"
     )
     done = run("classify", "a.cxi", "--model", tmp_path, "--threshold", 0.3, "--nan-as-zero", "--output", "o.csv")
     assert (done.exit_code, done.output) == (0, "5 of 9\n")
     named = {"output": Path("o.csv"), "threshold": 0.3, "nan_as_zero": True}
-    assert calls == [((Path("a.cxi"), tmp_path), named)]
+    assert calls == [(((Path("a.cxi"),), tmp_path), named)]
+    done = run("classify", "a.cxi", "b.cxi", "--model", tmp_path, "--cluster", "local:2", "--chunks", "2/16")
+    assert calls[1] == (((Path("a.cxi"), Path("b.cxi")), tmp_path), {"cluster": "local:2", "share": (2, 16)})
+
+
+@pytest.mark.parametrize("share", ["2", "0/3", "4/3", "1/", "a/b", "1/2/3", "-1/3", "²/3"])
+def test_a_share_that_is_none_is_refused(run, share):
+    done = run("classify", "a.cxi", "--model", "m", f"--chunks={share}")
+    assert done.exit_code == 2
+    assert "is not K/N with K from 1 to N, for instance 2/16" in done.output
 
 
 def test_a_model_is_a_folder_or_run_and_family(tmp_path, monkeypatch):
@@ -144,6 +153,6 @@ def test_a_frame_shape_that_is_none_is_refused(run, shape):
 
 def test_classify_takes_the_options_of_reading(run, monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr("helpers.classification.classify_file", lambda *given, **named: calls.append(named) or "")
+    monkeypatch.setattr("helpers.file_classification.classify_files", lambda *_, **named: calls.append(named) or "")
     run("classify", "a.emc", "--model", tmp_path, "--frame-shape", "2x3", "--detector", "d.h5")
-    assert calls == [{"output": None, "threshold": None, "frame_shape": (2, 3), "detector": Path("d.h5")}]
+    assert calls == [{"frame_shape": (2, 3), "detector": Path("d.h5")}]

@@ -103,42 +103,50 @@ def simulate(output: Path, patterns: int | None, seed: int | None) -> None:
     click.echo(f"simulated patterns: {output}")
 
 
+class _Share(click.ParamType):
+    """Which share of how many, written 2/16."""
+
+    name = "K/N"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
+        """Two whole numbers, 1 ≤ K ≤ N."""
+        numbers = str(value).split("/")
+        if len(numbers) != 2 or not all(map(str.isdecimal, numbers)) or not 1 <= int(numbers[0]) <= int(numbers[1]):
+            self.fail(f"{value!r} is not K/N with K from 1 to N, for instance 2/16", parameter, context)
+        return int(numbers[0]), int(numbers[1])
+
+
 @workbook.command()
-@click.argument("file", type=_FILE, metavar="FILE")
+@click.argument("files", type=_FILE, metavar="FILES", nargs=-1, required=True)
 @click.option("--model", type=_FILE, required=True, metavar="RUN/FAMILY", help="For instance demo/yolov2-jet-linear.")
 @click.option(
     "--output",
     type=_FILE,
-    help="A list (.csv), a copy of FILE with marks (.cxi, .h5), or photons for Dragonfly (.emc); "
-    "FILE.FAMILY.csv without.",
+    help="A list (.csv) of all FILES; of one FILE also a copy with marks (.cxi, .h5) or photons for Dragonfly (.emc); "
+    "or a folder for FILE.FAMILY.csv of each: the working directory without.",
 )
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Score of a single hit; the family's own without.")
+@click.option("--cluster", metavar="SPEC", help="Compute on local:4, slurm:PROFILE[:JOBS] or tcp://HOST:PORT (Dask).")
+@click.option("--chunks", "share", type=_Share(), help="Only compute every N-th chunk, and write no selection yet.")
 @click.option(
     "--follow", is_flag=True, help="FILE is still written (SWMR), or a folder or 'NAME*.cxi' where files appear."
 )
 @click.option("--stop-after", type=_POSITIVE, metavar="SECONDS", help="End --follow after so long without patterns.")
 @_options(_READING)
-def classify(
-    file: Path,
-    model: Path,
-    output: Path | None,
-    threshold: float | None,
-    follow: bool,
-    stop_after: float | None,
-    **reading: Any,
-) -> None:
-    """Write a selection of single hits for a file of patterns."""
-    from helpers.classification import classify_file
+def classify(files: tuple[Path, ...], model: Path, follow: bool, stop_after: float | None, **given: Any) -> None:
+    """Write selections of single hits for files of patterns; after an interruption, the same command goes on."""
+    from helpers.file_classification import classify_files
+    from helpers.online_run import follow as follow_patterns
 
     if stop_after is not None and not follow:
         raise click.UsageError("--stop-after goes with --follow")
-    if follow:
-        from helpers.online_run import follow as follow_patterns
-
-        given = {"output": output, "threshold": threshold, "stop_after": stop_after, **_given(reading)}
-        click.echo(follow_patterns(file, model_folder(model), **given))
+    if not follow:
+        click.echo(classify_files(files, model_folder(model), **_given(given)))
         return
-    click.echo(classify_file(file, model_folder(model), output=output, threshold=threshold, **_given(reading)))
+    if len(files) > 1 or given["cluster"] or given["share"]:
+        raise click.UsageError("--follow takes one FILE, folder or 'NAME*.cxi' in quotes, in this process")
+    options = {name: value for name, value in given.items() if name not in ("cluster", "share")}
+    click.echo(follow_patterns(files[0], model_folder(model), stop_after=stop_after, **_given(options)))
 
 
 @workbook.command()
