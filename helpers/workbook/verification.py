@@ -23,6 +23,7 @@ import pandas as pd
 from helpers.errors import WorkbookError
 from helpers.files import sha256
 from helpers.sources import PACKAGE, source_digest
+from helpers.workbook.profile import profile_from
 from helpers.workbook.recomputation import TABLES, NotInRunError, StoredStep, lists_of
 from helpers.workbook.record import read_record, written_by
 from helpers.workbook.run import ANNOTATION, DATA, RECORD, RESULTS
@@ -137,6 +138,10 @@ def _checked_record(folder: Path) -> dict[str, Any]:
                 f"{folder / RECORD} is damaged (a step lacks its profile, data, reads or writes); restore it, or start "
                 "anew with workbook run --fresh"
             )
+        try:
+            profile_from(entry["profile"])
+        except WorkbookError as error:
+            raise WorkbookError(f"{folder / RECORD} is damaged ({error}); restore it") from error
     return record
 
 
@@ -211,10 +216,10 @@ def _compared(
         return [f"{name} cannot be recomputed from what is stored ({type(error).__name__}: {why})"]
     stored = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8", "replace"))))
     with_rounding = sha256(path) == step.entry["writes"][file]
-    return list(_differences(name, stored, table, with_rounding=with_rounding))
+    return list(differences(name, stored, table, with_rounding=with_rounding))
 
 
-def _differences(name: str, stored: list[list[str]], table: pd.DataFrame, *, with_rounding: bool) -> Iterator[str]:
+def differences(name: str, stored: list[list[str]], table: pd.DataFrame, *, with_rounding: bool) -> Iterator[str]:
     """One line for each cell that differs: table, row, column, stored, recomputed."""
     head, *rows = csv.reader(io.StringIO(table.to_csv(index=False, lineterminator="\n")))
     stored_head, *stored_rows = stored or [[]]
