@@ -64,11 +64,15 @@ def table_rendering(example: np.ndarray, sizes: Iterable[int]) -> pd.DataFrame:
     pandas.DataFrame
         representation, resize, size, largest_difference (images are in 0 to 1).
     """
-    rows = []
-    for representation, resize, size in product(REPRESENTATIONS, RESIZES, sizes):
-        fast = render(example[None], representation, size, resize=resize)[0].numpy()
-        difference = float(np.abs(fast - written_out(example, representation, size, resize)).max())
-        rows.append((str(representation), resize, size, difference))
+    sizes, rows = tuple(sizes), []
+    with TemporaryDirectory() as folder:
+        for representation in REPRESENTATIONS:
+            picture = Path(folder) / f"{representation}.png"
+            to_png(picture, example, representation)
+            for resize, size in product(RESIZES, sizes):
+                fast = render(example[None], representation, size, resize=resize)[0].numpy()
+                difference = float(np.abs(fast - png_to_network_input(picture, size, resize)).max())
+                rows.append((str(representation), resize, size, difference))
     return pd.DataFrame(rows, columns=["representation", "resize", "size", "largest_difference"])
 
 

@@ -16,19 +16,15 @@ from click.testing import CliRunner
 from helpers.errors import WorkbookError
 from helpers.files import sha256
 from helpers.workbook import load_profile, verification
+from helpers.workbook.cells import differences, read_cells
 from helpers.workbook.commands import workbook
 from helpers.workbook.recomputation import TABLES, StoredStep
 from helpers.workbook.record import written_by
 from helpers.workbook.run import twin_path
-from helpers.workbook.verification import differences, verify_run
+from helpers.workbook.verification import verify_run
 
 PROFILE = load_profile(Path(__file__).with_name("tiny.yaml"))
 FIRST, SECOND = PROFILE.families[:2]
-
-
-def read_cells(path):
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.reader(stream))
 
 
 def write_cells(path, rows):

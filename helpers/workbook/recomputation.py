@@ -78,7 +78,7 @@ class StoredStep:
     @cached_property
     def sets(self) -> pd.DataFrame:
         """The sets of Table 1."""
-        return pd.read_csv(self.folder / "sets.csv")
+        return pd.read_csv(self.folder / "sets.csv", dtype={"event_id": str})
 
     @property
     def test(self) -> pd.DataFrame:
@@ -211,7 +211,7 @@ def recomputed_sets(step: StoredStep) -> pd.DataFrame:
 
 
 def recomputed_selection(step: StoredStep, name: str) -> pd.DataFrame:
-    """Index, score and decision of a selection once more: the consensus of a family's scores, or the vote of EM's runs.
+    """A selection once more, but for the file that it names: from the scores of a family, or the votes of EM's runs.
 
     Parameters
     ----------
@@ -222,12 +222,16 @@ def recomputed_selection(step: StoredStep, name: str) -> pd.DataFrame:
     """
     if name == "em":
         is_test = (step.classified["set"] == "test").to_numpy()
-        score, patterns = _em_score(step)[is_test], step.classified.loc[is_test, "pattern"]
-        return pd.DataFrame({"index": patterns.to_numpy(), "score": score, "single": (score > 0.5).astype(int)})
-    table = step.families[name].scores("test")
-    scores = table.drop(columns="pattern").to_numpy()
-    single = evaluation.stable_selection(scores, step.threshold(name))
-    return pd.DataFrame({"index": table["pattern"], "score": scores.min(axis=1), "single": single.astype(int)})
+        score, patterns = _em_score(step)[is_test], step.classified.loc[is_test, "pattern"].to_numpy()
+        single = score > 0.5
+    else:
+        table = step.families[name].scores("test")
+        scores, patterns = table.drop(columns="pattern").to_numpy(), table["pattern"].to_numpy()
+        score, single = scores.min(axis=1), evaluation.stable_selection(scores, step.threshold(name))
+    selection = pd.DataFrame({"index": patterns, "score": score, "single": single.astype(int)})
+    if "event_id" in step.sets:
+        selection.insert(1, "event_id", step.sets.set_index("pattern")["event_id"].loc[patterns].to_numpy())
+    return selection
 
 
 def lists_of(step: StoredStep) -> Iterator[tuple[str, Callable[[], pd.DataFrame]]]:

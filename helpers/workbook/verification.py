@@ -4,17 +4,13 @@
    that no step wrote.
 2. What a step read is what the step before it wrote.
 3. Each table and each list of patterns, recomputed from what is stored (`recomputation`), is the stored one, digit by
-   digit. Only where a table still has its checksum may numbers differ by rounding, because another processor adds up in
-   another order: by 1e-9 of the value, and by 1e-6 for differences of images that are rounding themselves.
+   digit. Only where a table still has its checksum may numbers differ by rounding (`cells`), because another processor
+   adds up in another order.
 """
 
-import csv
-import io
-import math
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +19,11 @@ import pandas as pd
 from helpers.errors import WorkbookError
 from helpers.files import sha256
 from helpers.sources import PACKAGE, source_digest
+from helpers.workbook.cells import differences, read_cells
 from helpers.workbook.profile import profile_from
 from helpers.workbook.recomputation import TABLES, NotInRunError, StoredStep, lists_of
 from helpers.workbook.record import read_record, written_by
 from helpers.workbook.run import ANNOTATION, DATA, RECORD, RESULTS
-
-_RELATIVE = 1e-9
-_OF_ROUNDING = {"largest_difference": 1e-6}
-"""Columns that hold rounding errors → how far they may differ."""
 
 _SHOWN = ("tables", "figures", "selections")
 _NAMED_ROWS = 5
@@ -100,6 +93,7 @@ def verify_run(run: Path, *, data: Path | None = None, labels: Path | None = Non
     verdict = Verdict()
     _compare_checksums(folder, record, verdict)
     _compare_reads(steps, verdict)
+    code: dict[str, str | None] = {}
     found: dict[str, Path | None] = {}  # a data file may be gigabytes: its checksum is taken once
     for name, entry in steps.items():
         wanted = entry["reads"]["the data file"]
@@ -107,7 +101,7 @@ def verify_run(run: Path, *, data: Path | None = None, labels: Path | None = Non
             found[wanted] = _data_file(folder, entry, data)
         with closing(StoredStep(folder, entry, found[wanted], _label_file(folder, entry, labels))) as step:
             _recompute(step, verdict)
-        if changed := _changed_code(entry):
+        if changed := _changed_code(entry, code):
             verdict.notes.append(f"{name} ran with another version of {', '.join(changed)}")
     return verdict
 
@@ -189,76 +183,32 @@ def _recompute(step: StoredStep, verdict: Verdict) -> None:
             if name not in TABLES:
                 verdict.unchecked.append(f"{name} (it is made by no function that is known here)")
                 continue
-            found = _compared(step, file, name, lambda name=name: TABLES[name](step), verdict)
+            found = _compared(step, file, lambda name=name: TABLES[name](step), verdict)
             verdict.tables += found is not None
             verdict.differences += found or []
     for file, compute in lists_of(step):
         if (step.folder / file).is_file():
-            found = _compared(step, file, file, compute, verdict)
+            found = _compared(step, file, compute, verdict)
             verdict.lists += found is not None
             verdict.differences += (found or [])[:_NAMED_ROWS]
             if more := len(found or []) - _NAMED_ROWS:
                 verdict.differences += [f"{file}: {more} more such differences"] if more > 0 else []
 
 
-def _compared(
-    step: StoredStep, file: str, name: str, compute: Callable[[], pd.DataFrame], verdict: Verdict
-) -> list[str] | None:
-    """Differences of a stored table from the recomputed one; None if it cannot be recomputed."""
-    path = step.folder / file
+def _compared(step: StoredStep, file: str, compute: Callable[[], pd.DataFrame], verdict: Verdict) -> list[str] | None:
+    """Differences of a stored table or list from the recomputed one; None if it cannot be recomputed."""
+    path, is_table = step.folder / file, file.startswith("tables/")
+    name = path.stem if is_table else file
     try:
-        table = compute()
+        table, stored = compute(), read_cells(path)
     except NotInRunError as error:
         verdict.unchecked.append(f"{name} ({error})")
         return None
     except Exception as error:  # what a table is computed from may be damaged in any way
         why = " ".join(str(error).split())
         return [f"{name} cannot be recomputed from what is stored ({type(error).__name__}: {why})"]
-    stored = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8", "replace"))))
     with_rounding = sha256(path) == step.entry["writes"][file]
-    return list(differences(name, stored, table, with_rounding=with_rounding))
-
-
-def differences(name: str, stored: list[list[str]], table: pd.DataFrame, *, with_rounding: bool) -> Iterator[str]:
-    """One line for each cell that differs: table, row, column, stored, recomputed."""
-    head, *rows = csv.reader(io.StringIO(table.to_csv(index=False, lineterminator="\n")))
-    stored_head, *stored_rows = stored or [[]]
-    is_list = name.endswith(".csv")  # of a selection only some columns are recomputed
-    if missing := [column for column in head if column not in stored_head]:
-        yield f"{name}: column {_quoted(missing[0])} is not there"
-    if not is_list and (added := [column for column in stored_head if column not in head]):
-        yield f"{name}: column {_quoted(added[0])} should not be there"
-    if len(rows) != len(stored_rows):
-        yield f"{name}: {len(stored_rows)} rows are stored, {len(rows)} recomputed"
-    keys = [column for column in head if not pd.api.types.is_numeric_dtype(table[column])] or head[:1]
-    for number, (row, stored_row) in enumerate(zip_longest(rows, stored_rows, fillvalue=[]), start=1):
-        there, expected = dict(zip(stored_head, stored_row, strict=False)), dict(zip(head, row, strict=False))
-        title = ", ".join(expected.get(column, "") or "nothing" for column in keys)
-        for column in head:
-            pair = there.get(column), expected.get(column)
-            if not _same(*pair, column, with_rounding=with_rounding):
-                shown, wanted = (_quoted(text) for text in pair)
-                yield f"{name}, row {number} ({title}), column {column}: stored {shown}, recomputed {wanted}"
-        if len(stored_row) > len(stored_head):
-            yield f"{name}, row {number} ({title}): has {len(stored_row)} cells under {len(stored_head)} headings"
-
-
-def _same(stored: str | None, expected: str | None, column: str, *, with_rounding: bool) -> bool:
-    """Whether a cell holds what it should."""
-    if stored == expected:
-        return True
-    try:
-        numbers = float(stored), float(expected)
-    except (TypeError, ValueError):
-        return False
-    return with_rounding and math.isclose(*numbers, rel_tol=_RELATIVE, abs_tol=_OF_ROUNDING.get(column, 0.0))
-
-
-def _quoted(text: str | None) -> str:
-    """A cell as a terminal may show it."""
-    if text is None or text == "":
-        return "nothing"
-    return text if text.isprintable() else repr(text)
+    return list(differences(name, stored, table, with_rounding=with_rounding, in_part=not is_table))
 
 
 def _data_file(folder: Path, entry: dict[str, Any], given: Path | None) -> Path | None:
@@ -266,12 +216,10 @@ def _data_file(folder: Path, entry: dict[str, Any], given: Path | None) -> Path 
     wanted = entry["reads"]["the data file"]
     if given is not None:
         return _demanded(given, wanted, "the pattern file")
-    places = [DATA / Path(entry["data"]["file"]).name]
-    for path in sorted((folder / "selections").glob("*.csv"))[:1]:
-        with path.open(encoding="utf-8", errors="replace", newline="") as stream:
-            places += [
-                Path(row["file"]) for row, _ in zip(csv.DictReader(stream), range(1), strict=False) if row.get("file")
-            ]
+    places = [DATA / Path(str(entry["data"]["file"])).name]
+    if lists := sorted((folder / "selections").glob("*.csv")):
+        with suppress(OSError, ValueError, KeyError):  # a damaged list tells no place
+            places.append(Path(pd.read_csv(lists[0], nrows=1, dtype=str).loc[0, "file"]))
     return next((path for path in places if path.is_file() and sha256(path) == wanted), None)
 
 
@@ -294,8 +242,10 @@ def _demanded(path: Path, wanted: str, what: str) -> Path:
     return path
 
 
-def _changed_code(entry: dict[str, Any]) -> list[str]:
-    """Modules that a step used and that have changed or gone since."""
+def _changed_code(entry: dict[str, Any], known: dict[str, str | None]) -> list[str]:
+    """Modules that a step used and that have changed or gone since; `known` are checksums of modules as they are."""
     modules = {name: checksum for name, checksum in entry["reads"].items() if name.startswith(f"{PACKAGE.name}/")}
-    paths = {name: PACKAGE.parent / name for name in modules}
-    return [name for name, path in paths.items() if not path.is_file() or source_digest(path) != modules[name]]
+    for name in modules.keys() - known.keys():
+        path = PACKAGE.parent / name
+        known[name] = source_digest(path) if path.is_file() else None
+    return [name for name, checksum in modules.items() if known[name] != checksum]
