@@ -1,11 +1,11 @@
 """The same numbers from two runs, from other thread counts, and from a GPU.
 
-two runs on one machine   byte for byte
-1 and 2 threads           training byte for byte, because each family is trained by one thread whatever the machine has;
-                          scores of its checkpoints to 1e-5; log-likelihood of EM to 1e-9 of its value, the classes of
-                          all patterns, and with them all tables, equal
-processor and GPU         scores of the same checkpoint to 1e-2, because a GPU multiplies float32 with 10 bits (TF32); the
-                          loss of the first iteration to 1e-2 of its value; EM, in float64, as above
+two runs on one machine: byte for byte
+1 and 2 threads:         training byte for byte, because each family is trained by one thread whatever the machine has;
+                         scores of its checkpoints to 1e-5; log-likelihood of EM to 1e-9 of its value; the classes of
+                         all patterns, and with them all tables, equal
+processor and GPU:       scores of the same checkpoint to 1e-2, because a GPU multiplies float32 with 10 bits (TF32);
+                         the loss of the first iteration to 1e-2 of its value; EM, in float64, as above
 
 A training on a GPU is another one than on a processor: rounding grows from iteration to iteration.
 """
