@@ -1,15 +1,19 @@
 # make demo    run the small profile from simulated patterns to the page with the tables and figures
 # make test    ruff, notebooks without outputs, all tests
 # make lab     open the notebooks
+# make test-lowest  all tests with the oldest packages that pyproject.toml admits
 # make bench   measure against other programs, and write results/benchmarks/
 # Each makes .venv by itself, from nothing but Python 3.11 or newer; the second time it is there.
+# make test VENV=.venv-3.13 PYTHON=python3.13  the same with another Python, in another folder
 
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
-BIN = .venv/bin
-INSTALLED = .venv/.installed
+VENV ?= .venv
+BIN = $(VENV)/bin
+INSTALLED = $(VENV)/.installed
+LOWEST = .venv-lowest
 
-.PHONY: help demo test lab bench
+.PHONY: help demo test test-lowest lab bench
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -24,6 +28,10 @@ test: $(INSTALLED)
 	$(BIN)/nbstripout --verify --keep-id --extra-keys "metadata.papermill cell.metadata.papermill" notebooks/*.ipynb
 	$(BIN)/python -m pytest
 
+# PINS="torch==2.13.0 torchvision==0.28.0" takes these builds instead, where older ones cannot be had
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest
+
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks
 
@@ -33,6 +41,12 @@ bench: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or say make PYTHON=/path/to/python" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[test]"
+	@touch $@
+
+$(LOWEST)/.installed: pyproject.toml tests/lowest_versions.py
+	$(PYTHON) -m venv $(LOWEST)
+	$(PYTHON) tests/lowest_versions.py $(PINS) > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --disable-pip-version-check -c $(LOWEST)/constraints.txt -e ".[test]"
 	@touch $@

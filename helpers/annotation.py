@@ -6,16 +6,19 @@ Section 2.6 of the paper: one box, "covering the major part of all intensity cou
 import json
 import numbers
 import os
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from helpers.errors import BoxError
 from helpers.files import write_text
 from helpers.text_files import in_short, read_json
 
 SOURCES = ("proposed", "user")
+
+_SHARES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 # The sums are exact, the share of their total is not: a box that holds exactly the share must not fail by rounding.
 _ROUNDING = 1e-12
@@ -182,6 +185,28 @@ def held_share(summed: np.ndarray, box: Box) -> float:
     """
     inside = summed[box.row_start : box.row_stop, box.column_start : box.column_stop]
     return float(inside.sum() / summed.sum())
+
+
+def table_box(counts: np.ndarray) -> pd.DataFrame:
+    """How the box grows with the share of the photons that it is to hold.
+
+    Parameters
+    ----------
+    counts
+        Photon counts of the positives (patterns, rows, columns).
+
+    Returns
+    -------
+    pandas.DataFrame
+        share_asked, share_held, area (part of the pattern), and the edges of the box [pixels].
+    """
+    summed = sum_patterns(counts)
+    rows = []
+    for share in _SHARES:
+        box = propose_box(counts, share=share)
+        area = (box.row_stop - box.row_start) * (box.column_stop - box.column_start) / summed.size
+        rows.append({"share_asked": share, "share_held": held_share(summed, box), "area": area, **asdict(box)})
+    return pd.DataFrame(rows)
 
 
 def write_box(

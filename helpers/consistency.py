@@ -17,6 +17,9 @@ from helpers.dataset import read_labels
 from helpers.errors import LabelsError
 from helpers.labels_file import LABELS, NOT_SINGLE, SINGLE, LabelsFile
 
+TWO_PEOPLE = "two people"
+"""The row of `table_consistency` that a second person's labels make."""
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -120,3 +123,48 @@ def said_in(path: str | os.PathLike, stack: PatternStack) -> dict[int, str]:
         return {pattern: said.label for pattern, said in LabelsFile(path, stack).labels.items()}
     labels = read_labels(path, stack)
     return {int(row.pattern): SINGLE if row.label else NOT_SINGLE for row in labels.itertuples()}
+
+
+def judgements(
+    file: LabelsFile, sets: pd.DataFrame | None, second: Mapping[int, str] | None = None
+) -> dict[str, Agreement]:
+    """All pairs of judgements that can be compared.
+
+    Parameters
+    ----------
+    file
+        Labels and repeats of one person or more.
+    sets
+        With the columns pattern, label, single, where patterns are simulated; None if there are none yet.
+    second
+        What another person said: pattern → label.
+
+    Returns
+    -------
+    dict
+        Who is compared → how they agree.
+    """
+    pairs = {"a labeller with themselves": self_agreement(file)}
+    if second is not None:
+        pairs[TWO_PEOPLE] = agreement({pattern: said.label for pattern, said in file.labels.items()}, second)
+    if sets is not None and "single" in sets:
+        words = sets[["label", "single"]].replace({True: SINGLE, False: NOT_SINGLE}).set_index(sets["pattern"])
+        pairs["simulated expert and truth"] = agreement(words["label"].to_dict(), words["single"].to_dict())
+    return pairs
+
+
+def table_consistency(pairs: Mapping[str, Agreement]) -> pd.DataFrame:
+    """How far two judgements of the same patterns agree.
+
+    Parameters
+    ----------
+    pairs
+        From `judgements`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        judgements, patterns, agreement, kappa, disputed.
+    """
+    rows = [(name, pair.patterns, pair.share, pair.kappa, len(pair.disputed)) for name, pair in pairs.items()]
+    return pd.DataFrame(rows, columns=["judgements", "patterns", "agreement", "kappa", "disputed"])

@@ -11,6 +11,7 @@ from helpers.cxi import PatternStack
 from helpers.errors import LabelsError
 from helpers.labels_file import SINGLE, UNSURE, LabelsFile
 from helpers.preparation import SIZE_RANGE_NM
+from helpers.published import TABLE_1
 from helpers.text_files import in_short, parsed
 
 
@@ -265,3 +266,14 @@ def table_1(sets: pd.DataFrame) -> pd.DataFrame:
         for name, part in parts.items()
     ]
     return pd.DataFrame(rows, columns=["set", "patterns", "positive", "negative", "in_size_range"])
+
+
+def beside_published(sizes: pd.DataFrame) -> pd.DataFrame:
+    """Table 1 of a run beside the paper's, whose columns end in `_paper`.
+
+    Parameters
+    ----------
+    sizes
+        From `table_1`.
+    """
+    return sizes.merge(TABLE_1, on="set", suffixes=("", "_paper"))

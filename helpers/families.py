@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from concurrent.futures import as_completed
 from pathlib import Path
 
+import pandas as pd
+
 from helpers.artefacts import FamilyFolder
 from helpers.examples import Plan
 from helpers.modern import train_family
@@ -39,3 +41,31 @@ def train_families(plans: Mapping[Path, Plan], *, processes: int | None = None) 
         for future in as_completed(futures):
             future.result()
     return [future.result() for future in futures]
+
+
+def table_families(folders: Mapping[str, FamilyFolder]) -> pd.DataFrame:
+    """How each family began and where its loss ended.
+
+    Parameters
+    ----------
+    folders
+        Family → what its training left.
+
+    Returns
+    -------
+    pandas.DataFrame
+        family, start (first weights), images_seen, first_loss, last_average_loss.
+    """
+    rows = []
+    for family, folder in folders.items():
+        loss = folder.loss()
+        rows.append(
+            {
+                "family": family,
+                "start": folder.description()["start"],
+                "images_seen": loss["images_seen"].iloc[-1],
+                "first_loss": loss["loss"].iloc[0],
+                "last_average_loss": loss["average_loss"].iloc[-1],
+            }
+        )
+    return pd.DataFrame(rows)

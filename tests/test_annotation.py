@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from helpers.annotation import Box, held_share, propose_box, read_box, sum_patterns, write_box
+from helpers.annotation import Box, held_share, propose_box, read_box, sum_patterns, table_box, write_box
 from helpers.errors import BoxError
 
 SHAPE = (123, 240)
@@ -152,3 +152,13 @@ def test_unknown_source_or_box_outside_is_not_written(tmp_path):
 def test_boxes_are_read_without_jupyter():
     command = "import sys, helpers.annotation; sys.exit(bool({'anywidget', 'matplotlib', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0
+
+
+def test_the_table_of_boxes_grows_with_the_share(positives):
+    table = table_box(positives)
+    assert (table["share_held"] >= table["share_asked"]).all()
+    assert table["area"].is_monotonic_increasing
+    for row in table.itertuples():
+        box = Box(row.row_start, row.row_stop, row.column_start, row.column_stop)
+        assert box == propose_box(positives, share=row.share_asked)
+        assert row.share_held == held_share(sum_patterns(positives), box)

@@ -1,8 +1,9 @@
 import math
 
+import pandas as pd
 import pytest
 
-from helpers.consistency import agreement, said_in, self_agreement
+from helpers.consistency import TWO_PEOPLE, agreement, judgements, said_in, self_agreement, table_consistency
 from helpers.errors import LabelsError
 from helpers.labels_file import LABELS, LabelsFile
 
@@ -62,3 +63,21 @@ def test_two_files_of_two_kinds_are_compared(to_label, tmp_path):
 def test_a_missing_file_is_named(to_label, tmp_path, name):
     with pytest.raises(LabelsError, match=name.replace(".", r"\.")):
         said_in(tmp_path / name, to_label)
+
+
+def test_all_judgements_that_there_are_make_a_row(to_label, tmp_path):
+    file = LabelsFile(tmp_path / "labels.json", to_label)
+    for pattern, label in ((1, "single"), (2, "not single"), (3, "single")):
+        file.give(pattern, label, labeller="anna")
+    sets = pd.DataFrame({"pattern": [1, 2, 4], "label": [True, False, False], "single": [True, False, True]})
+    other = {1: "single", 2: "single", 9: "single"}
+    table = table_consistency(judgements(file, sets, other)).set_index("judgements")
+    assert table["patterns"].to_dict() == {
+        "a labeller with themselves": 0,
+        TWO_PEOPLE: 2,
+        "simulated expert and truth": 3,
+    }
+    assert table["disputed"].tolist() == [0, 1, 1]
+    assert table["agreement"].tolist()[1:] == [0.5, pytest.approx(2 / 3)]
+    assert list(judgements(file, None)) == ["a labeller with themselves"]
+    assert list(judgements(file, sets.drop(columns="single"))) == ["a labeller with themselves"]

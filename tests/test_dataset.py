@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from helpers.cxi import open_stack, write_selection, write_stack
-from helpers.dataset import SetSizes, labels_of, read_labels, split, table_1
+from helpers.dataset import SetSizes, beside_published, labels_of, read_labels, split, table_1
 from helpers.errors import LabelsError
 from helpers.experiment import AMOX34117
 from helpers.labels_file import LabelsFile
@@ -239,3 +239,9 @@ def test_with_a_kept_test_set_the_last_pattern_may_train():
     assert (sets["set"] == "unused").sum() == 0
     with pytest.raises(LabelsError, match=r"2 positive patterns .* ask for 3; label more"):
         split(labels, SetSizes(training=(2, 1), validation=(1, 1), outside=(0, 0)), seed=0, test=kept)
+
+
+def test_beside_its_own_numbers_the_papers_table_1_shows_no_difference(papers):
+    table = beside_published(table_1(papers))
+    for column in ("patterns", "positive", "negative"):
+        assert (table[column] == table[f"{column}_paper"]).all()

@@ -4,7 +4,7 @@ import pytest
 from test_training import checkpoint_bytes, plan
 
 from helpers.errors import ProfileError
-from helpers.families import train_families
+from helpers.families import table_families, train_families
 from helpers.family import Family
 from helpers.modern import train_family
 from helpers.settings import TrainingSettings
@@ -42,3 +42,17 @@ def test_the_error_of_one_family_is_raised(tmp_path):
     wrong[folder] = replace(first, family=Family.from_name("yolo11n-gray-linear"))
     with pytest.raises(ProfileError, match="width"):
         train_families(wrong, processes=2)
+
+
+def test_the_table_tells_the_start_and_the_end_of_each_loss(tmp_path):
+    (folder, first), *_ = plans(tmp_path).items()
+    artefacts = train_family(first, folder)
+    loss = artefacts.loss()
+    (row,) = table_families({NAMES[0]: artefacts}).to_dict("records")
+    assert row == {
+        "family": NAMES[0],
+        "start": "random weights",
+        "images_seen": 16,
+        "first_loss": loss["loss"][0],
+        "last_average_loss": loss["average_loss"][3],
+    }

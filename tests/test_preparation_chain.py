@@ -16,7 +16,7 @@ from helpers.cxi import open_stack
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117, Experiment
 from helpers.frames import CAMERA, draw_shot, simulate_frames
-from helpers.preparation.chain import ImpossibleValuesWarning, prepare, summary
+from helpers.preparation.chain import ImpossibleValuesWarning, prepare, summary, table_preparation
 from helpers.preparation.crop import Crop
 from helpers.preparation.file import prepare_file
 from helpers.preparation.learning import Steps, learn
@@ -258,3 +258,10 @@ def test_ten_measured_frames_all_survive_and_the_round_ones_have_the_size_of_pr7
     assert round_ones.between(*((59, 69) if adu_per_photon < 10 else (60, 76))).all()
     with warnings.catch_warnings(), open_stack(tmp_path / "pr772.cxi") as prepared:
         assert prepared.read(slice(None)).shape == (10, *AMOX34117.shape)
+
+
+def test_the_outcomes_are_the_same_from_memory_and_from_the_file(tmp_path):
+    table = pd.DataFrame({"why_not": ["", "too few lit pixels", "too few lit pixels"]})
+    table.to_csv(tmp_path / "prepared.csv", index=False)
+    for found in (table, pd.read_csv(tmp_path / "prepared.csv")):
+        assert table_preparation(found).to_numpy().tolist() == [["too few lit pixels", 2], ["kept", 1]]

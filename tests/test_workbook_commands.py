@@ -24,7 +24,7 @@ def run(monkeypatch):
 
 
 def test_help_names_the_commands(run):
-    assert list(workbook.commands) == ["run", "simulate", "classify", "info", "fetch", "prepare"]
+    assert list(workbook.commands) == ["run", "simulate", "classify", "info", "fetch", "prepare", "verify"]
     assert "skipped" in run("run", "--help").output
 
 

@@ -114,6 +114,27 @@ def test_provenance_names_data_commit_versions_and_times(folder):
         assert part in text
 
 
+def test_each_table_and_figure_names_the_step_that_wrote_it_and_that_step_what_it_read(folder):
+    made_with = {name: RECORD[name] for name in ("software", "versions", "hardware", "seed", "data")}
+    entry = {"seconds": 173.0, **made_with, "reads": {"families/<b>/scores.csv": "cd" * 32}}
+    entry["writes"] = {
+        "tables/table_1.csv": "12" * 32,
+        "tables/table_1.tex": "34" * 32,
+        "figures/figure_2.png": "56" * 32,
+    }
+    (folder / "run.json").write_text(json.dumps(RECORD | {"steps": {**RECORD["steps"], "02_count": entry}}))
+    text = page(folder)
+    step = '<td><a href="#step_02_count">02_count</a></td>'
+    for name, heading, checksum in (("table_1", "Table 1", "12" * 32), ("figure_2", "Figure 2", "56" * 32)):
+        file = f"tables/{name}.csv" if heading[0] == "T" else f"figures/{name}.png"
+        row = f'<td><a href="#{name}">{heading}</a></td><td>{file}</td>{step}<td class="code">{checksum}</td>'
+        assert row in text
+    assert '<details id="step_02_count">' in text
+    assert "<summary>02_count: commit c0ffee and local changes, 2 min 53 s on P</summary>" in text
+    assert f'<td>families/&lt;b&gt;/scores.csv</td><td class="code">{"cd" * 32}</td>' in text
+    assert 'id="step_01_look"' not in text  # it tells nothing of what it read
+
+
 def test_the_page_needs_nothing_from_the_network(folder):
     text = page(folder)
     assert "http" not in text

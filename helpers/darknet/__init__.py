@@ -9,6 +9,7 @@ highest = scores(network, images)
 from helpers.darknet.architectures import yolov2, yolov3
 from helpers.darknet.cfg import read_cfg, write_cfg
 from helpers.darknet.detection import detections, scores
+from helpers.darknet.full_size import full_size_networks, table_networks
 from helpers.darknet.losses import cost, loss
 from helpers.darknet.network import Network
 from helpers.darknet.sections import Section, section
@@ -20,12 +21,14 @@ __all__ = [
     "cost",
     "detections",
     "float_counts",
+    "full_size_networks",
     "loss",
     "read_backbone",
     "read_cfg",
     "read_weights",
     "scores",
     "section",
+    "table_networks",
     "write_cfg",
     "write_weights",
     "yolov2",

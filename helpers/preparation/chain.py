@@ -234,3 +234,15 @@ def summary(table: pd.DataFrame) -> str:
     return f"{int(table['kept'].sum())} of {len(table)} frames kept" + "".join(
         f"; {number} {reason}" for reason, number in reasons.items()
     )
+
+
+def table_preparation(table: pd.DataFrame) -> pd.DataFrame:
+    """What became of the frames: columns outcome and frames, the most frequent first.
+
+    Parameters
+    ----------
+    table
+        From `prepare`, or read from the `.csv` that it writes.
+    """
+    outcomes = table["why_not"].fillna("").replace("", "kept")
+    return outcomes.value_counts().rename_axis("outcome").reset_index(name="frames")

@@ -236,6 +236,19 @@ def prepare(file: Path, output: Path, **given: Any) -> None:
     click.echo(done)
 
 
+@workbook.command()
+@click.argument("run", type=_FILE, metavar="RUN")
+@click.option("--data", type=_FILE, metavar="FILE", help="The patterns of the run; found in data/ without.")
+@click.option("--labels", type=_FILE, metavar="FILE", help="The label file of the run, if it had one.")
+def verify(run: Path, data: Path | None, labels: Path | None) -> None:
+    """Recompute every table of a run from what it has stored, and compare; RUN is a folder or a name in results/."""
+    from helpers.workbook.verification import verify_run
+
+    verdict = verify_run(run, data=data, labels=labels)
+    click.echo("\n".join(verdict.lines()))
+    sys.exit(0 if verdict.holds else 1)
+
+
 def model_folder(model: Path) -> Path:
     """Folder of a family: a path as it is, or RUN/FAMILY for `results/RUN/families/FAMILY`."""
     from helpers.workbook.run import RESULTS

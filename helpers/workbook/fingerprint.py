@@ -4,8 +4,9 @@ A notebook says in its metadata what it depends on beside its own code:
 
     {"workbook": {"profile": ["simulation", "seed"], "reads": ["box.json"], "writes": ["tables/table_1.csv"]}}
 
-`reads` and `writes` are globs relative to the run's folder; without `profile`, every section counts. The data file, the
-labels, and the modules of `helpers` that the notebook imports count always (`sources`).
+`reads` and `writes` are globs relative to the run's folder, and so is `may_write`, for what depends on the results.
+Without `profile`, every section counts. The data file, the labels, and the modules of `helpers` that the notebook
+imports count always (`sources`).
 """
 
 import json
@@ -21,7 +22,7 @@ from helpers.text_files import in_short, read_json
 
 _CHECKSUMS = ".checksums.json"
 _DIGITS = 64
-_KEYS = ("profile", "reads", "writes")
+_KEYS = ("profile", "reads", "writes", "may_write")
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,15 @@ class Needs:
         Sources of its code cells.
     profile
         Sections of the profile that it uses; None for all.
-    reads, writes
-        Globs relative to the run's folder.
+    reads, writes, may_write
+        Globs relative to the run's folder; only of those in `writes` there must be something.
     """
 
     code: tuple[str, ...]
     profile: tuple[str, ...] | None
     reads: tuple[str, ...]
     writes: tuple[str, ...]
+    may_write: tuple[str, ...] = ()
 
 
 def read_needs(notebook: Path) -> Needs:
@@ -175,7 +177,7 @@ def outputs(needs: Needs, own: Iterable[Path], folder: Path, checksums: Checksum
         if not any(folder.glob(pattern)):
             raise WorkbookError(f"the notebook ran, but left no {folder / pattern}, which its metadata promises")
     names = [str(path.relative_to(folder)) for path in own]
-    return _matching(folder, (*names, *needs.writes), checksums)
+    return _matching(folder, (*names, *needs.writes, *needs.may_write), checksums)
 
 
 def why_stale(stamp: Path, current: Mapping[str, str], folder: Path, checksums: Checksums) -> str | None:

@@ -167,6 +167,17 @@ def load_profile(profile: str | Path) -> Profile:
         raise ProfileError(f"{path}: {error}") from error
 
 
+def profile_from(sections: Mapping[str, Any]) -> Profile:
+    """The profile that `Profile.sections` has made plain, for instance in a run's `run.json`.
+
+    Raises
+    ------
+    ProfileError
+        As `load_profile`.
+    """
+    return _build(Profile, sections, "")
+
+
 def _family(name: str) -> Family:
     try:
         return Family.from_name(name)

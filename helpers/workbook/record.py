@@ -1,9 +1,15 @@
-"""What a run was made with: `run.json` holds versions, seeds, data checksum, profile, hardware and timings."""
+"""What a run was made with: `run.json` holds versions, seeds, data checksum, profile, hardware and timings.
+
+The file says of the run as a whole what its last step was made with, and of each step, under `steps`, what that one was
+made with, what it read and what it wrote, each with a checksum: so that every table and figure leads back to the step,
+the code and the files that it comes from.
+"""
 
 import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +31,8 @@ _PACKAGES = (
     "scipy",
     "pandas",
     "h5py",
+    "hdf5plugin",
+    "pillow",
     "scikit-learn",
     "matplotlib",
     "papermill",
@@ -79,11 +87,43 @@ def describe(run: Run, data_checksum: str) -> dict[str, Any]:
     }
 
 
-def add_step(folder: Path, description: dict[str, Any], step: str, seconds: float) -> None:
-    """Write `run.json` anew after a step; the times of other steps are kept."""
-    steps = {**read_record(folder).get("steps", {}), step: {"seconds": round(seconds, 1)}}
-    record = {**read_record(folder), **description, "steps": dict(sorted(steps.items()))}
+def add_step(
+    folder: Path,
+    description: Mapping[str, Any],
+    step: str,
+    seconds: float,
+    *,
+    reads: Mapping[str, str] | None = None,
+    writes: Mapping[str, str] | None = None,
+) -> None:
+    """Write `run.json` anew after a step; what it says of other steps is kept.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    description
+        What the step was made with, from `describe`.
+    step
+        Its name.
+    seconds
+        How long it took.
+    reads, writes
+        What it depended on and what it left: name → checksum (`fingerprint.inputs` and `outputs`).
+    """
+    record = read_record(folder)
+    entry = {"seconds": round(seconds, 1), **description}
+    if reads is not None:
+        entry |= {"reads": dict(reads), "writes": dict(writes or {})}
+    steps = {**record.get("steps", {}), step: entry}
+    record = {**record, **description, "steps": dict(sorted(steps.items()))}
     write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
+
+
+def written_by(record: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """File of a run, relative to its folder → the step that wrote it and its checksum, in the order of the steps."""
+    steps = record.get("steps", {}).items()
+    return {file: (name, checksum) for name, step in steps for file, checksum in step.get("writes", {}).items()}
 
 
 def git_state(root: Path) -> dict[str, Any]:
@@ -112,6 +152,7 @@ def hardware() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "system": f"{platform.system()} {platform.machine()}",
     }
 

@@ -14,7 +14,7 @@ from helpers.errors import RunFileError
 from helpers.evaluation import NEVER_SINGLE
 from helpers.files import write_text
 from helpers.text_files import Kind, in_short, read_csv, read_json
-from helpers.workbook.record import read_record
+from helpers.workbook.record import read_record, written_by
 from helpers.workbook.tables import row_title
 
 PAGE = "index.html"
@@ -57,6 +57,7 @@ def write_report(folder: Path) -> Path:
         notebooks=[_notebook(path, record) for path in sorted(folder.glob("[0-9]*.ipynb"))],
         selections=[path.stem for path in sorted((folder / "selections").glob("*.csv"))],
         total=_duration(_seconds(record)),
+        origins=_origins(record),
         duration=_duration,
     )
     write_text(folder / PAGE, page)
@@ -145,6 +146,21 @@ def _notebook(path: Path, record: dict[str, Any]) -> dict[str, Any]:
         "page": path.with_suffix(".html").is_file(),
         "time": _duration(step["seconds"]) if step else "",
     }
+
+
+def _origins(record: dict[str, Any]) -> list[dict[str, str]]:
+    """Which step wrote each table (its CSV, from which the others are made) and figure, and with which checksum."""
+    shown = {
+        Path(file): author
+        for file, author in written_by(record).items()
+        if file.startswith(("tables/", "figures/")) and file.endswith((".csv", ".png"))
+    }
+    ordered = [path for part in ("tables", "figures") for path in _ordered(p for p in shown if p.parts[0] == part)]
+    return [
+        {"heading": _heading(path.stem), "name": path.stem, "file": str(path), "step": step, "sha256": checksum}
+        for path in ordered
+        for step, checksum in [shown[path]]
+    ]
 
 
 def _summary(folder: Path, record: dict[str, Any]) -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from helpers import ROOT
 from helpers.errors import WorkbookError
+from helpers.files import sha256
 from helpers.workbook import fingerprint
 from helpers.workbook.execution import StepFailedError, execute
 from helpers.workbook.profile import load_profile, profile_path
@@ -160,7 +161,7 @@ def _prepared(given: dict[str, str]) -> Run:
     if missing:
         seconds = time.perf_counter() - began
         print(f"simulated {run.data} in {seconds:.0f} s", flush=True)
-        add_step(run.folder, {}, SIMULATION_STEP, seconds)
+        add_step(run.folder, describe(run, sha256(run.data)), SIMULATION_STEP, seconds)
     return run
 
 
@@ -175,23 +176,26 @@ def _run_steps(steps: Sequence[Step], given: dict[str, str]) -> None:
             print(f"{title}: up to date", flush=True)
             continue
         print(f"{title}: running ({reason})", flush=True)
+        made_with = describe(step.run, checksums.of(step.run.data))
         began = time.perf_counter()
         fingerprint.delete_shown(step.stamp, step.run.folder)
         step.stamp.unlink(missing_ok=True)
         step.executed.with_suffix(".html").unlink(missing_ok=True)
         execute(step.notebook, step.executed, given)
         seconds = time.perf_counter() - began
-        _finish(step, current, checksums, seconds)
+        _finish(step, current, checksums, made_with, seconds)
         print(f"{title}: done in {seconds:.0f} s", flush=True)
 
 
-def _finish(step: Step, current: dict[str, str], checksums: fingerprint.Checksums, seconds: float) -> None:
-    """Note a step's time, rewrite the page, and stamp the step last."""
+def _finish(
+    step: Step, current: dict[str, str], checksums: fingerprint.Checksums, made_with: dict, seconds: float
+) -> None:
+    """Note a step's provenance, rewrite the page, and stamp the step last."""
     own = (step.executed, step.executed.with_suffix(".html"))
     try:
         written = fingerprint.outputs(step.needs, own, step.run.folder, checksums)
     except WorkbookError as error:
         raise StepFailedError(f"{step.name} failed: {error}") from error
-    add_step(step.run.folder, describe(step.run, checksums.of(step.run.data)), step.name, seconds)
+    add_step(step.run.folder, made_with, step.name, seconds, reads=current, writes=written)
     write_report(step.run.folder)
     fingerprint.write_stamp(step.stamp, current, written)

@@ -1,0 +1,40 @@
+"""The paper's networks at full size, without numbers: their shapes and how many floats they hold."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+import torch
+
+from helpers.darknet.architectures import yolov2, yolov3
+from helpers.darknet.network import Network
+from helpers.darknet.weights import float_counts
+
+_OF_A_BOX = 4 + 1 + 1
+
+
+def full_size_networks() -> dict[str, Network]:
+    """YOLOv2 and YOLOv3 for one class on torch's device `meta`: nothing is computed with them."""
+    with torch.device("meta"):
+        return {"yolov2": yolov2(), "yolov3": yolov3()}
+
+
+def table_networks(networks: Mapping[str, Network]) -> pd.DataFrame:
+    """Candidate boxes an image, and floats in a weights file.
+
+    Parameters
+    ----------
+    networks
+        Name → network of one class on `meta`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        network, size [pixels], convolutions, heads, boxes, floats.
+    """
+    rows = []
+    for name, network in networks.items():
+        outputs = network(torch.zeros(2, 3, network.size, network.size, device="meta"))
+        boxes = sum(output[0].numel() for output in outputs) // _OF_A_BOX
+        floats = float_counts(network)
+        rows.append((name, network.size, len(floats), len(outputs), boxes, sum(floats)))
+    return pd.DataFrame(rows, columns=["network", "size", "convolutions", "heads", "boxes", "floats"])
