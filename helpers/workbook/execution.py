@@ -69,9 +69,11 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, str]) -> No
     except PapermillExecutionError as error:
         where = f"failed in cell {error.exec_count} ({error.ename}: {_first_line(error.evalue)})"
         raise StepFailedError(f"{notebook.stem} {where}. Open {executed}") from error
-    except DeadKernelError as error:
-        why = "its kernel died, perhaps for want of memory"
-        raise StepFailedError(f"{notebook.stem} failed: {why}. Open {executed}") from error
+    except RuntimeError as error:
+        # jupyter_client has no error of its own for a kernel that dies while it starts
+        if not (isinstance(error, DeadKernelError) or "Kernel died" in str(error)):
+            raise
+        raise StepFailedError(f"{notebook.stem} failed: its kernel died, perhaps for want of memory") from error
     finally:
         _keep(partial, executed)
     write_page(executed)
