@@ -75,7 +75,7 @@ def _held(what: Path, lock: Path) -> Iterator[None]:
 def _taken(what: Path, lock: Path) -> int:
     """File descriptor of the lock."""
     while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             _flock(descriptor, what)
         except BlockingIOError:
@@ -90,7 +90,7 @@ def _taken(what: Path, lock: Path) -> int:
 @contextmanager
 def _without_children(what: Path, children: Path) -> Iterator[None]:
     """Wait for the children of a holder that was killed; the file is there for ours while the block runs."""
-    descriptor = os.open(children, os.O_RDWR | os.O_CREAT)
+    descriptor = os.open(children, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         _wait(descriptor, what)
         with suppress(OSError):

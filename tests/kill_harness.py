@@ -77,14 +77,16 @@ class Watched:
         for line in stream:
             lines.append(line.rstrip("\n"))
 
-    def wait_for(self, step: str) -> bool:
-        """Wait until a step has begun; False if the command ends first."""
-        begins = "simulating " if step == _SIMULATION else f"{step}: running"
-        while not any(begins in line for line in list(self.lines)):
-            if self.process.poll() is not None:
-                return False
+    def wait_for(self, steps: Sequence[str]) -> str | None:
+        """Wait until one of the steps begins, and say which; None if the command ends first."""
+        begins = {step: "simulating " if step == _SIMULATION else f"{step}: running" for step in steps}
+        while self.process.poll() is None:
+            for line in list(self.lines):
+                for step, begin in begins.items():
+                    if begin in line:
+                        return step
             time.sleep(0.02)
-        return True
+        return None
 
     def family(self) -> dict[int, str]:
         """Processes that carry the mark → command line, without those that wait to be buried."""
@@ -172,15 +174,17 @@ def attack(command: Sequence[object], seconds: Mapping[str, float], kills: Seque
     outcome = Outcome()
     running = Watched(command, cwd)
     for number, kill in enumerate(kills, start=1):
-        if running.wait_for(kill.step):
-            deadline = time.monotonic() + kill.share * seconds[kill.step]
+        # a step that is done already, because the kill before came late, is not begun again: the next one that begins
+        steps = list(seconds)
+        if step := running.wait_for(steps[steps.index(kill.step) :]):
+            deadline = time.monotonic() + kill.share * seconds[step]
             while time.monotonic() < deadline and running.process.poll() is None:
                 time.sleep(0.01)
         killed = running.kill(kill.victim) if running.process.poll() is None else "nobody"
         code = running.end()
         # at once, whatever is left of the killed one
         ended, running = running, Watched(command, cwd)
-        _judge(outcome, f"kill {number}, {kill.step}, {killed}", killed, code, ended)
+        _judge(outcome, f"kill {number}, {step}, {killed}", killed, code, ended)
     _judge(outcome, "the last run", "", running.process.wait(), running)
     return outcome
 
