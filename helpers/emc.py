@@ -19,6 +19,7 @@ import numpy as np
 from helpers.cxi_layout import require_file
 from helpers.errors import PatternFileError
 from helpers.files import written_whole
+from helpers.hdf5_writing import hdf5_to_write
 
 SPARSE, DENSE_INTEGERS, DENSE_FLOATS = 0, 1, 2
 KINDS = ("sparse photons", "dense int32 frames", "dense float64 frames")
@@ -247,7 +248,7 @@ def write_emc_hdf5(path: str | os.PathLike, blocks: Iterable[np.ndarray], *, pat
     ValueError
         If the number of patterns is another.
     """
-    with written_whole(path) as partial, h5py.File(partial, "w") as file:
+    with written_whole(path) as partial, hdf5_to_write(partial, "w") as file:
         file["num_pix"] = np.array([pixels], _NUMBER)
         kind = h5py.vlen_dtype(_NUMBER)
         lists = [file.create_dataset(name, (patterns,), kind, track_times=False) for name in MEMBERS[1:]]

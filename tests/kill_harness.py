@@ -125,6 +125,13 @@ class Watched:
             code = None
         return code
 
+    def close(self) -> None:
+        """Read its last lines, after its end."""
+        for reader in self._readers:
+            reader.join(_SECONDS_OF_ORPHANS)
+        for stream in (self.process.stdout, self.process.stderr):
+            stream.close()
+
     def seconds_of_orphans(self) -> float:
         """Seconds until no process of it is left."""
         began = time.monotonic()
@@ -193,8 +200,7 @@ def _judge(outcome: Outcome, title: str, killed: str, code: int | None, running:
     """Note what a run that has ended did wrong."""
     orphans = running.seconds_of_orphans()
     outcome.longest_orphan = max(outcome.longest_orphan, orphans)
-    for reader in running._readers:
-        reader.join(_SECONDS_OF_ORPHANS)
+    running.close()
     last_error = next((line for line in reversed(running.errors) if line), "")
     outcome.kills.append(f"{title}: code {code}, orphans {orphans:.1f} s; {last_error}")
     print(outcome.kills[-1], flush=True)
