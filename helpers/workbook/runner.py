@@ -3,7 +3,8 @@
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -108,8 +109,7 @@ def run_workbook(
     given = {"profile": _profile_parameter(profile), "results": str(folder), **{k: str(v) for k, v in places.items()}}
     check_folder(folder)
     try:
-        with locked(folder, folder / LOCK):
-            delete_leftovers([*folder.rglob(".*"), *DATA.glob(".*")])
+        with locked(folder, folder / LOCK), _tidied(folder):
             if fresh:
                 _empty(folder)
             run = _prepared(given)
@@ -140,6 +140,16 @@ def _profile_parameter(profile: str | Path) -> str:
     """A name as it is; a path in full, because a kernel's working directory is another."""
     path = profile_path(profile)
     return str(profile) if path.parent == profile_path("demo").parent else str(path.resolve())
+
+
+@contextmanager
+def _tidied(folder: Path) -> Iterator[None]:
+    """Delete what killed processes have left: of earlier runs, and workers that this one had to end."""
+    delete_leftovers([*folder.rglob(".*"), *DATA.glob(".*")])
+    try:
+        yield
+    finally:
+        delete_leftovers(folder.rglob(".*"))
 
 
 def _empty(folder: Path) -> None:
