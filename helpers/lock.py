@@ -36,16 +36,16 @@ def locked(what: Path, lock: Path) -> Iterator[None]:
     what
         The file or folder that it is for, as the error names it.
     lock
-        The lock's own file; its folder is made if needed. The file is deleted in the end, unless the process is killed.
+        The lock's own file; its folder is made if needed. File, and folder if nothing came into it, are deleted in the
+        end, unless the process is killed.
 
     Raises
     ------
     InUseError
         If another process holds it, or children of a killed one do not end within 30 s.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
     children = lock.with_name(f"{lock.name}.children")
-    with _held(what, lock), _without_children(what, children), _told(children):
+    with _made(lock.parent), _held(what, lock), _without_children(what, children), _told(children):
         yield
 
 
@@ -55,6 +55,19 @@ def share_lock() -> None:
         # never closed: the kernel does that
         with suppress(OSError):
             fcntl.flock(os.open(path, os.O_RDWR), fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder; if it was not there and nothing has come into it, it is deleted."""
+    new = not folder.is_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        if new:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 @contextmanager

@@ -60,6 +60,14 @@ def test_a_killed_holder_holds_nothing_and_a_lock_leaves_no_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_that_a_lock_has_made_stays_only_if_something_came_into_it(tmp_path):
+    for name in ("empty", "used"):
+        with locked(tmp_path / name, tmp_path / name / ".lock"):
+            if name == "used":
+                (tmp_path / name / "file").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["used"]
+
+
 def test_who_comes_after_a_killed_holder_waits_for_its_children(tmp_path):
     spawn = f"subprocess.Popen([sys.executable, '-c', {CHILD.format(2)!r}]); time.sleep(60)"
     with holding(tmp_path, spawn) as (holder, line):
