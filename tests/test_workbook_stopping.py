@@ -12,9 +12,9 @@ STUBBORN = """
 import time
 from helpers.workbook.stopping import stopped_by_signals
 with stopped_by_signals():
-    print("begun", flush=True)
     while True:
         try:
+            print("begun", flush=True)
             time.sleep(60)
         except SystemExit:
             pass
