@@ -60,6 +60,7 @@ class FamilyFolder:
         written = self.path / "family.json"
         if self.path.exists() and not (written.exists() and written.read_text(encoding="utf-8") == text):
             print(f"{self.path.name}: its settings, examples or code have changed; it is trained anew", flush=True)
+            written.unlink(missing_ok=True)  # first: killed in between, the rest belongs to nothing
             shutil.rmtree(self.path)
         write_text(written, text)
 

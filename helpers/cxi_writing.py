@@ -15,6 +15,7 @@ import pandas as pd
 
 from helpers.experiment import Centre, Experiment
 from helpers.files import written_whole
+from helpers.hdf5_writing import hdf5_to_write
 
 CXI_VERSION = 160
 BAD_PIXEL = 0x80
@@ -59,7 +60,7 @@ def new_stack(
     Group
         `entry_1/image_1`: fill `data`, one pattern a chunk, and add tables with `write_table`.
     """
-    with written_whole(path) as partial, h5py.File(partial, "w") as file:
+    with written_whole(path) as partial, hdf5_to_write(partial, "w") as file:
         file["cxi_version"] = CXI_VERSION
         image = file.create_group("entry_1/image_1")
         image.create_dataset(

@@ -16,6 +16,7 @@ from helpers.experiment import Centre
 from helpers.files import written_whole
 from helpers.hdf5_file import has, member, opened, understandable
 from helpers.hdf5_values import LARGEST_PATTERN, values_of
+from helpers.hdf5_writing import hdf5_to_write
 
 BAD = 2
 """What the mask says of a bad pixel."""
@@ -58,7 +59,7 @@ def write_detector(
     row, column = (axis.astype(float) for axis in np.indices(mask.shape))
     x, y = row.ravel() - centre[0], column.ravel() - centre[1]
     path_length = np.sqrt(x**2 + y**2 + distance**2)
-    with written_whole(path) as partial, h5py.File(partial, "w") as file:
+    with written_whole(path) as partial, hdf5_to_write(partial, "w") as file:
         file["qx"] = x * distance / path_length
         file["qy"] = y * distance / path_length
         file["qz"] = distance * (distance / path_length - 1)

@@ -161,6 +161,7 @@ def _describe(folder: Path, data: PolarPatterns, settings: EMSettings, model: to
     text = json.dumps(described, indent=2, sort_keys=True) + "\n"
     written = folder / "em.json"
     if folder.exists() and not (written.exists() and written.read_text(encoding="utf-8") == text):
+        written.unlink(missing_ok=True)  # first: killed in between, the rest belongs to nothing
         shutil.rmtree(folder)
     write_text(written, text)
 

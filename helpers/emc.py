@@ -21,6 +21,7 @@ from helpers.files import written_whole
 from helpers.hdf5_file import member, require_file
 from helpers.hdf5_heap import Heaps
 from helpers.hdf5_values import LARGEST_PATTERN, MOST_PATTERNS, check_storage, values_of
+from helpers.hdf5_writing import hdf5_to_write
 from helpers.text_files import in_short
 
 SPARSE, DENSE_INTEGERS, DENSE_FLOATS = 0, 1, 2
@@ -264,7 +265,7 @@ def write_emc_hdf5(path: str | os.PathLike, blocks: Iterable[np.ndarray], *, pat
     ValueError
         If the number of patterns is another.
     """
-    with written_whole(path) as partial, h5py.File(partial, "w") as file:
+    with written_whole(path) as partial, hdf5_to_write(partial, "w") as file:
         file["num_pix"] = np.array([pixels], _NUMBER)
         kind = h5py.vlen_dtype(_NUMBER)
         lists = [file.create_dataset(name, (patterns,), kind, track_times=False) for name in MEMBERS[1:]]

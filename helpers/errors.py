@@ -45,6 +45,18 @@ class MissingStepError(WorkbookError, LookupError):
     """A step needs the artefacts of an earlier one that has not run."""
 
 
+class StorageError(WorkbookError, OSError):
+    """A file cannot be written: the disk is full, or the folder cannot be written to."""
+
+
+class InUseError(WorkbookError, RuntimeError):
+    """Another process works in the same folder, or on the same file."""
+
+
+class ProcessDiedError(WorkbookError, RuntimeError):
+    """A worker process was killed."""
+
+
 class TrainingDivergedError(WorkbookError, ArithmeticError):
     """The training loss is no longer a number."""
 

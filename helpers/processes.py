@@ -1,14 +1,20 @@
 """Processes that share a machine's cores: one thread each, and none outlives the process that started it."""
 
+import ctypes
 import io
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
 from threading import Thread
+
+from helpers.errors import ProcessDiedError
+from helpers.lock import share_lock
 
 _THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
@@ -34,13 +40,25 @@ def one_thread_processes(number: int) -> Iterator[ProcessPoolExecutor]:
     Yields
     ------
     concurrent.futures.ProcessPoolExecutor
+
+    Raises
+    ------
+    ProcessDiedError
+        If one of them is killed.
     """
     reader, writer = Pipe(duplex=False)
     with reader, writer, _printed() as lines, _one_thread():
         start = {"mp_context": get_context("spawn"), "initializer": _begin, "initargs": (reader, lines)}
         pool = ProcessPoolExecutor(number, **start)
         try:
+            with _deaf_to_interrupts():
+                for _ in range(number):
+                    pool.submit(int)
             yield pool
+        except BrokenProcessPool as error:
+            raise ProcessDiedError(
+                "a worker process was killed, perhaps for want of memory; the same command goes on from there"
+            ) from error
         except BaseException:
             writer.close()
             raise
@@ -57,8 +75,38 @@ def _begin(parent: Connection, lines: Connection) -> None:
         except EOFError:
             os._exit(1)
 
+    share_lock()
     sys.stdout = _Lines(lines)
     Thread(target=wait, daemon=True).start()
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started in this block do not hear Ctrl-C, which a terminal tells all; their parent ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of Linux' prctl."""
+
+
+def end_with_parent(parent: int) -> None:
+    """End this process at once when its parent dies, on Linux; elsewhere a Jupyter kernel looks once a second.
+
+    Parameters
+    ----------
+    parent
+        Its process id; if it has ended already, so does this process.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None, use_errno=True).prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 class _Lines(io.TextIOBase):

@@ -18,6 +18,7 @@ from helpers import dragonfly_detector, emc
 from helpers.errors import PatternFileError
 from helpers.files import write_csv, written_whole
 from helpers.hdf5_file import member
+from helpers.hdf5_writing import hdf5_to_write
 from helpers.pattern_stack import PatternStack
 from helpers.progress import progress
 
@@ -186,7 +187,7 @@ def write_marked_copy(
     selected[patterns], score[patterns] = np.asarray(single).astype(np.int32), scores
     with written_whole(path) as partial:
         shutil.copyfile(stack.path, partial)
-        with h5py.File(partial, "r+") as file:
+        with hdf5_to_write(partial, "r+") as file:
             start = 0
             for part in stack.parts:
                 rows = slice(start, start := start + part.storage.shape[0])

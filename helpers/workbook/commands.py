@@ -9,6 +9,8 @@ import click
 
 from helpers import __version__
 from helpers.errors import WorkbookError
+from helpers.files import explained
+from helpers.workbook.stopping import Stopped, stopped_by_signals
 
 _FILE = click.Path(path_type=Path)
 _GALLERY = 12
@@ -258,9 +260,18 @@ def model_folder(model: Path) -> Path:
 
 
 def main() -> None:
-    """Run the command; an error that a user can act on is one line and exit code 2."""
+    """Run the command; an error that a user can act on is one line and exit code 2, a signal one line and 128 more."""
     try:
-        workbook(prog_name="workbook")
+        with stopped_by_signals():
+            workbook(prog_name="workbook")
     except WorkbookError as error:
         click.echo(f"workbook: {error}", err=True)
         sys.exit(2)
+    except OSError as error:
+        if (line := explained(error)) is None:
+            raise
+        click.echo(f"workbook: {line}", err=True)
+        sys.exit(2)
+    except Stopped as stopped:
+        click.echo(stopped.line, err=True)
+        sys.exit(stopped.code)

@@ -1,11 +1,13 @@
 """One notebook: run it with papermill, keep what it shows, say in one line what went wrong."""
 
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from helpers.files import partial_beside
 from helpers.progress import SPARSE
 from helpers.workbook.page_of_notebook import write_page
 
@@ -45,7 +47,10 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, str]) -> No
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    partial = executed.with_name(f".{executed.stem}.partial.ipynb")
+    from helpers.workbook.kernel import EXTENSION, KernelOfRunner
+
+    partial = partial_beside(executed)
+    partial = partial.with_name(f"{partial.name}.ipynb")
     declared = papermill.inspect_notebook(notebook)
     try:
         with _environment(_KERNEL):
@@ -58,18 +63,29 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, str]) -> No
                 stdout_file=sys.stdout,
                 stderr_file=sys.stderr,
                 store_widget_state=False,
-                extra_arguments=_QUIET,
+                extra_arguments=[*_QUIET, EXTENSION],
+                kernel_manager_class=KernelOfRunner,
             )
     except PapermillExecutionError as error:
         where = f"failed in cell {error.exec_count} ({error.ename}: {_first_line(error.evalue)})"
         raise StepFailedError(f"{notebook.stem} {where}. Open {executed}") from error
-    except DeadKernelError as error:
-        why = "its kernel died, perhaps for want of memory"
-        raise StepFailedError(f"{notebook.stem} failed: {why}. Open {executed}") from error
+    except RuntimeError as error:
+        # jupyter_client has no error of its own for a kernel that dies while it starts
+        if not (isinstance(error, DeadKernelError) or "Kernel died" in str(error)):
+            raise
+        raise StepFailedError(f"{notebook.stem} failed: its kernel died, perhaps for want of memory") from error
     finally:
-        if partial.exists():
-            os.replace(partial, executed)
+        _keep(partial, executed)
     write_page(executed)
+
+
+def _keep(partial: Path, executed: Path) -> None:
+    """Give a notebook its final name, unless papermill was stopped in the middle of writing it."""
+    try:
+        json.loads(partial.read_text(encoding="utf-8"))
+        os.replace(partial, executed)
+    except (FileNotFoundError, ValueError):
+        partial.unlink(missing_ok=True)
 
 
 def _first_line(text: str) -> str:

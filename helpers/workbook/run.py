@@ -12,6 +12,7 @@ import pandas as pd
 from helpers import ROOT
 from helpers.errors import LabelsError, MissingStepError, PatternFileError, RunFileError, WorkbookError
 from helpers.files import write_csv, write_text
+from helpers.lock import locked
 from helpers.sources import code_digest, text_digest
 from helpers.text_files import Kind, read_csv
 from helpers.workbook.profile import Profile, load_profile
@@ -27,6 +28,9 @@ ANNOTATION = "annotation.json"
 
 RECORD = "run.json"
 """What a run is: versions, seeds, data checksum, profile, timings, hardware. It marks a folder as ours."""
+
+LOCK = ".lock"
+"""Held by the process that runs the notebooks."""
 
 SIMULATED = "Simulated data."
 
@@ -252,7 +256,8 @@ def check_folder(folder: Path) -> None:
     """
     if not folder.is_dir() or folder.parent == RESULTS or (folder / RECORD).is_file():
         return
-    if any(path.name != ANNOTATION for path in folder.iterdir()):
+    # hidden files are ours: a run that was killed at once has left no record yet
+    if any(path.name != ANNOTATION and not path.name.startswith((LOCK, f".{RECORD}.")) for path in folder.iterdir()):
         raise WorkbookError(f"{folder} holds other files than a run's; choose a new or an empty folder with --results")
 
 
@@ -276,14 +281,15 @@ def _twin(profile: Profile) -> Path:
     """The simulated twin; made if it is not there."""
     path = twin_path(profile)
     if not path.is_file():
-        from helpers.simulation import simulate
-
-        sizes = profile.simulation
-        simulate(
-            path,
-            patterns=sizes.patterns,
-            manual_fraction=sizes.manual_fraction,
-            seed=profile.seed,
-            outside=sizes.outside,
-        )
+        with locked(path, path.with_name(f".{path.name}{LOCK}")):
+            _simulate(path, profile)
     return path
+
+
+def _simulate(path: Path, profile: Profile) -> None:
+    from helpers.simulation import simulate
+
+    sizes = profile.simulation
+    simulate(
+        path, patterns=sizes.patterns, manual_fraction=sizes.manual_fraction, seed=profile.seed, outside=sizes.outside
+    )

@@ -3,20 +3,22 @@
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from helpers import ROOT
 from helpers.errors import WorkbookError
-from helpers.files import sha256
+from helpers.files import delete_leftovers, sha256
+from helpers.lock import locked
 from helpers.workbook import fingerprint
 from helpers.workbook.execution import StepFailedError, execute
 from helpers.workbook.profile import load_profile, profile_path
 from helpers.workbook.record import add_step, describe
 from helpers.workbook.report import write_report
-from helpers.workbook.run import ANNOTATION, RESULTS, Run, check_folder, open_run, twin_path
+from helpers.workbook.run import ANNOTATION, DATA, LOCK, RECORD, RESULTS, Run, check_folder, open_run, twin_path
 
 NOTEBOOKS = ROOT / "notebooks"
 SIMULATION_STEP = "00_simulation"
@@ -104,19 +106,22 @@ def run_workbook(
     chosen = _chosen(notebooks, only)
     places = {name: path.resolve() for name, path in (("data", data), ("labels", labels)) if path is not None}
     folder = (RESULTS / load_profile(profile).name) if results is None else results.resolve()
-    if fresh:
-        _empty(folder)
     given = {"profile": _profile_parameter(profile), "results": str(folder), **{k: str(v) for k, v in places.items()}}
+    check_folder(folder)
     try:
-        run = _prepared(given)
-        _run_steps([Step(notebook, run) for notebook in chosen], given)
+        with locked(folder, folder / LOCK), _tidied(folder):
+            if fresh:
+                _empty(folder)
+            run = _prepared(given)
+            _run_steps([Step(notebook, run) for notebook in chosen], given)
+            page = write_report(run.folder)
     except StepFailedError as error:
         print(f"{error}; the same command continues from here", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted; the same command continues from here", file=sys.stderr)
         return INTERRUPTED
-    print(f"\nThe tables and figures are in {write_report(run.folder)}")
+    print(f"\nThe tables and figures are in {page}")
     return 0
 
 
@@ -137,12 +142,23 @@ def _profile_parameter(profile: str | Path) -> str:
     return str(profile) if path.parent == profile_path("demo").parent else str(path.resolve())
 
 
+@contextmanager
+def _tidied(folder: Path) -> Iterator[None]:
+    """Delete what killed processes have left: of earlier runs, and workers that this one had to end."""
+    delete_leftovers([*folder.rglob(".*"), *DATA.glob(".*")])
+    try:
+        yield
+    finally:
+        delete_leftovers(folder.rglob(".*"))
+
+
 def _empty(folder: Path) -> None:
-    """Delete what a run has left in its folder, but not what people have done by hand."""
-    check_folder(folder)
-    for path in folder.iterdir() if folder.is_dir() else ():
+    """Delete what a run has left in its folder, but not what people have done by hand; the record last, as its mark."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == RECORD):
         if path.name == ANNOTATION:
             print(f"kept: {path}, which was made by hand", flush=True)
+            continue
+        if path.name.startswith(LOCK):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
