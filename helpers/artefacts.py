@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 
 from helpers.errors import MissingStepError, NetworkFileError
-from helpers.files import write_csv, write_text, written_whole
+from helpers.files import read_csv, write_csv, write_text, written_whole
 from helpers.score_table import iteration_column, iterations_of
 
 _LOSS_COLUMNS = ["iteration", "loss", "average_loss", "learning_rate", "images_seen"]
@@ -83,7 +83,7 @@ class FamilyFolder:
     def add_scores(self, name: str, patterns: np.ndarray, iteration: int, scores: np.ndarray) -> None:
         """Add the scores of a checkpoint as a column; columns of this and later iterations are replaced."""
         path = self.scores_path(name)
-        table = pd.read_csv(path) if path.exists() else pd.DataFrame({"pattern": patterns})
+        table = read_csv(path) if path.exists() else pd.DataFrame({"pattern": patterns})
         later = [iteration_column(known) for known in iterations_of(table) if known >= iteration]
         write_csv(path, table.drop(columns=later).assign(**{iteration_column(iteration): scores}))
 
@@ -98,14 +98,14 @@ class FamilyFolder:
         path = self.scores_path(name)
         if not path.exists():
             raise MissingStepError(f"{path} is missing; run the notebook that scores the {name} set first")
-        return pd.read_csv(path)
+        return read_csv(path)
 
     def loss(self) -> pd.DataFrame:
         """Read iteration, loss, average_loss, learning_rate, images_seen."""
         path = self.path / "loss.csv"
         if not path.exists():
             raise MissingStepError(f"{path} is missing; train the family first (workbook run --only 04)")
-        return pd.read_csv(path)
+        return read_csv(path)
 
 
 def darknet_line(row: Mapping[str, float]) -> str:

@@ -19,7 +19,7 @@ from helpers.cxi import PatternStack, open_stack
 from helpers.errors import MissingStepError, NetworkFileError, PatternFileError
 from helpers.evaluation import stable_selection
 from helpers.family import Family
-from helpers.files import write_csv
+from helpers.files import read_csv, write_csv
 from helpers.modern import is_modern, load_modern
 from helpers.progress import progress
 from helpers.score_table import iteration_column, iterations_of
@@ -218,7 +218,7 @@ def stored_selection(path: Path, patterns: np.ndarray) -> np.ndarray | None:
     """
     if not path.is_file():
         return None
-    table = pd.read_csv(path)
+    table = read_csv(path)
     if not np.array_equal(table["index"], patterns):
         raise MissingStepError(f"{path} is a selection of other patterns; run the notebook that writes it again")
     return table["single"].to_numpy() == 1

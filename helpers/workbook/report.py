@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from helpers.evaluation import NEVER_SINGLE
-from helpers.files import write_text
+from helpers.files import read_csv, write_text
 from helpers.workbook.record import read_record, written_by
 from helpers.workbook.tables import row_title
 
@@ -180,7 +180,7 @@ def _tile(value: str, name: str, remark: str) -> dict[str, str]:
 
 def _read(folder: Path, name: str) -> pd.DataFrame | None:
     path = folder / "tables" / f"{name}.csv"
-    return pd.read_csv(path) if path.is_file() else None
+    return read_csv(path) if path.is_file() else None
 
 
 def _seconds(record: dict[str, Any]) -> float:

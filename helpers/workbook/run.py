@@ -11,7 +11,7 @@ import pandas as pd
 
 from helpers import ROOT
 from helpers.errors import LabelsError, MissingStepError, PatternFileError, WorkbookError
-from helpers.files import write_csv, write_text
+from helpers.files import read_csv, write_csv, write_text
 from helpers.sources import code_digest, text_digest
 from helpers.workbook.profile import Profile, load_profile
 from helpers.workbook.tables import shown, to_html, to_latex
@@ -115,7 +115,7 @@ class Run:
         path = self.folder / "sets.csv"
         if not path.is_file():
             raise MissingStepError(f"{path} is missing; run notebook 01, or `workbook run --only 01`")
-        return pd.read_csv(path)
+        return read_csv(path)
 
     def save_table(
         self,
@@ -158,7 +158,7 @@ class Run:
         path = self.tables / f"{name}.csv"
         if not path.is_file():
             raise MissingStepError(f"{path} is missing; run the notebook that writes it, or `workbook run`")
-        return pd.read_csv(path)
+        return read_csv(path)
 
     def save_figure(self, figure: "Figure", name: str, *, caption: str, of_data: bool = True) -> None:
         """Write a figure as PNG and PDF, and its caption for the page of the run.
