@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from helpers import files
 from helpers.errors import WorkbookError
 
 Kind = Literal["index", "flag", "fraction", "number", "text", "any"]
@@ -70,7 +71,7 @@ def read_csv(path: Path, columns: Mapping[str, Kind], *, error: type[WorkbookErr
     WorkbookError
         Of the class `error`, if the file is no such table.
     """
-    table = parsed(lambda: pd.read_csv(path, index_col=False), path, error=error, advice=advice)
+    table = parsed(lambda: files.read_csv(path, index_col=False), path, error=error, advice=advice)
     check_columns(path, table, columns, error=error, advice=advice)
     return table
 

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.files import delete_leftovers, explained, partial_beside, sha256, write_csv, write_text, written_whole
+from helpers.files import (
+    delete_leftovers,
+    explained,
+    partial_beside,
+    read_csv,
+    sha256,
+    write_csv,
+    write_text,
+    written_whole,
+)
 
 
 def test_a_written_file_is_whole_and_its_folder_is_made(tmp_path):
@@ -37,7 +46,7 @@ def test_an_error_leaves_the_old_file_and_no_other(tmp_path):
 def test_csv_keeps_every_digit(tmp_path_factory, values):
     path = tmp_path_factory.mktemp("csv") / "table.csv"
     write_csv(path, pd.DataFrame({"value": values}))
-    back = pd.read_csv(path)["value"]
+    back = read_csv(path)["value"]
     assert back.tolist() == values
 
 

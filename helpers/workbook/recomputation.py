@@ -22,6 +22,7 @@ from helpers.em_choice import read_choice, runs_key, votes
 from helpers.errors import MissingStepError
 from helpers.experiment import AMOX34117
 from helpers.family import Family
+from helpers.files import read_csv
 from helpers.labels_file import SINGLE, LabelsFile
 from helpers.preparation.chain import table_preparation
 from helpers.workbook.profile import Profile, profile_from
@@ -78,7 +79,7 @@ class StoredStep:
     @cached_property
     def sets(self) -> pd.DataFrame:
         """The sets of Table 1."""
-        return pd.read_csv(self.folder / "sets.csv", dtype={"event_id": str})
+        return read_csv(self.folder / "sets.csv", dtype={"event_id": str})
 
     @property
     def test(self) -> pd.DataFrame:
@@ -195,7 +196,7 @@ TABLES: dict[str, Callable[[StoredStep], pd.DataFrame]] = {
     "table_families": lambda step: families.table_families(step.families),
     "table_intervals": _table_intervals,
     "table_networks": lambda _: darknet.table_networks(darknet.full_size_networks()),
-    "table_preparation": lambda step: table_preparation(pd.read_csv(step.folder / "preparation" / "prepared.csv")),
+    "table_preparation": lambda step: table_preparation(read_csv(step.folder / "preparation" / "prepared.csv")),
     "table_published": lambda step: comparison.table_published(_table_4(step)),
     "table_rendering": _table_rendering,
     "table_resize": _table_resize,

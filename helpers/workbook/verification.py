@@ -60,7 +60,8 @@ class Verdict:
 
     def lines(self) -> list[str]:
         """For people: differences first, then what was not recomputed, then the sum."""
-        found = f"{len(self.differences)} differences" if self.differences else "no difference"
+        number = len(self.differences)
+        found = f"{number or 'no'} difference{'s' if number > 1 else ''}"
         counts = f"{self.tables} tables and {self.lists} lists of patterns recomputed, {self.files} checksums compared"
         return [
             *self.differences,
