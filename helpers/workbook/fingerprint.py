@@ -10,6 +10,7 @@ labels, and the modules of `helpers` that the notebook imports count always (`so
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,8 @@ class Checksums:
     def __init__(self, folder: Path) -> None:
         self._path = folder / _CHECKSUMS
         self._known: dict[str, list] = {}
-        if self._path.is_file():
-            self._known = json.loads(self._path.read_text(encoding="utf-8"))
+        with suppress(FileNotFoundError, ValueError, TypeError):  # damaged, it is only slower
+            self._known = dict(json.loads(self._path.read_text(encoding="utf-8")))
 
     def of(self, path: Path) -> str:
         """SHA-256 of a file's bytes."""
