@@ -197,8 +197,9 @@ def attack(command: Sequence[object], seconds: Mapping[str, float], kills: Seque
                 time.sleep(0.01)
         killed = running.kill(kill.victim) if running.process.poll() is None else "nobody"
         title = f"kill {number}, {step}, {killed}"
-        if killed == "worker" and running.survives(step):
-            print(f"{title}: it had done its work, and the step went on", flush=True)
+        if killed in ("kernel", "worker") and running.survives(step):
+            outcome.kills.append(f"{title}: it had done its work, and the step went on")
+            print(outcome.kills[-1], flush=True)
             continue
         code = running.end()
         # at once, whatever is left of the killed one

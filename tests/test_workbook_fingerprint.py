@@ -192,3 +192,10 @@ def test_tables_that_a_step_no_longer_makes_are_deleted_but_nothing_else(step):
     assert (step.run / "tables" / "of another step.csv").exists()
     assert (step.run / "box.json").exists()
     assert (step.run / "01.ipynb").exists()
+
+
+@pytest.mark.parametrize("content", ["", '{"a": ', "[1]", "\x00"])
+def test_remembered_checksums_that_are_damaged_are_made_anew(tmp_path, content):
+    (tmp_path / ".checksums.json").write_text(content)
+    (tmp_path / "file").write_text("abc")
+    assert fingerprint.Checksums(tmp_path).of(tmp_path / "file").startswith("ba7816bf")

@@ -164,6 +164,23 @@ def test_fresh_keeps_what_people_have_done_by_hand(workbook):
     assert (workbook.run / "annotation.json").read_text() == "an hour of work"
 
 
+def test_fresh_that_is_killed_half_way_goes_on(workbook, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda folder: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            workbook.again(fresh=True)
+    assert (workbook.run / "run.json").exists()
+    assert workbook.again(fresh=True) == ["01_first", "02_second"]
+
+
+def test_a_run_that_was_killed_before_it_had_a_record_goes_on(workbook, tmp_path):
+    (tmp_path / "new").mkdir()
+    for name in (".lock", ".lock.children", ".run.json.1@elsewhere.partial"):
+        (tmp_path / "new" / name).touch()
+    workbook.run = tmp_path / "new"
+    assert workbook.again() == ["01_first", "02_second"]
+
+
 def test_fresh_does_not_touch_a_folder_of_other_things(workbook, tmp_path):
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents" / "thesis.tex").write_text("years of work")

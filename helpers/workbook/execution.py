@@ -73,7 +73,8 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, str]) -> No
         # jupyter_client has no error of its own for a kernel that dies while it starts
         if not (isinstance(error, DeadKernelError) or "Kernel died" in str(error)):
             raise
-        raise StepFailedError(f"{notebook.stem} failed: its kernel died, perhaps for want of memory") from error
+        why = "its kernel died, perhaps for want of memory"
+        raise StepFailedError(f"{notebook.stem} failed: {why}. Open {executed}") from error
     finally:
         _keep(partial, executed)
     write_page(executed)

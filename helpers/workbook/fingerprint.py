@@ -11,6 +11,7 @@ imports count always (`sources`).
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,8 @@ class Checksums:
         self._path = folder / _CHECKSUMS
         self._known: dict[str, list] = {}
         if self._path.is_file():
-            self._known = _checksums_in(self._path)
+            with suppress(RunFileError):  # damaged, it is only slower
+                self._known = _checksums_in(self._path)
 
     def of(self, path: Path) -> str:
         """SHA-256 of a file's bytes."""

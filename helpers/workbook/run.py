@@ -256,7 +256,7 @@ def check_folder(folder: Path) -> None:
     """
     if not folder.is_dir() or folder.parent == RESULTS or (folder / RECORD).is_file():
         return
-    # hidden files are ours: a run that was killed at once has left no record yet
+    # a run that was killed at once has left its lock, and no record yet
     if any(path.name != ANNOTATION and not path.name.startswith((LOCK, f".{RECORD}.")) for path in folder.iterdir()):
         raise WorkbookError(f"{folder} holds other files than a run's; choose a new or an empty folder with --results")
 
