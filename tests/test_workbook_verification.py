@@ -273,10 +273,10 @@ def damaged(record, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("truncated", "is damaged"),
-        ("no object", "is damaged"),
-        ("steps are no mapping", "is damaged"),
-        ("a step is a number", "is damaged"),
+        ("truncated", "holds no record of a run"),
+        ("no object", "holds no record of a run"),
+        ("steps are no mapping", "holds no section steps"),
+        ("a step is a number", "holds no time of the step"),
         ("no reads", "is damaged"),
         ("checksum is a number", "is damaged"),
         ("outside", "is damaged"),
