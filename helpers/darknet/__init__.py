@@ -3,23 +3,26 @@
 network = read_cfg("net.cfg")                 # or yolov2(), yolov3()
 seen = read_weights(network, "net.weights")
 outputs = network(images)                     # one a head
-highest = scores(network, images)
+highest = scores(network, images)             # scores(folded(network), images) gives them faster
 """
 
 from helpers.darknet.architectures import yolov2, yolov3
 from helpers.darknet.cfg import read_cfg, write_cfg
 from helpers.darknet.detection import detections, scores
+from helpers.darknet.inference import FoldedNetwork, folded
 from helpers.darknet.losses import cost, loss
 from helpers.darknet.network import Network
 from helpers.darknet.sections import Section, section
 from helpers.darknet.weights import float_counts, read_backbone, read_weights, write_weights
 
 __all__ = [
+    "FoldedNetwork",
     "Network",
     "Section",
     "cost",
     "detections",
     "float_counts",
+    "folded",
     "loss",
     "read_backbone",
     "read_cfg",
