@@ -5,7 +5,7 @@ first layers, whose outputs are large, are run for a few images at a time, and l
 """
 
 import copy
-from itertools import groupby
+from itertools import accumulate, groupby
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,13 @@ from torch.nn import functional
 from helpers.darknet.layers import LEAKY_SLOPE, Convolutional, Maxpool
 from helpers.darknet.network import Network
 from helpers.darknet.region import Region
-from helpers.darknet.winograd import WinogradConvolution
+from helpers.darknet.winograd import WinogradConvolution, Workspace
 from helpers.darknet.yolo import Yolo
 
-_WINOGRAD_CHANNELS = 128
-"""With so many channels and filters or more, Winograd's convolution was the faster one at every side (CPUs)."""
+_WINOGRAD_CHANNELS = 128, 64
+"""With so many channels and filters Winograd's convolution was the faster one (CPUs): on any side, on a large one."""
+
+_LARGE_SIDE = 32
 
 _OUTPUT_FLOATS = 6 * 2**20
 """Of a layer at once, 24 MB: the C library gives memory of 32 MB and more back at once, and each page costs anew."""
@@ -44,9 +46,6 @@ class FoldedNetwork(nn.Module):
         self._last_reader = {source: number for number, read in enumerate(self._sources) for source in read}
         self._last_reader |= {number: len(self.layers) for number, layer in enumerate(self.layers) if _is_head(layer)}
         self._stages = _stages(network) if on_cpu else [(list(range(len(self.layers))), None)]
-        self._scratch = max(
-            (layer.scratch for layer in self.layers if isinstance(layer, WinogradConvolution)), default=0
-        )
         self.eval()
 
     @property
@@ -56,29 +55,32 @@ class FoldedNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Outputs of the heads, activated as in Darknet's `layer.output`: a list of (N, channels, rows, columns)."""
-        scratch = images.new_empty(self._scratch)
-        outputs = self._through(len(self._stages) - 1, images, scratch)
+        workspace = Workspace()
+        for layer in self.layers:
+            if isinstance(layer, WinogradConvolution):
+                layer.reserve(workspace)
+        outputs = self._through(len(self._stages) - 1, images, workspace)
         return [outputs[number] for number, layer in enumerate(self.layers) if _is_head(layer)]
 
-    def _through(self, stage: int, images: Tensor, scratch: Tensor) -> dict[int, Tensor]:
+    def _through(self, stage: int, images: Tensor, workspace: Workspace) -> dict[int, Tensor]:
         """What is needed of the layers up to a stage, which takes its images in parts."""
         if stage < 0:
             return {-1: images}
         numbers, most = self._stages[stage]
         parts = [
-            self._run(numbers, self._through(stage - 1, part, scratch), scratch)
+            self._run(numbers, self._through(stage - 1, part, workspace), workspace)
             for part in images.split(most or max(1, len(images)))
         ]
         if len(parts) == 1:
             return parts[0]
         return {number: torch.cat([part[number] for part in parts]) for number in parts[0]}
 
-    def _run(self, numbers: list[int], outputs: dict[int, Tensor], scratch: Tensor) -> dict[int, Tensor]:
+    def _run(self, numbers: list[int], outputs: dict[int, Tensor], workspace: Workspace) -> dict[int, Tensor]:
         """Run some layers; what no later layer reads is let go."""
         for number in numbers:
             layer, inputs = self.layers[number], [outputs[source] for source in self._sources[number]]
             winograd = isinstance(layer, WinogradConvolution)
-            outputs[number] = layer(*inputs, scratch) if winograd else layer(*inputs)
+            outputs[number] = layer(*inputs, workspace) if winograd else layer(*inputs)
             for done in {number, *self._sources[number]}:
                 if self._last_reader.get(done, -1) <= number:
                     del outputs[done]
@@ -151,7 +153,7 @@ def _fast(layer: nn.Module, on_cpu: bool, precision: torch.dtype) -> nn.Module:
     if not isinstance(layer, Convolutional):
         return copy.deepcopy(layer)
     form = (layer.weights.shape[-1], layer.stride, layer.padding, layer.groups)
-    many_channels = min(layer.weights.shape[:2]) >= _WINOGRAD_CHANNELS
+    many_channels = min(layer.weights.shape[:2]) >= _WINOGRAD_CHANNELS[layer.shape.side >= _LARGE_SIDE]
     if on_cpu and precision == torch.float32 and form == (3, 1, 1, 1) and many_channels:
         return WinogradConvolution(*layer.folded(), side=layer.shape.side, leaky=layer.activation == "leaky")
     return FoldedConvolution(layer, precision)
@@ -162,12 +164,14 @@ def _is_head(layer: nn.Module) -> bool:
 
 
 def _stages(network: Network) -> list[tuple[list[int], int | None]]:
-    """Numbers of layers, and how many images (a power of 4) are run through them at once; the last layers take all."""
-    most: list[int] = []
-    for layer in reversed(network.layers):
-        own = 1
-        while own < 256 and 4 * own * layer.shape.channels * layer.shape.side**2 <= _OUTPUT_FLOATS:
-            own *= 4
-        most.insert(0, min(own, *most[:1]) if most else own)
+    """Numbers of layers, and how many images are run through them at once, more and more; the last layers take all.
+
+    A layer's output takes about as much memory as its side is long, because channels double where a side is halved.
+    """
+    shapes = [layer.shape for layer in network.layers]
+    first = max(1, _OUTPUT_FLOATS // (shapes[0].channels * shapes[0].side ** 2))
+    sides = [network.size if source < 0 else shapes[source].side for source in map(max, network.sources)]
+    most = [first * network.size // max(shape.side, side) for shape, side in zip(shapes, sides, strict=True)]
+    most = [*accumulate(most, max)]
     stages = [(list(numbers), images) for images, numbers in groupby(range(len(most)), most.__getitem__)]
     return [*stages[:-1], (stages[-1][0], None)]

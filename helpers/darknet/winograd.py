@@ -4,10 +4,10 @@ Lavin and Gray, "Fast algorithms for convolutional neural networks" (2015), equa
 Cook for the points below. The products of all tiles are (m + 2)² matrix products over the channels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import cache
-from math import log2
+from math import log2, prod
 
 import numpy as np
 import torch
@@ -22,10 +22,30 @@ _POINTS = {3: (0, 1, -1, 2), 4: (0, 1, -1, _HALF, -2), 5: (0, 1, -1, _HALF, -_HA
 """For each tile side m, m + 1 points beside infinity; of those tried, with the smallest rounding error."""
 
 _MOST_TILES, _STEP_FLOATS = 160, 6 * 2**20
-"""Of one step: small enough for a core's cache (or, with many channels, for memory that the C library reuses)."""
+"""Of one step, so that what is made for it stays in the processor's caches."""
 
 _FEWEST_TILES = 32
 """For fewer tiles a call, transforming the weights costs more than the products that it saves."""
+
+
+class Workspace:
+    """Memory that layers share, one after the other: fresh memory costs a CPU more than the sums that are put there."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Tensor] = {}
+        self._least: dict[str, int] = {}
+
+    def reserve(self, name: str, size: int) -> None:
+        """Let a later `take` of a name find so much memory at least, so that it need not grow."""
+        self._least[name] = max(size, self._least.get(name, 0))
+
+    def take(self, name: str, shape: Sequence[int], like: Tensor) -> Tensor:
+        """A tensor with the dtype and device of another, of any content, until its name is taken again."""
+        wanted = prod(shape)
+        if name not in self._held or self._held[name].numel() < wanted:
+            self._held.pop(name, None)
+            self._held[name] = like.new_empty(max(wanted, self._least.get(name, 0)))
+        return self._held[name][:wanted].view(shape)
 
 
 @cache
@@ -52,8 +72,12 @@ def transforms(tile: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def best_tile(side: int) -> int:
-    """Tile side m with the fewest products for an output of `side` pixels; the smallest of equals."""
-    return min(_POINTS, key=lambda tile: (-(-side // tile) * (tile + 2), tile))
+    """Tile side m with the fewest products for an output of `side` pixels; the smallest of nearly equals."""
+    return min(_POINTS, key=lambda tile: (round(-(-side // tile) * (tile + 2) / side, 1), tile))
+
+
+Take = Callable[[str, Sequence[int], Tensor], Tensor]
+"""`Workspace.take`."""
 
 
 class WinogradConvolution(nn.Module):
@@ -72,11 +96,6 @@ class WinogradConvolution(nn.Module):
         Usual side of the images [pixels]; others pass as well.
     leaky
         Whether values below 0 are multiplied by 0.1.
-
-    Attributes
-    ----------
-    scratch : int
-        Numbers that the transformed weights take.
     """
 
     def __init__(self, weights: Tensor, bias: Tensor, *, side: int, leaky: bool) -> None:
@@ -87,51 +106,40 @@ class WinogradConvolution(nn.Module):
         self.register_buffer("bias", bias)
         self.register_buffer("of_weights", torch.kron(of_weights, of_weights).to(weights))
         self.register_buffer("inputs", inputs.to(weights))
-        self.register_buffer("outputs", torch.kron(outputs, outputs).to(weights))
+        self.register_buffer("outputs", outputs.to(weights))
         self.filters, self.channels = weights.shape[:2]
-        self.scratch = (self.tile + 2) ** 2 * self.filters * self.channels
 
-    def forward(self, values: Tensor, scratch: Tensor | None = None) -> Tensor:
-        """Convolve and activate.
-
-        Parameters
-        ----------
-        values
-            (N, channels, rows, columns), in any order in memory.
-        scratch
-            Memory for the transformed weights, at least `scratch` numbers; its content is lost.
-
-        Returns
-        -------
-        Tensor
-            (N, filters, rows, columns), channels-last.
-        """
+    def forward(self, values: Tensor, workspace: Workspace | None = None) -> Tensor:
+        """Convolve and activate: (N, channels, rows, columns) to (N, filters, rows, columns), channels-last."""
         count, _, rows, columns = values.shape
-        if count * -(-rows // self.tile) * -(-columns // self.tile) < _FEWEST_TILES:
+        down, across = -(-rows // self.tile), -(-columns // self.tile)
+        if count * down * across < _FEWEST_TILES:
             values = values.contiguous(memory_format=torch.channels_last)
             return self._activated(functional.conv2d(values, self.weights, self.bias, padding=1))
-        weights = self._transformed_weights(values.new_empty(self.scratch) if scratch is None else scratch)
-        tiles = self._tiles(values)
-        down, across = tiles.shape[3:5]
-        found = values.new_empty(count, down * self.tile, across * self.tile, self.filters)
+        take = (workspace or Workspace()).take
+        weights, tiles = self._transformed_weights(take), self._tiles(values, down, across, take)
+        whole = take("whole tiles", (count, down * self.tile, across * self.tile, self.filters), values)
         for images, lines in self._steps(count, down, across):
-            place = found[images, lines.start * self.tile : lines.stop * self.tile]
+            place = whole[images, lines.start * self.tile : lines.stop * self.tile]
             place = place.unflatten(2, (across, self.tile)).unflatten(1, (-1, self.tile))
-            place.permute(2, 4, 0, 1, 3, 5).copy_(self._outputs(tiles[:, :, images, lines], weights))
-        return found[:, :rows, :columns].contiguous().permute(0, 3, 1, 2)
+            place.permute(2, 4, 0, 1, 3, 5).copy_(self._outputs(tiles[:, :, images, lines], weights, take))
+        return whole[:, :rows, :columns].clone(memory_format=torch.contiguous_format).permute(0, 3, 1, 2)
 
-    def _transformed_weights(self, scratch: Tensor) -> Tensor:
-        """G w Gᵀ of each channel and filter, as a view ((m + 2)², channels, filters) of scratch."""
+    def reserve(self, workspace: Workspace) -> None:
+        """Say how much memory the transformed weights will take."""
+        workspace.reserve("weights", len(self.of_weights) * self.filters * self.channels)
+
+    def _transformed_weights(self, take: Take) -> Tensor:
+        """G w Gᵀ of each channel and filter, ((m + 2)², channels, filters)."""
         flat = self.weights.permute(0, 2, 3, 1).flatten(1, 2)
-        found = scratch[: self.scratch].view(self.filters, -1, self.channels)
+        found = take("weights", (self.filters, len(self.of_weights), self.channels), flat)
         torch.bmm(self.of_weights.expand(self.filters, -1, -1), flat, out=found)
         return found.permute(1, 2, 0)
 
-    def _tiles(self, values: Tensor) -> Tensor:
+    def _tiles(self, values: Tensor, down: int, across: int, take: Take) -> Tensor:
         """Overlapping tiles of the padded images, a view (m + 2, m + 2, N, tiles down, tiles across, channels)."""
         count, channels, rows, columns = values.shape
-        down, across = -(-rows // self.tile), -(-columns // self.tile)
-        padded = values.new_zeros(count, down * self.tile + 2, across * self.tile + 2, channels)
+        padded = take("padded", (count, down * self.tile + 2, across * self.tile + 2, channels), values).zero_()
         padded[:, 1 : rows + 1, 1 : columns + 1] = values.permute(0, 2, 3, 1)
         tiles = padded.unfold(1, self.tile + 2, self.tile).unfold(2, self.tile + 2, self.tile)
         return tiles.permute(4, 5, 0, 1, 2, 3)
@@ -145,19 +153,28 @@ class WinogradConvolution(nn.Module):
             for line in range(0, down, lines):
                 yield slice(first, first + images), slice(line, min(line + lines, down))
 
-    def _outputs(self, tiles: Tensor, weights: Tensor) -> Tensor:
+    def _outputs(self, tiles: Tensor, weights: Tensor, take: Take) -> Tensor:
         """Outputs of some tiles, activated: (m, m, N, tiles down, tiles across, filters)."""
-        places, side = tiles.shape[2:5], self.tile + 2
-        changed = (self.inputs @ tiles.reshape(side, -1)).view(side, side, -1)
-        changed = torch.matmul(self.inputs, changed).view(side**2, places.numel(), self.channels)
-        products = torch.bmm(changed, weights)
+        places = tiles.shape[2:5]
+        gathered = take("even", tiles.shape, tiles).copy_(tiles)
+        changed = _both_sides(self.inputs, gathered.flatten(2), take).view(-1, places.numel(), self.channels)
+        products = take("even", (len(changed), places.numel(), self.filters), tiles)
+        torch.bmm(changed, weights, out=products)
         # point 1 has the powers 1, 1, 1 ...: what is added to its product is added to every output of the tile
-        products[side + 1] += self.bias
-        outputs = self._activated(self.outputs @ products.flatten(1))
-        return outputs.view(self.tile, self.tile, *places, self.filters)
+        products[self.tile + 3] += self.bias
+        outputs = _both_sides(self.outputs, products.view(self.tile + 2, self.tile + 2, -1), take)
+        return self._activated(outputs).view(self.tile, self.tile, *places, self.filters)
 
     def _activated(self, values: Tensor) -> Tensor:
         return functional.leaky_relu_(values, LEAKY_SLOPE) if self.leaky else values
+
+
+def _both_sides(matrix: Tensor, values: Tensor, take: Take) -> Tensor:
+    """M x Mᵀ of values (columns of M, columns of M, ...) in the workspace, (rows of M, rows of M, ...)."""
+    (rows, columns), rest = matrix.shape, values.shape[2]
+    first = torch.mm(matrix, values.flatten(1), out=take("between", (rows, columns * rest), values))
+    found = take("odd", (rows, rows, rest), values)
+    return torch.bmm(matrix.expand(rows, -1, -1), first.view(rows, columns, rest), out=found)
 
 
 def _powers(points: list[Fraction], count: int) -> list[list[Fraction]]:
