@@ -100,7 +100,7 @@ def load_family(folder: Path, device: torch.device | None = None) -> TrainedFami
 def _scorer(family: Family, checkpoint: Path, device: torch.device) -> Scorer:
     if is_modern(family):
         return load_modern(checkpoint, device)
-    network = load_network(checkpoint, device)
+    network = darknet.folded(load_network(checkpoint, device))
     return lambda images: darknet.scores(network, images)
 
 

@@ -6,18 +6,19 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from helpers.darknet.inference import FoldedNetwork
 from helpers.darknet.network import Network
 from helpers.darknet.region import Region, split
 from helpers.darknet.yolo import Yolo
 
 
-def scores(network: Network, images: Tensor) -> Tensor:
+def scores(network: Network | FoldedNetwork, images: Tensor) -> Tensor:
     """Highest objectness × class probability over all boxes of all heads (suppressing overlaps could not change it).
 
     Parameters
     ----------
     network
-        Run in evaluation mode, and left in the mode that it was in.
+        Run in evaluation mode, and left in the mode that it was in; `folded` makes one that is faster.
     images
         (N, channels, side, side), 0 to 1.
 
@@ -27,7 +28,8 @@ def scores(network: Network, images: Tensor) -> Tensor:
         (N,) float32, 0 to 1.
     """
     with _evaluating(network):
-        found = [_box_scores(step.layer, step.output).amax(dim=1) for step in network.head_steps(images)]
+        outputs = zip(network.heads, network(images), strict=True)
+        found = [_box_scores(head, output).amax(dim=1) for head, output in outputs]
     return torch.stack(found).amax(dim=0)
 
 
@@ -60,7 +62,7 @@ def _box_scores(head: Region | Yolo, output: Tensor) -> Tensor:
 
 
 @contextmanager
-def _evaluating(network: Network) -> Iterator[None]:
+def _evaluating(network: Network | FoldedNetwork) -> Iterator[None]:
     """Evaluation mode without gradients, then the mode that it was in."""
     training = network.training
     network.eval()

@@ -75,6 +75,18 @@ class Convolutional(nn.Module):
             return self.biases, self.scales, self.rolling_mean, self.rolling_variance, self.weights
         return self.biases, self.weights
 
+    @torch.no_grad()
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weights and biases of the convolution that does the same without batch normalisation, in evaluation mode."""
+        if not self.batch_normalize:
+            return self.weights.clone(), self.biases.clone()
+        variance = self.rolling_variance.double()
+        on_cpu = self.batch_norm == "darknet-cpu"
+        deviation = variance.sqrt() + _CPU_EPSILON if on_cpu else (variance + _GPU_EPSILON).sqrt()
+        factor = self.scales / deviation
+        weights = self.weights * factor[:, None, None, None]
+        return weights.to(self.weights), (self.biases - factor * self.rolling_mean).to(self.biases)
+
     def forward(self, values: Tensor) -> Tensor:
         """Convolve, normalise, activate: (N, channels, rows, columns) to (N, filters, rows', columns')."""
         bias = None if self.batch_normalize else self.biases

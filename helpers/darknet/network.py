@@ -65,6 +65,8 @@ class Network(nn.Module):
         What it was built from.
     layers : nn.ModuleList
         One module a section, `[net]` excepted.
+    sources : list of tuple of int
+        Numbers of the layers that each layer reads; -1 is the images.
     size : int
         Side of the images [pixels]; images of another size (a multiple of the largest stride) pass as well.
 
@@ -88,7 +90,7 @@ class Network(nn.Module):
         momentum = net.number("batch_norm_momentum", BATCH_NORM_MOMENTUM)
         builders = _LAYERS | {"convolutional": partial(Convolutional, batch_norm=batch_norm, momentum=momentum)}
         self.layers = nn.ModuleList()
-        self._sources: list[tuple[int, ...]] = []
+        self.sources: list[tuple[int, ...]] = []
         shapes = {-1: images}
         weights = 0
         for number, section in enumerate(self.sections[1:]):
@@ -101,8 +103,8 @@ class Network(nn.Module):
             if weights > LARGEST_NETWORK:
                 raise section.error(f"the network up to here has {weights} weights, more than {LARGEST_NETWORK}")
             self.layers.append(layer)
-            self._sources.append(sources)
-        self._last_reader = {source: number for number, read in enumerate(self._sources) for source in read}
+            self.sources.append(sources)
+        self._last_reader = {source: number for number, read in enumerate(self.sources) for source in read}
         for convolution in self.convolutions:
             convolution.initialise(generator)
 
@@ -131,7 +133,7 @@ class Network(nn.Module):
     def _steps(self, images: Tensor) -> Iterator[Step]:
         """Run the layers; an output is let go as soon as no later layer reads it."""
         outputs = {-1: images}
-        for number, (layer, sources) in enumerate(zip(self.layers, self._sources, strict=True)):
+        for number, (layer, sources) in enumerate(zip(self.layers, self.sources, strict=True)):
             inputs = [outputs[source] for source in sources]
             outputs[number] = layer(*inputs)
             yield Step(layer, inputs, outputs[number])
