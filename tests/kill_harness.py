@@ -79,14 +79,16 @@ class Watched:
 
     def wait_for(self, steps: Sequence[str]) -> str | None:
         """Wait until one of the steps begins, and say which; None if the command ends first."""
-        begins = {step: "simulating " if step == _SIMULATION else f"{step}: running" for step in steps}
         while self.process.poll() is None:
-            for line in list(self.lines):
-                for step, begin in begins.items():
-                    if begin in line:
-                        return step
+            if begun := self.begun(steps):
+                return begun[0]
             time.sleep(0.02)
         return None
+
+    def begun(self, steps: Sequence[str]) -> list[str]:
+        """Those of the steps that it has begun, in order."""
+        begins = {step: "simulating " if step == _SIMULATION else f"{step}: running" for step in steps}
+        return [step for line in list(self.lines) for step, begin in begins.items() if begin in line]
 
     def survives(self, step: str) -> bool:
         """Whether it comes to the end of a step."""
@@ -195,6 +197,7 @@ def attack(command: Sequence[object], seconds: Mapping[str, float], kills: Seque
             deadline = time.monotonic() + kill.share * seconds[step]
             while time.monotonic() < deadline and running.process.poll() is None:
                 time.sleep(0.01)
+            step = running.begun(steps)[-1]  # it may have gone on to the next
         killed = running.kill(kill.victim) if running.process.poll() is None else "nobody"
         title = f"kill {number}, {step}, {killed}"
         if killed in ("kernel", "worker") and running.survives(step):

@@ -1,6 +1,7 @@
 """One notebook: run it with papermill, keep what it shows, say in one line what went wrong."""
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -52,6 +53,8 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, str]) -> No
     partial = partial_beside(executed)
     partial = partial.with_name(f"{partial.name}.ipynb")
     declared = papermill.inspect_notebook(notebook)
+    # a kernel that dies is told by the error alone
+    logging.getLogger("papermill").addHandler(logging.NullHandler())
     try:
         with _environment(_KERNEL):
             papermill.execute_notebook(
