@@ -173,4 +173,4 @@ def _sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 
 def _seed(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1
