@@ -22,8 +22,8 @@ _WINOGRAD_CHANNELS = 128, 64
 
 _LARGE_SIDE = 32
 
-_OUTPUT_FLOATS = 6 * 2**20
-"""Of a layer at once, 24 MB: the C library gives memory of 32 MB and more back at once, and each page costs anew."""
+_OUTPUT_FLOATS = 4 * 2**20
+"""Of a layer at once, 16 MB: the C library gives memory of 32 MB and more back at once, and each page costs anew."""
 
 
 class FoldedNetwork(nn.Module):

@@ -114,8 +114,7 @@ class WinogradConvolution(nn.Module):
         count, _, rows, columns = values.shape
         down, across = -(-rows // self.tile), -(-columns // self.tile)
         if count * down * across < _FEWEST_TILES:
-            values = values.contiguous(memory_format=torch.channels_last)
-            return self._activated(functional.conv2d(values, self.weights, self.bias, padding=1))
+            return self._plainly(values)
         take = (workspace or Workspace()).take
         weights, tiles = self._transformed_weights(take), self._tiles(values, down, across, take)
         whole = take("whole tiles", (count, down * self.tile, across * self.tile, self.filters), values)
@@ -124,6 +123,13 @@ class WinogradConvolution(nn.Module):
             place = place.unflatten(2, (across, self.tile)).unflatten(1, (-1, self.tile))
             place.permute(2, 4, 0, 1, 3, 5).copy_(self._outputs(tiles[:, :, images, lines], weights, take))
         return whole[:, :rows, :columns].clone(memory_format=torch.contiguous_format).permute(0, 3, 1, 2)
+
+    def _plainly(self, values: Tensor) -> Tensor:
+        """One matrix product of all neighbourhoods and the weights as they are, which torch's conv2d would reorder."""
+        padded = functional.pad(values.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+        around = padded.unfold(1, KERNEL, 1).unfold(2, KERNEL, 1).permute(0, 1, 2, 4, 5, 3).flatten(3)
+        flat = self.weights.permute(0, 2, 3, 1).flatten(1)
+        return self._activated(functional.linear(around, flat, self.bias)).permute(0, 3, 1, 2)
 
     def reserve(self, workspace: Workspace) -> None:
         """Say how much memory the transformed weights will take."""
@@ -147,7 +153,7 @@ class WinogradConvolution(nn.Module):
     def _steps(self, count: int, down: int, across: int) -> Iterator[tuple[slice, slice]]:
         """Images and lines of tiles that are done at once."""
         most = _STEP_FLOATS // ((self.tile + 2) ** 2 * max(self.channels, self.filters))
-        most = min(max(most, _FEWEST_TILES), _MOST_TILES)
+        most = min(max(most, _MOST_TILES // 4), _MOST_TILES)
         images, lines = max(1, most // (down * across)), max(1, min(down, most // across))
         for first in range(0, count, images):
             for line in range(0, down, lines):

@@ -14,6 +14,7 @@ wall time, with one thread each.
 """
 
 import argparse
+import copy
 import json
 import math
 import os
@@ -149,6 +150,15 @@ def export(network: darknet.Network, folder: Path, name: str) -> tuple[Path, Pat
     return cfg, weights
 
 
+def with_variance_for_opencv(network: darknet.Network) -> darknet.Network:
+    """A copy that is the same network for OpenCV, which adds 1e-6 to a variance; Darknet on a GPU adds 1e-5."""
+    changed = copy.deepcopy(network)
+    for layer in changed.convolutions:
+        if layer.batch_normalize:
+            layer.rolling_variance += 1e-5 - 1e-6
+    return changed
+
+
 def compare(
     name: str,
     network: darknet.Network,
@@ -161,9 +171,8 @@ def compare(
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         normalise(network, images)
-        files = export(network, folder, "network")
-        for program in programs.values():
-            program.ask("load", *files)
+        programs["ours"].ask("load", *export(network, folder, "ours"))
+        programs["peer"].ask("load", *export(with_variance_for_opencv(network), folder, "peer"))
         for label, counts in {"one at a time": (1, 1), "in batches": (options.batch, options.peer_batch)}.items():
             sets = dict(zip(programs, counts, strict=True))
             measure(f"{name}, {label}", images, sets, programs=programs, options=options, folder=folder)
