@@ -29,10 +29,17 @@ def lowest(entries: list[str]) -> dict[str, str]:
     return found
 
 
+def requirements() -> list[str]:
+    """What the project and its tests need; another extra of the project (NAME[EXTRA]) is what it lists."""
+    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    own = {f"{project['name']}[{extra}]": entries for extra, entries in extras.items()}
+    return [one for entry in project["dependencies"] + extras["test"] for one in own.get(entry, [entry])]
+
+
 def main() -> None:
     """Print one `NAME==VERSION` a line."""
-    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
-    bounds = lowest(project["dependencies"] + project["optional-dependencies"]["test"])
+    bounds = lowest(requirements())
     bounds |= dict(given.split("==") for given in sys.argv[1:])
     print("\n".join(f"{name}=={version}" for name, version in bounds.items()))
 
