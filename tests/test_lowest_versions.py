@@ -36,7 +36,7 @@ def test_a_dependency_without_a_lower_bound_is_refused(entry):
 
 
 def test_the_target_of_make_installs_them_in_a_folder_of_their_own():
-    command = ["make", "--dry-run", "--always-make", "test-lowest", "PINS=torch==2.13.0"]
+    command = ["make", "--no-print-directory", "--dry-run", "--always-make", "test-lowest", "PINS=torch==2.13.0"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "tests/lowest_versions.py torch==2.13.0 > .venv-lowest/constraints.txt" in done
     assert "-c .venv-lowest/constraints.txt -e" in done
