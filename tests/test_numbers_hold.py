@@ -89,7 +89,8 @@ def computed(twin, tmp_path_factory):
 
     def compute(threads=1, device="cpu", trained_in=None):
         folder = tmp_path_factory.mktemp("numbers")
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+        limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+        environment = {**os.environ, **limits, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-c", SCRIPT, twin, folder, trained_in or folder, device]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-3000:]

@@ -306,6 +306,6 @@ def test_the_command_hands_on_what_it_is_given(monkeypatch, tmp_path):
     assert (done.exit_code, done.output) == (0, "done\n")
     ((given, named),) = calls
     assert [str(one) for one in given] == ["runs", str(tmp_path)]
-    assert named == {"output": None, "threshold": None, "stop_after": 5.0, "nan_as_zero": True}
+    assert named == {"stop_after": 5.0, "nan_as_zero": True}
     done = CliRunner().invoke(workbook, ["classify", "a.cxi", "--model", str(tmp_path), "--stop-after", "5"])
     assert (done.exit_code, "--stop-after goes with --follow" in done.output) == (2, True)
