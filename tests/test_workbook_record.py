@@ -60,7 +60,9 @@ def test_a_step_keeps_what_it_was_made_with_when_another_runs_under_another_comm
 @pytest.mark.parametrize("text", ['{"steps": ', "[]", '{"steps": 5}', "\x00"])
 def test_a_damaged_record_is_an_error_that_names_it(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
-    with pytest.raises(WorkbookError, match=r"run\.json holds no (record of a run|section steps).*; delete it, or restore it"):
+    with pytest.raises(
+        WorkbookError, match=r"run\.json holds no (record of a run|section steps).*; delete it, or restore it"
+    ):
         record.read_record(tmp_path)
 
 
