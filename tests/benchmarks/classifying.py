@@ -250,7 +250,7 @@ def main() -> None:
     parser.add_argument("--peer", type=Path, default=PEER, help="python of the environment with OpenCV")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--batch", type=int, default=32, help="of ours")
+    parser.add_argument("--batch", type=int, default=64, help="of ours")
     parser.add_argument("--peer-batch", type=int, default=4, help="of OpenCV, which gains little")
     parser.add_argument("--patterns", type=int, default=1000, help="from file to verdict")
     parser.add_argument("--processor-time", action="store_true", help="instead of wall time, with one thread")
