@@ -5,6 +5,8 @@ first layers, whose outputs are large, are run for a few images at a time, and l
 """
 
 import copy
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, groupby
 
 import torch
@@ -40,7 +42,7 @@ class FoldedNetwork(nn.Module):
     def __init__(self, network: Network, precision: torch.dtype) -> None:
         super().__init__()
         self.size, self._sources = network.size, network.sources
-        on_cpu = network.convolutions[0].weights.device.type == "cpu"
+        on_cpu = all(layer.weights.device.type == "cpu" for layer in network.convolutions)
         with torch.no_grad():
             self.layers = nn.ModuleList(_fast(layer, on_cpu, precision) for layer in network.layers)
         self._last_reader = {source: number for number, read in enumerate(self._sources) for source in read}
@@ -53,8 +55,18 @@ class FoldedNetwork(nn.Module):
         """The layers that scores come from, in order."""
         return [layer for layer in self.layers if _is_head(layer)]
 
+    @torch.inference_mode()
     def forward(self, images: Tensor) -> list[Tensor]:
         """Outputs of the heads, activated as in Darknet's `layer.output`: a list of (N, channels, rows, columns)."""
+        threads = min(torch.get_num_threads(), len(images)) if images.device.type == "cpu" else 1
+        if threads < 2:
+            return self._head_outputs(images)
+        parts = _in_threads(self._head_outputs, images.tensor_split(threads), threads)
+        return [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
+
+    @torch.inference_mode()
+    def _head_outputs(self, images: Tensor) -> list[Tensor]:
+        """The same, in this thread."""
         workspace = Workspace()
         for layer in self.layers:
             if isinstance(layer, WinogradConvolution):
@@ -92,7 +104,7 @@ def folded(network: Network, *, precision: torch.dtype = torch.float32) -> Folde
 
     Batch normalisation of either kind is folded into copies of the weights: the network itself is not changed, and
     what is changed there later does not count here. Tensors lie channels-last. On a CPU the 3 × 3 convolutions with
-    many channels are Winograd's, exact to rounding.
+    many channels are Winograd's: scores of YOLOv2 at 416 pixels stay within 1e-4.
 
     Parameters
     ----------
@@ -161,6 +173,15 @@ def _fast(layer: nn.Module, on_cpu: bool, precision: torch.dtype) -> nn.Module:
 
 def _is_head(layer: nn.Module) -> bool:
     return isinstance(layer, Region | Yolo)
+
+
+def _in_threads(work: Callable[[Tensor], list[Tensor]], parts: Sequence[Tensor], threads: int) -> list[list[Tensor]]:
+    """Do parts side by side, one thread each: threads that share every operation wait for each other after each."""
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            return list(pool.map(work, parts))
+        finally:
+            torch.set_num_threads(torch.get_num_threads())  # for threads to come; those of the pool have their own
 
 
 def _stages(network: Network) -> list[tuple[list[int], int | None]]:
