@@ -32,7 +32,7 @@ from record import record
 
 from helpers import ROOT, darknet
 from helpers.artefacts import FamilyFolder, save_tensors
-from helpers.classification import classify_file
+from helpers.file_classification import classify_file
 from helpers.cxi import open_stack
 from helpers.family import Family
 from helpers.files import write_text
