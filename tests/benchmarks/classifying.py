@@ -32,9 +32,9 @@ from record import record
 
 from helpers import ROOT, darknet
 from helpers.artefacts import FamilyFolder, save_tensors
-from helpers.file_classification import classify_file
 from helpers.cxi import open_stack
 from helpers.family import Family
+from helpers.file_classification import classify_file
 from helpers.files import write_text
 from helpers.rendering import render
 from helpers.simulation import simulate
