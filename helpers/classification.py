@@ -63,6 +63,13 @@ class TrainedFamily:
     scorers: Sequence[Scorer]
     device: torch.device
 
+    def scores(self, counts: np.ndarray) -> np.ndarray:
+        """Scores (patterns, checkpoints), float32, of photon counts (patterns, rows, columns)."""
+        size, resize = self.settings.size, self.settings.resize
+        return score_counts(
+            counts, self.scorers, self.family.representation, size=size, resize=resize, device=self.device
+        )
+
 
 def load_family(folder: Path, device: torch.device | None = None) -> TrainedFamily:
     """Load what training left in `results/RUN/families/FAMILY`.
@@ -172,14 +179,7 @@ def score_batches(
     """
     with closing(read_ahead(stack.read, batches)) as blocks:
         for counts in blocks:
-            yield score_counts(
-                counts,
-                trained.scorers,
-                trained.family.representation,
-                size=trained.settings.size,
-                resize=trained.settings.resize,
-                device=trained.device,
-            )
+            yield trained.scores(counts)
 
 
 def as_table(patterns: np.ndarray, scores: np.ndarray, trained: TrainedFamily) -> pd.DataFrame:

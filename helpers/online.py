@@ -29,7 +29,7 @@ from helpers.following import Following
 from helpers.preparation.hits import are_hits, lit_pixels
 from helpers.score_log import ScoreLog, latest_recordings, places
 from helpers.score_table import iteration_column
-from helpers.scoring import patterns_a_batch, score_counts
+from helpers.scoring import patterns_a_batch
 
 WINDOW_S = 10.0
 """Rates, delay and shares of the present are those of the last seconds [s]."""
@@ -191,22 +191,10 @@ class OnlineClassification:
         new = self.following.take(self.most)
         if new is None:
             return None
-        scores = self._scores(new.counts)
+        scores = self.trained.scores(new.counts)
         lit = lit_pixels(new.counts, new.mask)
         self.log.append(new, scores=scores, lit_pixels=lit, scored_at=time.time())
         return self._count(new, scores, lit)
-
-    def _scores(self, counts: np.ndarray) -> np.ndarray:
-        """(patterns, checkpoints)"""
-        trained = self.trained
-        return score_counts(
-            counts,
-            trained.scorers,
-            trained.family.representation,
-            size=trained.settings.size,
-            resize=trained.settings.resize,
-            device=trained.device,
-        )
 
     def _count(self, new: NewPatterns, scores: np.ndarray, lit: np.ndarray) -> Batch:
         """Add a batch to what is known."""

@@ -19,7 +19,6 @@ import json
 import math
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ from statistics import median
 
 import numpy as np
 import torch
+from program import Program
 from record import record
 
 from helpers import ROOT, darknet
@@ -44,36 +44,6 @@ FAMILY = Family.from_name("yolov2-jet-linear")
 THRESHOLD = 0.24
 LCLS_HZ = 120
 CHECKPOINTS = (480, 510, 540, 570, 600)
-
-
-class Program:
-    """A process that answers commands: OpenCV's, or this script with `--serve`."""
-
-    def __init__(self, command: list[object], threads: int) -> None:
-        self._process = subprocess.Popen(
-            [*map(str, command), str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-        )
-        self.version = self._answer()["version"]
-
-    def _answer(self) -> dict:
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit("a program has ended; what it said stands above")
-        return json.loads(line)
-
-    def ask(self, *words: object) -> dict:
-        """Send a command and wait for the answer."""
-        print(*words, file=self._process.stdin, flush=True)
-        return self._answer()
-
-    def close(self) -> None:
-        """End the program."""
-        self._process.stdin.close()
-        self._process.wait()
 
 
 def serve(threads: int) -> None:
@@ -137,7 +107,7 @@ def normalise(network: darknet.Network, images: torch.Tensor) -> None:
         before = layers[layers.index(head) - 1]
         objectness = slice(4, None, 6)
         before.weights[objectness] *= factor
-        before.biases[objectness] = math.log(THRESHOLD / (1 - THRESHOLD)) - factor * logits.median()
+        before.biases[objectness] = math.log(THRESHOLD / (1 - THRESHOLD)) - factor * logits.quantile(0.5)
         before.biases[5::6] = 10.0
 
 
@@ -288,14 +258,17 @@ def compare_networks(options: argparse.Namespace, twin: Path) -> None:
         networks["YOLOv3@608"] = darknet.yolov3(generator=generator)
     with open_stack(twin) as stack:
         counts = stack.read(slice(0, options.batch))
+    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
     for name, network in networks.items():
         images = render(counts, FAMILY.representation, network.size).contiguous()
         peer = Path(__file__).parent / "peers" / "opencv_scores.py"
         programs = {
-            "ours": Program([sys.executable, __file__, "--serve"], options.threads),
-            "peer": Program([options.peer, peer], options.threads),
+            "ours": Program([sys.executable, __file__, "--serve", options.threads], environment),
+            "peer": Program([options.peer, peer, options.threads], environment),
         }
-        print(f"OpenCV {programs['peer'].version}, torch {programs['ours'].version}, {options.threads} threads")
+        print(
+            f"OpenCV {programs['peer'].greeting['version']}, torch {programs['ours'].greeting['version']}, {options.threads} threads"
+        )
         try:
             compare(name, network, images, programs=programs, options=options)
         finally:

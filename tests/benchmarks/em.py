@@ -13,9 +13,7 @@ or back is blurred, so each program does one iteration more on every end before 
 """
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from program import Program
 from record import record
 from scipy.ndimage import map_coordinates
 
@@ -44,38 +43,13 @@ STARTS = 10
 """Of ours, which together take less time than one of theirs."""
 
 
-class Peer:
-    """The other program, iteration by iteration."""
-
-    def __init__(self, python: Path, cxi: Path, folder: Path, threads: int) -> None:
-        script = Path(__file__).parent / "peers" / "spi_em_class_iterations.py"
-        amounts = ["--classes", str(SETTINGS.classes), "--rotations", str(SETTINGS.rotations)]
-        band = ["--q-range", *map(str, SETTINGS.q_range)]
-        self._process = subprocess.Popen(
-            [str(python), str(script), str(cxi), str(folder / "state.h5"), *band, *amounts],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={"PATH": os.environ["PATH"], "NUMBA_NUM_THREADS": str(threads)},
-        )
-        self.shape = tuple(self._answer()["shape"])
-
-    def _answer(self) -> dict:
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit("the other program has ended; run its command by hand to see why")
-        return json.loads(line)
-
-    def ask(self, *words: object) -> dict:
-        """Send a command and wait for the answer."""
-        print(*words, file=self._process.stdin, flush=True)
-        return self._answer()
-
-    def close(self) -> None:
-        """End the program."""
-        self._process.stdin.close()
-        self._process.wait()
+def started(python: Path, cxi: Path, folder: Path, threads: int) -> Program:
+    """The other program, which goes iteration by iteration."""
+    script = Path(__file__).parent / "peers" / "spi_em_class_iterations.py"
+    amounts = ["--classes", SETTINGS.classes, "--rotations", SETTINGS.rotations]
+    band = ["--q-range", *SETTINGS.q_range]
+    environment = {"PATH": os.environ["PATH"], "NUMBA_NUM_THREADS": str(threads)}
+    return Program([python, script, cxi, folder / "state.h5", *band, *amounts], environment, quiet=True)
 
 
 def to_rings(models: np.ndarray, grid: PolarGrid) -> np.ndarray:
@@ -103,7 +77,7 @@ def likelihood_of(data: PolarPatterns, models: np.ndarray) -> float:
     return expectation(data, state.model, state.scale)[1]
 
 
-def their_likelihood_of(peer: Peer, models: np.ndarray, path: Path) -> float:
+def their_likelihood_of(peer: Program, models: np.ndarray, path: Path) -> float:
     """Mean log-likelihood of a pattern under their program, one iteration on from models."""
     np.save(path, models)
     for command in (("start", path), ("expect",), ("iterate",)):
@@ -119,9 +93,9 @@ def on_from(data: PolarPatterns, models: np.ndarray, iterations: int) -> EMState
     return state
 
 
-def run_both(peer: Peer, data: PolarPatterns, grid: PolarGrid, folder: Path, iterations: int) -> EMState:
+def run_both(peer: Program, data: PolarPatterns, grid: PolarGrid, folder: Path, iterations: int) -> EMState:
     """Iterations in turn from the same noise: their times; the other program's models are saved on the way."""
-    first = 0.99 + 0.01 * np.random.default_rng(1).random(peer.shape)
+    first = 0.99 + 0.01 * np.random.default_rng(1).random(peer.greeting["shape"])
     np.save(folder / "noise.npy", first)
     peer.ask("start", folder / "noise.npy")
     state = begin(data, SETTINGS, torch.as_tensor(to_rings(first, grid)))
@@ -142,7 +116,7 @@ def run_both(peer: Peer, data: PolarPatterns, grid: PolarGrid, folder: Path, ite
     return state
 
 
-def compare_classes(peer: Peer, data: PolarPatterns, grid: PolarGrid, end: np.ndarray, folder: Path) -> None:
+def compare_classes(peer: Program, data: PolarPatterns, grid: PolarGrid, end: np.ndarray, folder: Path) -> None:
     """Both start from the models of the other program and do two iterations."""
     np.save(folder / "end.npy", end)
     peer.ask("start", folder / "end.npy")
@@ -158,7 +132,7 @@ def compare_classes(peer: Peer, data: PolarPatterns, grid: PolarGrid, end: np.nd
 
 
 def compare_likelihood(
-    peer: Peer,
+    peer: Program,
     data: PolarPatterns,
     grid: PolarGrid,
     ends: dict[str, np.ndarray],
@@ -184,7 +158,7 @@ def compare_likelihood(
             record(name=title, **gained, unit="per pattern", wanted=least, better="more")
 
 
-def compare(peer: Peer, data: PolarPatterns, grid: PolarGrid, folder: Path, iterations: int) -> None:
+def compare(peer: Program, data: PolarPatterns, grid: PolarGrid, folder: Path, iterations: int) -> None:
     """Time, classes from the same model, likelihood from the same start and of the best of our starts."""
     state = run_both(peer, data, grid, folder, iterations)
     middle, end = (np.load(folder / f"after_{number}.npz")["model"] for number in (FORMED, iterations))
@@ -223,7 +197,7 @@ def main() -> None:
         with open_stack(twin) as stack:
             grid = PolarGrid.of_detector(stack.mask, stack.centre, SETTINGS)
             data = PolarPatterns.from_counts(blocks(stack, np.arange(len(stack))), grid, SETTINGS, CPU)
-        peer = Peer(arguments.peer, twin, folder, arguments.threads)
+        peer = started(arguments.peer, twin, folder, arguments.threads)
         try:
             compare(peer, data, grid, folder, arguments.iterations)
         finally:
