@@ -266,9 +266,8 @@ def compare_networks(options: argparse.Namespace, twin: Path) -> None:
             "ours": Program([sys.executable, __file__, "--serve", options.threads], environment),
             "peer": Program([options.peer, peer, options.threads], environment),
         }
-        print(
-            f"OpenCV {programs['peer'].greeting['version']}, torch {programs['ours'].greeting['version']}, {options.threads} threads"
-        )
+        versions = {who: program.greeting["version"] for who, program in programs.items()}
+        print(f"OpenCV {versions['peer']}, torch {versions['ours']}, {options.threads} threads")
         try:
             compare(name, network, images, programs=programs, options=options)
         finally:
