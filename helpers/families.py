@@ -1,21 +1,30 @@
-"""Train several families: side by side on the cores of a CPU, one after the other on a GPU."""
+"""Train several families: side by side on the cores of a CPU or on several GPUs, one after the other on one GPU.
 
+A batch of 64 fits one GPU, and a run has a dozen families or more: so each GPU trains a family of its own, and none
+waits for gradients of another.
+"""
+
+import os
 from collections.abc import Mapping
 from concurrent.futures import as_completed
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from helpers.artefacts import FamilyFolder
 from helpers.examples import Plan
 from helpers.modern import train_family
 from helpers.processes import cores, one_thread_processes
 
+_VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+
 
 def train_families(plans: Mapping[Path, Plan], *, processes: int | None = None) -> list[FamilyFolder]:
     """Train families, or go on with those whose training was killed; finished ones are left as they are.
 
-    The artefacts do not depend on the number of processes: on a CPU each family is trained by one thread.
+    The artefacts do not depend on the number of processes: on a CPU each family is trained by one thread, and on a GPU
+    by one process that sees no other.
 
     Parameters
     ----------
@@ -34,13 +43,24 @@ def train_families(plans: Mapping[Path, Plan], *, processes: int | None = None) 
     ProfileError, TrainingDivergedError
         As `train_family`; the other families stop, and go on from their last checkpoints the next time.
     """
+    gpus = []
     if any(plan.device.type != "cpu" for plan in plans.values()):
-        return [train_family(plan, folder) for folder, plan in plans.items()]
-    with one_thread_processes(min(processes or cores(), len(plans))) as pool:
+        gpus = visible_gpus()
+        if min(len(gpus), len(plans)) < 2:
+            return [train_family(plan, folder) for folder, plan in plans.items()]
+    environments = [{_VISIBLE_GPUS: name} for name in gpus]
+    number = min(len(gpus) or processes or cores(), len(plans))
+    with one_thread_processes(number, environments=environments) as pool:
         futures = [pool.submit(train_family, plan, folder) for folder, plan in plans.items()]
         for future in as_completed(futures):
             future.result()
     return [future.result() for future in futures]
+
+
+def visible_gpus() -> list[str]:
+    """What `CUDA_VISIBLE_DEVICES` calls the GPUs that this process may use: numbers, or the names that SLURM gives."""
+    names = os.environ.get(_VISIBLE_GPUS) or ",".join(map(str, range(torch.cuda.device_count())))
+    return [name.strip() for name in names.split(",")][: torch.cuda.device_count()]
 
 
 def table_families(folders: Mapping[str, FamilyFolder]) -> pd.DataFrame:

@@ -5,12 +5,13 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
+from multiprocessing.queues import SimpleQueue
 from threading import Thread
 
 from helpers.errors import ProcessDiedError
@@ -25,7 +26,9 @@ def cores() -> int:
 
 
 @contextmanager
-def one_thread_processes(number: int) -> Iterator[ProcessPoolExecutor]:
+def one_thread_processes(
+    number: int, *, environments: Sequence[Mapping[str, str]] = ()
+) -> Iterator[ProcessPoolExecutor]:
     """Start processes that compute with one thread each.
 
     One process is another process, too: threads slow small matrix products down tenfold on a busy machine. If the block
@@ -36,6 +39,8 @@ def one_thread_processes(number: int) -> Iterator[ProcessPoolExecutor]:
     ----------
     number
         Processes.
+    environments
+        Variables of each process's own, a mapping a process: a GPU, for instance.
 
     Yields
     ------
@@ -48,7 +53,11 @@ def one_thread_processes(number: int) -> Iterator[ProcessPoolExecutor]:
     """
     reader, writer = Pipe(duplex=False)
     with reader, writer, _printed() as lines, _one_thread():
-        start = {"mp_context": get_context("spawn"), "initializer": _begin, "initargs": (reader, lines)}
+        context = get_context("spawn")
+        own = context.SimpleQueue()
+        for process in range(number):
+            own.put(dict(environments[process]) if environments else {})
+        start = {"mp_context": context, "initializer": _begin, "initargs": (reader, lines, own)}
         pool = ProcessPoolExecutor(number, **start)
         try:
             with _deaf_to_interrupts():
@@ -66,8 +75,8 @@ def one_thread_processes(number: int) -> Iterator[ProcessPoolExecutor]:
             pool.shutdown(cancel_futures=True)
 
 
-def _begin(parent: Connection, lines: Connection) -> None:
-    """Print by way of the parent, and end this process when the parent closes its end of the pipe, or dies."""
+def _begin(parent: Connection, lines: Connection, environments: SimpleQueue) -> None:
+    """Take an environment, print by way of the parent, and end when the parent closes its end of a pipe, or dies."""
 
     def wait() -> None:
         try:
@@ -75,6 +84,7 @@ def _begin(parent: Connection, lines: Connection) -> None:
         except EOFError:
             os._exit(1)
 
+    os.environ.update(environments.get())
     share_lock()
     sys.stdout = _Lines(lines)
     Thread(target=wait, daemon=True).start()

@@ -1,10 +1,13 @@
+import os
+import time
 from dataclasses import replace
 
 import pytest
+import torch
 from test_training import checkpoint_bytes, plan
 
 from helpers.errors import ProfileError
-from helpers.families import table_families, train_families
+from helpers.families import table_families, train_families, visible_gpus
 from helpers.family import Family
 from helpers.modern import train_family
 from helpers.settings import TrainingSettings
@@ -42,6 +45,41 @@ def test_the_error_of_one_family_is_raised(tmp_path):
     wrong[folder] = replace(first, family=Family.from_name("yolo11n-gray-linear"))
     with pytest.raises(ProfileError, match="width"):
         train_families(wrong, processes=2)
+
+
+def gpu_of(plan, folder):
+    """Stands for a training, which needs a GPU: says which one it would see."""
+    time.sleep(0.5)
+    return os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+@pytest.mark.parametrize(("given", "names"), [(None, ["0", "1"]), ("4, GPU-8f,6", ["4", "GPU-8f"]), ("", ["0", "1"])])
+def test_gpus_are_called_as_the_scheduler_calls_them(monkeypatch, given, names):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert visible_gpus() == names
+
+
+def test_each_of_several_gpus_trains_families_of_its_own(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    monkeypatch.setattr("helpers.families.train_family", gpu_of)
+    cuda = {folder: replace(given, device=torch.device("cuda")) for folder, given in plans(tmp_path).items()}
+    found = train_families(cuda)
+    assert len(found) == 3
+    assert {name for _, name in found} == {"4", "6"}
+    assert len(set(found)) == 2, "a process has changed its GPU"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,6"
+
+
+def test_one_gpu_trains_families_in_this_process(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4")
+    monkeypatch.setattr("helpers.families.train_family", gpu_of)
+    cuda = {folder: replace(given, device=torch.device("cuda")) for folder, given in plans(tmp_path).items()}
+    assert {process for process, _ in train_families(cuda)} == {os.getpid()}
 
 
 def test_the_table_tells_the_start_and_the_end_of_each_loss(tmp_path):

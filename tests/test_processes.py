@@ -45,6 +45,10 @@ def test_results_come_from_other_processes_with_one_thread():
         assert pool.submit(threads_of_torch).result() == 1
 
 
+def own_variable():
+    return os.getpid(), os.environ["WORKBOOK_TEST_GPU"]
+
+
 def speak(name):
     for number in range(200):
         print(name, number, flush=True)
@@ -104,3 +108,12 @@ def test_processes_do_not_outlive_a_killed_parent(tmp_path):
 
 def test_there_is_a_core():
     assert cores() >= 1
+
+
+def test_each_process_has_an_environment_of_its_own():
+    environments = [{"WORKBOOK_TEST_GPU": name} for name in ("3", "GPU-8f")]
+    with one_thread_processes(2, environments=environments) as pool:
+        found = {pool.submit(own_variable).result() for _ in range(20)}
+    assert {name for _, name in found} <= {"3", "GPU-8f"}
+    assert len({process for process, _ in found}) == len({name for _, name in found})
+    assert "WORKBOOK_TEST_GPU" not in os.environ
