@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from helpers import darknet
-from helpers.darknet.inference import PairMaxpool
+from helpers.darknet.inference import FoldedConvolution, PackedConvolution, PairMaxpool
 from helpers.darknet.winograd import WinogradConvolution
 
 SECTIONS = (
@@ -45,6 +45,23 @@ def assert_same(network, pictures):
     torch.testing.assert_close(darknet.scores(folded, pictures), darknet.scores(network, pictures), rtol=0, atol=5e-5)
 
 
+KERNELS = {
+    "packed": {"_WIDE_VECTORS": True},
+    "winograd and packed": {"_WIDE_VECTORS": False},
+    "winograd and folded": {"_WIDE_VECTORS": False, "_PACKS": False},
+}
+
+
+@pytest.fixture(params=KERNELS)
+def kernels(request, monkeypatch):
+    """Each choice that a processor may lead to, whatever this one is."""
+    if "packed" in request.param and not torch.backends.mkldnn.is_available():
+        pytest.skip("this torch has no oneDNN, so it has no packed weights")
+    for name, value in KERNELS[request.param].items():
+        monkeypatch.setattr(f"helpers.darknet.inference.{name}", value)
+    return request.param
+
+
 @pytest.fixture
 def threads():
     before = torch.get_num_threads()
@@ -63,23 +80,23 @@ def threads():
         (darknet.yolov3, 224, 0.25, 2),
     ],
 )
-def test_heads_and_scores_are_those_of_the_plain_network(build, size, width, count, batch_norm):
+def test_heads_and_scores_are_those_of_the_plain_network(kernels, build, size, width, count, batch_norm):
     generator = torch.Generator().manual_seed(2)
     network = seen_patterns(build(size=size, width=width, batch_norm=batch_norm, generator=generator))
     assert_same(network, images(count, size))
 
 
-def test_the_other_yolov2_has_a_bottleneck_before_the_reorg():
+def test_the_other_yolov2_has_a_bottleneck_before_the_reorg(kernels):
     network = darknet.yolov2(size=96, width=0.5, passthrough="yolov2-voc", generator=torch.Generator().manual_seed(3))
     assert_same(seen_patterns(network), images(40, 96))
 
 
-def test_images_of_another_size_pass():
+def test_images_of_another_size_pass(kernels):
     network = seen_patterns(darknet.yolov2(size=96, width=0.25, generator=torch.Generator().manual_seed(4)))
     assert_same(network, images(20, 160))
 
 
-def test_more_images_than_a_stage_takes_at_once_keep_their_order():
+def test_more_images_than_a_stage_takes_at_once_keep_their_order(kernels):
     network = seen_patterns(darknet.yolov3(size=96, width=0.25, generator=torch.Generator().manual_seed(6)))
     folded, pictures = darknet.folded(network), images(60, 96)
     assert len(folded._stages) > 2
@@ -90,7 +107,7 @@ def test_more_images_than_a_stage_takes_at_once_keep_their_order():
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_threads_share_the_images_and_leave_the_number_of_threads(threads, number):
+def test_threads_share_the_images_and_leave_the_number_of_threads(kernels, threads, number):
     threads(number)
     network = seen_patterns(darknet.yolov2(size=64, width=0.25, generator=torch.Generator().manual_seed(7)))
     assert_same(network, images(7, 64))
@@ -105,7 +122,7 @@ def test_an_error_in_a_thread_reaches_the_caller(threads):
     assert torch.get_num_threads() == 2
 
 
-def test_strides_groups_no_batch_norm_and_other_pools_are_kept():
+def test_strides_groups_no_batch_norm_and_other_pools_are_kept(kernels):
     network = seen_patterns(darknet.Network(SECTIONS, generator=torch.Generator().manual_seed(8)))
     assert_same(network, images(5, 32))
 
@@ -120,7 +137,7 @@ def test_each_kind_of_batch_normalisation_is_folded_with_its_own_epsilon(batch_n
     torch.testing.assert_close(found, layer(values), rtol=1e-9, atol=1e-9)
 
 
-def test_memory_order_of_the_images_does_not_matter():
+def test_memory_order_of_the_images_does_not_matter(kernels):
     network = seen_patterns(darknet.yolov2(size=64, width=0.25, generator=torch.Generator().manual_seed(9)))
     folded, gray = darknet.folded(network), torch.rand(3, 1, 64, 64)
     wanted = darknet.scores(network, gray.expand(-1, 3, -1, -1).contiguous())
@@ -129,7 +146,7 @@ def test_memory_order_of_the_images_does_not_matter():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_network_is_not_changed_and_later_changes_do_not_count(training):
+def test_the_network_is_not_changed_and_later_changes_do_not_count(kernels, training):
     network = seen_patterns(darknet.yolov2(size=64, width=0.25)).train(training)
     before, pictures = copy.deepcopy(network.state_dict()), images(3, 64)
     folded = darknet.folded(network)
@@ -143,13 +160,22 @@ def test_the_network_is_not_changed_and_later_changes_do_not_count(training):
     assert torch.equal(darknet.scores(folded, pictures), scores)
 
 
-def test_wide_layers_are_winograds_and_pairs_are_pooled_without_indices():
+def test_wide_layers_are_winograds_where_vectors_are_short_and_the_rest_is_packed(kernels):
     folded = darknet.folded(darknet.yolov2(size=96, width=0.25))
     kinds = [type(layer) for layer in folded.layers]
-    assert kinds.count(WinogradConvolution) == 6
+    winograds = 6 if "winograd" in kernels else 0
+    others = PackedConvolution if "packed" in kernels else FoldedConvolution
+    assert (kinds.count(WinogradConvolution), kinds.count(others)) == (winograds, 22 - winograds)
     assert kinds.count(PairMaxpool) == 5
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
     assert not list(folded.parameters())
+
+
+def test_the_kernels_are_those_that_this_processor_is_fast_with():
+    kinds = {type(layer) for layer in darknet.folded(darknet.yolov2(size=96, width=0.25)).layers}
+    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    assert (PackedConvolution in kinds) is torch.backends.mkldnn.is_available()
+    assert (WinogradConvolution in kinds) is not wide
 
 
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])

@@ -1,5 +1,7 @@
 """A network that only classifies: batch normalisation folded into the weights, and for each layer the fastest way.
 
+Which way that is depends on the processor: `tests/benchmarks/classifying.py` measures it.
+
 Most of a CPU's time beside the products goes into memory: fresh pages for large tensors, and reading them back. So the
 first layers, whose outputs are large, are run for a few images at a time, and later ones for more and more.
 """
@@ -20,7 +22,14 @@ from helpers.darknet.winograd import WinogradConvolution, Workspace
 from helpers.darknet.yolo import Yolo
 
 _WINOGRAD_CHANNELS = 128, 64
-"""With so many channels and filters Winograd's convolution was the faster one (CPUs): on any side, on a large one."""
+"""With so many channels and filters Winograd's convolution was the faster one (CPUs): on any side, on a large one.
+
+But not where oneDNN's kernels have vectors of 512 bits: there they do twice as many products a second as torch's matrix
+product, more than Winograd's saves.
+"""
+
+_WIDE_VECTORS = torch.backends.cpu.get_cpu_capability() == "AVX512"
+_PACKS = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 _LARGE_SIDE = 32
 
@@ -149,6 +158,32 @@ class FoldedConvolution(nn.Module):
         return functional.conv2d(values, self.weights, self.bias, self.stride, self.padding, groups=self.groups)
 
 
+class PackedConvolution(nn.Module):
+    """The same on a CPU by oneDNN, with the weights in its own order once for all, and the activation in one pass.
+
+    Parameters
+    ----------
+    layer
+        With the side of its outputs [pixels].
+    """
+
+    def __init__(self, layer: Convolutional) -> None:
+        super().__init__()
+        weights, self.bias = layer.folded()
+        side = layer.shape.side * layer.stride  # the order is best for such images; any pass
+        self.window = [layer.padding] * 2, [layer.stride] * 2, [1, 1], layer.groups
+        usual = [1, weights.shape[1] * layer.groups, side, side]
+        self.weights = torch.ops.mkldnn._reorder_convolution_weight(weights, *self.window, usual)
+        self.activation = ("leaky_relu", [LEAKY_SLOPE]) if layer.activation == "leaky" else ("none", [])
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Convolve and activate: (N, channels, rows, columns) to (N, filters, rows', columns'), channels-last."""
+        values = values.to(memory_format=torch.channels_last)
+        return torch.ops.mkldnn._convolution_pointwise(
+            values, self.weights, self.bias, *self.window, *self.activation, ""
+        )
+
+
 class PairMaxpool(nn.Module):
     """Maximum of 2 × 2 pixels, without the indices that torch's own keeps (and pays for) on a CPU."""
 
@@ -164,11 +199,13 @@ def _fast(layer: nn.Module, on_cpu: bool, precision: torch.dtype) -> nn.Module:
         return PairMaxpool()
     if not isinstance(layer, Convolutional):
         return copy.deepcopy(layer)
+    if not (on_cpu and precision == torch.float32):
+        return FoldedConvolution(layer, precision)
     form = (layer.weights.shape[-1], layer.stride, layer.padding, layer.groups)
     many_channels = min(layer.weights.shape[:2]) >= _WINOGRAD_CHANNELS[layer.shape.side >= _LARGE_SIDE]
-    if on_cpu and precision == torch.float32 and form == (3, 1, 1, 1) and many_channels:
+    if form == (3, 1, 1, 1) and many_channels and not _WIDE_VECTORS:
         return WinogradConvolution(*layer.folded(), side=layer.shape.side, leaky=layer.activation == "leaky")
-    return FoldedConvolution(layer, precision)
+    return PackedConvolution(layer) if _PACKS else FoldedConvolution(layer, precision)
 
 
 def _is_head(layer: nn.Module) -> bool:
