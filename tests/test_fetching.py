@@ -2,7 +2,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import signal
 import struct
 import subprocess
@@ -17,15 +16,14 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from helpers import ROOT, darknet, fetching
+from helpers import ROOT, addresses, darknet
 from helpers import download as download_module
+from helpers.addresses import PublishedFile, published_file
 from helpers.errors import DownloadError, FetchedFileError
-from helpers.fetching import PublishedFile, check, describe, fetch, found_in_place, place, published_file
+from helpers.fetching import check, describe, fetch, found_in_place, place
 from helpers.workbook import commands
-from helpers.workbook.profile import load_profile
 
 MIB = 1 << 20
-NAMES = ["cxidb-156", "darknet19", "darknet53"]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +38,7 @@ def content(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def data(tmp_path, monkeypatch):
     """An empty data folder, and no waiting."""
-    monkeypatch.setattr(fetching, "DATA", tmp_path / "data")
+    monkeypatch.setattr(addresses, "DATA", tmp_path / "data")
     monkeypatch.setattr(download_module, "_WAITS", (0.0, 0.0))
     return tmp_path / "data"
 
@@ -243,7 +241,7 @@ HEADERS = {"yolov2": struct.pack("<iiii", 0, 1, 0, 0), "yolov3": struct.pack("<i
 
 def write_backbone(path, file, convolutions, *, surplus=0):
     """A `.conv.NN` file of zeros, with the header that the published one has."""
-    floats = sum(darknet.float_counts(fetching.BACKBONES[file.content][0]())[:convolutions]) + surplus
+    floats = sum(darknet.float_counts(addresses.BACKBONES[file.content][0]())[:convolutions]) + surplus
     path.write_bytes(HEADERS[file.content] + bytes(4 * floats))
 
 
@@ -260,33 +258,6 @@ def test_a_backbone_must_end_with_its_last_convolution(name, convolutions, tmp_p
     write_backbone(path, file, convolutions - 1)
     with pytest.raises(FetchedFileError, match=f"holds {convolutions - 1} convolutions .* has {convolutions}"):
         check(file, path)
-
-
-def test_the_known_files_are_those_that_the_profile_paper_takes():
-    known = yaml.safe_load(fetching.ADDRESSES.read_text())
-    assert list(known) == NAMES
-    networks = load_profile("paper").networks
-    for name, network in (("darknet19", "yolov2"), ("darknet53", "yolov3")):
-        file = published_file(name)
-        assert file.target == fetching.DATA / "weights" / networks[network]["backbone"]
-        assert file.content == network
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_entry_is_complete(name):
-    file = published_file(name)
-    assert file.content in ("hdf5", *fetching.BACKBONES)
-    assert all(address.startswith("https://") for address in (*file.addresses, file.page))
-    assert file.licence
-    assert file.description
-    assert not os.path.isabs(file.below_data)
-    assert (file.size is None) == (file.checksum is None)
-    digits = {"sha256": 64, "sha512": 128}
-    if file.checksum:
-        algorithm, _, digest = file.checksum.partition(":")
-        assert re.fullmatch(f"[0-9a-f]{{{digits[algorithm]}}}", digest)
-    if any(address.endswith("/") for address in file.addresses):
-        assert file.listed
 
 
 def listing(*links):
@@ -307,7 +278,7 @@ def command(served, content, tmp_path, monkeypatch):
         "folder": common | {"addresses": [f"{served.address}/7/"], "listed": "amo*.cxi", "target": "b.cxi"},
     }
     (tmp_path / "addresses.yaml").write_text(yaml.safe_dump(entries))
-    monkeypatch.setattr(fetching, "ADDRESSES", tmp_path / "addresses.yaml")
+    monkeypatch.setattr(addresses, "ADDRESSES", tmp_path / "addresses.yaml")
 
     def run(*arguments, answer=None):
         given = ["fetch", *map(str, arguments)]
@@ -317,7 +288,7 @@ def command(served, content, tmp_path, monkeypatch):
 
 
 def test_the_help_names_what_can_be_fetched(command):
-    assert "|".join(NAMES) in command("--help").output
+    assert "cxidb-156|darknet19|darknet53" in command("--help").output
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", ""])
@@ -383,16 +354,16 @@ def test_a_file_from_elsewhere_is_placed_without_network(command, served, tmp_pa
 KILLED = """
 import sys
 from pathlib import Path
-from helpers import fetching
+from helpers import addresses
 from helpers.workbook.commands import main
-fetching.DATA, fetching.ADDRESSES = Path(sys.argv.pop()), Path(sys.argv.pop())
+addresses.DATA, addresses.ADDRESSES = Path(sys.argv.pop()), Path(sys.argv.pop())
 main()
 """
 
 
 def test_a_killed_fetch_goes_on_from_where_it_was(command, served, content, data, tmp_path):
     served.breaks, served.hold = [2 * MIB], threading.Event()
-    given = ["fetch", "patterns", "--yes", fetching.ADDRESSES, data]
+    given = ["fetch", "patterns", "--yes", addresses.ADDRESSES, data]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1"}
     with subprocess.Popen([sys.executable, "-c", KILLED, *given], env=environment, stdout=subprocess.DEVNULL) as killed:
         partial, started = data / "a.cxi.partial", time.monotonic()

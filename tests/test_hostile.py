@@ -20,7 +20,7 @@ import yaml
 from click.testing import CliRunner
 from fuzzing.checkpoint_mutations import Payload
 
-from helpers import ROOT, fetching
+from helpers import ROOT, addresses
 from helpers.artefacts import load_tensors, save_tensors
 from helpers.cxi import describe, open_stack, write_selection
 from helpers.em_runs import read_state
@@ -271,12 +271,12 @@ def test_an_event_id_is_text_in_a_selection(tmp_path):
 
 @pytest.mark.parametrize("target", ["../../outside.cxi", "/tmp/outside.cxi", "weights/../../outside"])
 def test_a_published_file_goes_nowhere_but_below_data(tmp_path, monkeypatch, target):
-    entries = yaml.safe_load(fetching.ADDRESSES.read_text(encoding="utf-8"))
+    entries = yaml.safe_load(addresses.ADDRESSES.read_text(encoding="utf-8"))
     entries["darknet19"]["target"] = target
     (tmp_path / "addresses.yaml").write_text(yaml.safe_dump(entries))
-    monkeypatch.setattr(fetching, "ADDRESSES", tmp_path / "addresses.yaml")
+    monkeypatch.setattr(addresses, "ADDRESSES", tmp_path / "addresses.yaml")
     with pytest.raises(DownloadError, match="below_data is"):
-        fetching.published_file("darknet19")
+        addresses.published_file("darknet19")
 
 
 def test_a_stamp_deletes_nothing_outside_its_run(tmp_path):

@@ -187,9 +187,9 @@ def _draw_gallery(file: Path, picture: Path, reading: dict[str, Any]) -> None:
 @click.option("--address", metavar="URL", help="Take it from there, for instance from a mirror of your institute.")
 def fetch(name: str, yes: bool, source: Path | None, address: str | None) -> None:
     """Fetch measured patterns or pre-trained weights into data/; the only command that needs a network."""
-    from helpers import fetching
+    from helpers import addresses, fetching
 
-    file = fetching.published_file(name)
+    file = addresses.published_file(name)
     if source:
         click.echo(fetching.place(file, source))
         return

@@ -16,7 +16,7 @@ from fuzzing.byte_mutations import BYTES, Mutation
 from fuzzing.checkpoint_mutations import CHECKPOINTS
 from fuzzing.hdf5_mutations import HDF5
 from fuzzing.text_mutations import JSON, TEXT, YAML
-from helpers import darknet, fetching
+from helpers import addresses, darknet
 from helpers.annotation import Box, read_box, write_box
 from helpers.artefacts import FamilyFolder, save_tensors
 from helpers.classification import load_family, stored_selection
@@ -427,22 +427,22 @@ def _read_profile(path: Path) -> None:
 
 def _addresses(folder: Path) -> Path:
     (folder / "addresses.yaml").write_text(
-        (Path(fetching.__file__).parent / "addresses.yaml").read_text(encoding="utf-8")
+        (Path(addresses.__file__).parent / "addresses.yaml").read_text(encoding="utf-8")
     )
     return folder / "addresses.yaml"
 
 
 def _read_addresses(path: Path) -> None:
-    kept, fetching.ADDRESSES = fetching.ADDRESSES, path
+    kept, addresses.ADDRESSES = addresses.ADDRESSES, path
     try:
         for name in ("cxidb-156", "darknet19", "darknet53"):
-            file = fetching.published_file(name)
+            file = addresses.published_file(name)
             assert all(isinstance(one, str) for one in (*file.addresses, file.page, file.content)), "no text"
-            assert file.target.resolve().is_relative_to(fetching.DATA.resolve()), "outside data/"
+            assert file.target.resolve().is_relative_to(addresses.DATA.resolve()), "outside data/"
             assert file.size is None or file.size > 0, "no size"
             file.by_hand()
     finally:
-        fetching.ADDRESSES = kept
+        addresses.ADDRESSES = kept
 
 
 def _record(folder: Path) -> Path:
