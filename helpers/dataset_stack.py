@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from helpers import cxi_layout, cxi_metadata
+from helpers import cxi_columns, cxi_layout, cxi_metadata
 from helpers.assembly import Assembly
 from helpers.cxi_geometry import HOW_TO_GIVE_ONE, geometry_file, geometry_in_file
 from helpers.cxi_layout import Found
@@ -117,7 +117,7 @@ def _part(
         storage = AssembledStorage(storage, geometry)
     mask, masks, source = _masks(reading, file, found, geometry)
     check_mask(reading, mask, source)
-    columns = cxi_metadata.columns_of(file, reading.path, stacks, number)
+    columns = cxi_columns.columns_of(file, reading.path, stacks, number)
     centre = cxi_metadata.read_centre(file, reading.path, found.name)
     return Part(
         dataset=found.name,
@@ -126,7 +126,7 @@ def _part(
         masks=masks,
         mask_source=source + (f", {described}" if described else ""),
         centre=centre or (geometry.centre if geometry else None),
-        event_ids=cxi_metadata.read_event_ids(columns, found.layout),
+        event_ids=cxi_columns.read_event_ids(columns, found.layout),
         columns={name: column.read for name, column in columns.items()},
     )
 

@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 
-from helpers import cxi_metadata, dragonfly_detector
+from helpers import cxi_columns, dragonfly_detector
 from helpers.assembly import Assembly, in_rows
 from helpers.cxi_geometry import geometry_file
 from helpers.cxi_layout import Found
@@ -56,7 +56,7 @@ def _flat_part(reading: Reading, found: Found, storage: Storage, assembly: Assem
         source = mask_rule(reading, f"mask of {assembly.source}", two_is_bad=True)
     mask = np.zeros(assembly.shape, bool) if own is None else own
     check_mask(reading, mask, source)
-    columns = {} if file is None else cxi_metadata.columns_of(file, reading.path, [found], 0)
+    columns = {} if file is None else cxi_columns.columns_of(file, reading.path, [found], 0)
     return Part(
         dataset=found.name,
         storage=storage,
@@ -64,7 +64,7 @@ def _flat_part(reading: Reading, found: Found, storage: Storage, assembly: Assem
         masks=None,
         mask_source=source,
         centre=assembly.centre,
-        event_ids=cxi_metadata.read_event_ids(columns, found.layout),
+        event_ids=cxi_columns.read_event_ids(columns, found.layout),
         columns={column: values.read for column, values in columns.items()},
     )
 

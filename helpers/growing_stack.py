@@ -12,8 +12,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from helpers.cxi_columns import EVENT_IDS, decoded
 from helpers.cxi_layout import member
-from helpers.cxi_metadata import EVENT_IDS, beside, decoded
+from helpers.cxi_metadata import beside
 from helpers.dataset_stack import dataset_stack
 from helpers.errors import PatternFileError
 from helpers.pattern_stack import Origin, PatternStack

@@ -89,16 +89,6 @@ def test_data_sets_with_different_experiments_have_none(tmp_path):
         assert (stack.centre, stack.experiment) == (None, None)
 
 
-def test_ids_that_an_entry_shares_are_taken_only_if_there_is_one_for_each_pattern(tmp_path):
-    path = write(tmp_path / "a.cxi", {}, entry_1__data_2__data=COUNTS, entry_1__event_id=np.arange(8) + 20)
-    with open_stack(path) as stack:
-        assert stack.event_ids.tolist() == list(range(20, 28))
-        assert stack.table()["event_id"].tolist() == list(range(20, 28))
-    path = write(tmp_path / "b.cxi", {}, entry_1__data_2__data=COUNTS, entry_1__event_id=np.arange(4))
-    with open_stack(path) as stack:
-        assert stack.event_ids is None
-
-
 def test_masks_of_several_data_sets_are_joined(tmp_path):
     masks = np.zeros((2, 3, 5), np.int32)
     masks[0, 0, 0] = masks[1, 2, 2] = 1
