@@ -14,7 +14,7 @@ import torch
 
 from helpers.artefacts import FamilyFolder
 from helpers.examples import Plan
-from helpers.modern import train_family
+from helpers.modern_training import train_family
 from helpers.processes import cores, one_thread_processes
 
 _VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"

@@ -9,7 +9,7 @@ from test_training import checkpoint_bytes, plan
 from helpers.errors import ProfileError
 from helpers.families import table_families, train_families, visible_gpus
 from helpers.family import Family
-from helpers.modern import train_family
+from helpers.modern_training import train_family
 from helpers.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(size=64, width=0.05, iterations=4, checkpoint_every=2, batch=4, learning_rate=0.01, seed=3)

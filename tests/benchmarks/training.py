@@ -29,7 +29,7 @@ import torch
 from record import record
 from torch.utils.flop_counter import FlopCounterMode
 
-from helpers import darknet, modern
+from helpers import darknet, modern, modern_training
 from helpers.annotation import Box
 from helpers.cxi import PatternStack, open_stack
 from helpers.darknet_export import export_darknet
@@ -75,20 +75,20 @@ def plan(found: Examples, name: str, **settings: Any) -> Plan:
 
 
 def seconds_of_ours(found: Examples, iterations: int, folder: Path) -> float:
-    """Time of an iteration of `modern.train_modern`."""
+    """Time of an iteration of `modern_training.train_modern`."""
     stamps: list[float] = []
-    original = modern._note_loss
+    original = modern_training._note_loss
 
     def note(trainer: Any) -> None:
         original(trainer)
         stamps.append(time.perf_counter())
 
-    modern._note_loss = note
+    modern_training._note_loss = note
     try:
         given = {"batch": BATCH, "iterations": iterations, "checkpoint_every": iterations, "jitter": 0.02}
-        modern.train_modern(plan(found, str(FAMILY), **given), folder)
+        modern_training.train_modern(plan(found, str(FAMILY), **given), folder)
     finally:
-        modern._note_loss = original
+        modern_training._note_loss = original
     return between(stamps)
 
 
