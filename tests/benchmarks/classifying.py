@@ -27,11 +27,11 @@ from statistics import median
 
 import numpy as np
 import torch
+from demo_family import train_demo_family
 from program import Program
 from record import record
 
 from helpers import ROOT, darknet
-from helpers.artefacts import FamilyFolder, save_tensors
 from helpers.cxi import open_stack
 from helpers.family import Family
 from helpers.file_classification import classify_file
@@ -43,7 +43,6 @@ PEER = ROOT / ".peers" / "opencv" / "bin" / "python"
 FAMILY = Family.from_name("yolov2-jet-linear")
 THRESHOLD = 0.24
 LCLS_HZ = 120
-CHECKPOINTS = (480, 510, 540, 570, 600)
 
 
 def serve(threads: int) -> None:
@@ -185,29 +184,12 @@ def measure(
     return median(times["ours"])
 
 
-def demo_family(folder: Path, network: str, build: object) -> Path:
-    """A folder as training leaves it, with random weights: the demo profile's size, width and checkpoints."""
-    family = Family.from_name(f"{network}-jet-linear")
-    artefacts = FamilyFolder(folder / str(family))
-    described = {"family": str(family), "settings": {"size": 96}, "threshold": THRESHOLD, "consensus": CHECKPOINTS}
-    artefacts.describe({**described, "shape": [123, 240]})
-    for number in CHECKPOINTS:
-        made = build(generator=torch.Generator().manual_seed(number))
-        sections = [(section.name, dict(section.options)) for section in made.sections]
-        save_tensors(artefacts.checkpoint(number), {"sections": sections, "weights": made.state_dict()})
-    return artefacts.path
-
-
 def file_to_verdict(options: argparse.Namespace, twin: Path, folder: Path) -> None:
     """Patterns a second of `workbook classify` under the families of the demo profile, five checkpoints each."""
-    builds = {
-        "yolov2": lambda **more: darknet.yolov2(size=96, width=0.25, **more),
-        "yolov3": lambda **more: darknet.yolov3(size=96, width=0.125, **more),
-    }
     with open_stack(twin) as stack:
         patterns = len(stack)
-    for network, build in builds.items():
-        model = demo_family(folder, network, build)
+    for network in ("yolov2", "yolov3"):
+        model = train_demo_family(twin, folder, f"{network}-jet-linear")
         taken = []
         for _ in range(options.rounds):
             began = {"seconds": time.perf_counter(), "processor_seconds": time.process_time()}

@@ -18,18 +18,13 @@ import h5py
 import numpy as np
 import pandas as pd
 import torch
+from demo_family import train_demo_family
 from record import record
 
-from helpers.annotation import Box
 from helpers.beamline import beamline
-from helpers.cxi import open_stack
-from helpers.examples import Examples, Plan
-from helpers.family import Family
 from helpers.online import OnlineClassification
 from helpers.processes import cores
-from helpers.settings import TrainingSettings
 from helpers.simulation import simulate
-from helpers.training import train
 from helpers.workbook.commands import model_folder
 
 RATE = 120
@@ -37,19 +32,6 @@ SECONDS = 60
 ALLOWED_MS = 100.0
 PATIENCE_S = 30
 """Without patterns for so long the run is given up [s]."""
-
-
-def trained_family(source: Path, folder: Path) -> Path:
-    """Train the network of the demo (96 pixels, width 0.25, five checkpoints) just as far as its checkpoints need."""
-    settings = TrainingSettings(size=96, width=0.25, iterations=10, checkpoint_every=2, batch=8, learning_rate=0.005)
-    with open_stack(source) as stack:
-        sets = pd.DataFrame({"pattern": range(24), "label": stack.table()["manual"][:24] != 0, "set": "training"})
-        sets.loc[16:, "set"] = "validation"
-        examples = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
-    family = Family.from_name("yolov2-jet-linear")
-    given = {"kept": [2, 4, 6, 8, 10], "threshold": 0.24, "device": torch.device("cpu")}
-    train(Plan(family, examples, settings, **given), folder / str(family))
-    return folder / str(family)
 
 
 def follow(source: Path, model: Path, folder: Path, shots: int) -> tuple[pd.DataFrame, np.ndarray, list[float]]:
@@ -83,7 +65,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder, source = Path(name), Path(name) / "twin.cxi"
         simulate(source, patterns=240, manual_fraction=0.25, seed=34117, outside=(2, 8))
-        model = model_folder(given.model) if given.model else trained_family(source, folder)
+        model = model_folder(given.model) if given.model else train_demo_family(source, folder)
         before = os.getloadavg()[0]
         table, written_at, batches = follow(source, model, folder, shots)
     print(

@@ -20,46 +20,19 @@ from pathlib import Path
 import h5py
 import pandas as pd
 import torch
+from demo_family import train_demo_family
 from matplotlib.figure import Figure
 from record import PATH, record
 
-from helpers.annotation import Box
-from helpers.cxi import open_stack
-from helpers.examples import Examples, Plan
-from helpers.family import Family
 from helpers.figures import save_figure
 from helpers.figures.style import HIGHLIGHT, QUIET, TWO_COLUMNS, letter, new_figure, styled
 from helpers.file_classification import classify_file
 from helpers.files import write_csv
-from helpers.settings import TrainingSettings
 from helpers.simulation import simulate
-from helpers.training import train
-from helpers.workbook.profile import load_profile
 
 PATTERNS = (1000, 10_000, 100_000)
 _TWIN = 500
-_CHECKPOINTS = [1, 2, 3, 4, 5]
 _WANTED = 0.9  # of the memory for the fewest patterns over that for the most
-
-
-def write_family(folder: Path, twin: Path) -> None:
-    """Train a demo family for a few iterations."""
-    profile = load_profile("demo")
-    few = {"iterations": len(_CHECKPOINTS), "checkpoint_every": 1}
-    settings = TrainingSettings.from_mapping(profile.networks["yolov2"] | few)
-    with open_stack(twin) as stack:
-        sets = pd.DataFrame({"pattern": range(24), "label": stack.table()["manual"][:24] != 0, "set": "training"})
-        sets.loc[16:, "set"] = "validation"
-        examples = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
-    plan = Plan(
-        Family.from_name("yolov2-jet-linear"),
-        examples,
-        settings,
-        kept=_CHECKPOINTS,
-        threshold=profile.thresholds["yolov2"],
-        device=torch.device("cpu"),
-    )
-    train(plan, folder)
 
 
 def write_repeated(path: Path, twin: Path, patterns: int) -> None:
@@ -128,9 +101,9 @@ def main() -> None:
         return
     rows = []
     with tempfile.TemporaryDirectory() as name:
-        twin, model = Path(name) / "twin.cxi", Path(name) / "yolov2-jet-linear"
+        twin = Path(name) / "twin.cxi"
         simulate(twin, patterns=_TWIN, outside=(0, 0), seed=2)
-        write_family(model, twin)
+        model = train_demo_family(twin, Path(name))
         for patterns in sorted(arguments.patterns):
             path = Path(name) / f"patterns_{patterns}.cxi"
             write_repeated(path, twin, patterns)
