@@ -30,7 +30,7 @@ from helpers.figures.distributions import labelled_share
 from helpers.figures.geometry import largest_q, photon_energy_kev
 from helpers.figures.preparation import binned_bias
 from helpers.figures.stages import layer_shapes, stages
-from helpers.figures.style import photon_norm
+from helpers.figures.style import new_figure, number_twos_and_fives, photon_norm
 from helpers.rendering import render, to_rgb
 
 ROWS, COLUMNS = 24, 40
@@ -514,3 +514,14 @@ def test_online_scores_are_the_histogram_and_the_threshold():
     np.testing.assert_array_equal(axes.patches[0].get_data().edges, [0, 0.25, 0.5, 0.75, 1])
     assert list(axes.lines[0].get_xdata()) == [0.24, 0.24]
     assert len(figures.online_scores_figure(np.zeros(4, int), 0.24).axes) == 1
+
+
+def test_an_axis_of_a_decade_is_numbered_by_twos_and_fives():
+    figure = new_figure(3, 2)
+    axes = figure.subplots()
+    axes.set(xscale="log", xlim=(150, 4000))
+    number_twos_and_fives(axes.xaxis)
+    figure.canvas.draw()
+    shown = [label.get_text() for label in axes.get_xticklabels() if 150 <= label.get_position()[0] <= 4000]
+    assert shown == ["200", "500", "1000", "2000"]
+    assert not any(label.get_text() for label in axes.get_xticklabels(minor=True))

@@ -2,9 +2,8 @@
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
-from helpers.figures.style import HIGHLIGHT, NEUTRAL, TWO_COLUMNS, letter, new_figure, styled
+from helpers.figures.style import HIGHLIGHT, NEUTRAL, TWO_COLUMNS, letter, new_figure, number_twos_and_fives, styled
 
 _PHOTONS_SHOWN = 3.6
 _BINS_A_PHOTON = 60
@@ -46,6 +45,6 @@ def camera_figure(values: np.ndarray, lit: np.ndarray, *, adu_per_photon: float,
     frames.hist(lit, np.geomspace(lit.min(), lit.max() + 1, _LIT_BINS), color=NEUTRAL)
     frames.axvline(fewest_lit, color=HIGHLIGHT, linewidth=0.9)
     frames.set(xscale="log", xlabel="lit pixels in a frame", ylabel="frames per bin")
-    frames.xaxis.set_minor_formatter(NullFormatter())
+    number_twos_and_fives(frames.xaxis)
     letter((peaks, frames), ["values of the good pixels", f"{np.mean(lit >= fewest_lit):.0%} of {lit.size} are hits"])
     return figure

@@ -3,10 +3,19 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
 from helpers.experiment import Experiment
-from helpers.figures.style import HIGHLIGHT, NEUTRAL, ONE_COLUMN, QUIET, TWO_COLUMNS, letter, new_figure, styled
+from helpers.figures.style import (
+    HIGHLIGHT,
+    NEUTRAL,
+    ONE_COLUMN,
+    QUIET,
+    TWO_COLUMNS,
+    letter,
+    new_figure,
+    number_twos_and_fives,
+    styled,
+)
 from helpers.preparation.sphere import sphere_form_factor
 
 _BINS = 8
@@ -44,8 +53,7 @@ def centre_error_figure(photons: np.ndarray, errors: np.ndarray, *, within: floa
     against.set(
         xscale="log", yscale="log", xlabel="photons in a pattern", ylabel="distance from the\ntrue centre (pixels)"
     )
-    for axis in (against.xaxis, against.yaxis):
-        axis.set_minor_formatter(NullFormatter())
+    number_twos_and_fives(against.xaxis, against.yaxis)
     letter(
         (across, against), [f"{np.mean(distance <= within):.1%} within {within:g} pixels", f"{len(distance)} patterns"]
     )
@@ -113,7 +121,7 @@ def photon_bias_figure(signal: np.ndarray, sums: dict[str, np.ndarray], *, withi
             middle, 100 * bias, yerr=100 * error, fmt=marker, elinewidth=0.8, label=f"{name}: {total:+.1%} in all"
         )
     axes.set(xscale="log", xlabel="scattered photons in a pattern (truth)", ylabel="error of the photon sum (%)")
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    number_twos_and_fives(axes.xaxis)
     figure.legend(loc="outside upper center")
     return figure
 

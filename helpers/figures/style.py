@@ -14,10 +14,12 @@ import matplotlib
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Colormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from helpers.errors import ProfileError
 from helpers.family import Family
@@ -133,6 +135,22 @@ def family_title(name: str) -> str:
         return Family.from_name(name).title
     except ProfileError:
         return _TITLES.get(name, name)
+
+
+def number_twos_and_fives(*axes: Axis) -> None:
+    """Number 2 and 5 beside 1 in each decade: on a logarithmic axis of a decade or two, 1 alone says too little.
+
+    Parameters
+    ----------
+    axes
+        `Axes.xaxis` or `Axes.yaxis`, logarithmic already.
+    """
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    for axis in axes:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(plain)
+        axis.set_minor_locator(LogLocator(subs=range(2, 10)))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def letter(axes: Iterable[Axes], titles: Sequence[str] | None = None) -> None:
