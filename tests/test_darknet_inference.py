@@ -114,7 +114,7 @@ def test_threads_share_the_images_and_leave_the_number_of_threads(kernels, threa
     assert torch.get_num_threads() == number
 
 
-def test_an_error_in_a_thread_reaches_the_caller(threads):
+def test_an_error_reaches_the_caller_from_a_thread_as_well(kernels, threads):
     threads(2)
     folded = darknet.folded(darknet.yolov2(size=64, width=0.01))
     with pytest.raises(RuntimeError):

@@ -56,6 +56,7 @@ class FoldedNetwork(nn.Module):
             self.layers = nn.ModuleList(_fast(layer, on_cpu, precision) for layer in network.layers)
         self._last_reader = {source: number for number, read in enumerate(self._sources) for source in read}
         self._last_reader |= {number: len(self.layers) for number, layer in enumerate(self.layers) if _is_head(layer)}
+        self._winograds = [layer for layer in self.layers if isinstance(layer, WinogradConvolution)]
         self._stages = _stages(network) if on_cpu else [(list(range(len(self.layers))), None)]
         self.eval()
 
@@ -67,7 +68,7 @@ class FoldedNetwork(nn.Module):
     @torch.inference_mode()
     def forward(self, images: Tensor) -> list[Tensor]:
         """Outputs of the heads, activated as in Darknet's `layer.output`: a list of (N, channels, rows, columns)."""
-        threads = min(torch.get_num_threads(), len(images)) if images.device.type == "cpu" else 1
+        threads = min(torch.get_num_threads(), len(images)) if self._winograds else 1
         if threads < 2:
             return self._head_outputs(images)
         parts = _in_threads(self._head_outputs, images.tensor_split(threads), threads)
@@ -77,9 +78,8 @@ class FoldedNetwork(nn.Module):
     def _head_outputs(self, images: Tensor) -> list[Tensor]:
         """The same, in this thread."""
         workspace = Workspace()
-        for layer in self.layers:
-            if isinstance(layer, WinogradConvolution):
-                layer.reserve(workspace)
+        for layer in self._winograds:
+            layer.reserve(workspace)
         outputs = self._through(len(self._stages) - 1, images, workspace)
         return [outputs[number] for number, layer in enumerate(self.layers) if _is_head(layer)]
 
@@ -213,7 +213,7 @@ def _is_head(layer: nn.Module) -> bool:
 
 
 def _in_threads(work: Callable[[Tensor], list[Tensor]], parts: Sequence[Tensor], threads: int) -> list[list[Tensor]]:
-    """Do parts side by side, one thread each: threads that share every operation wait for each other after each."""
+    """Do parts side by side, one thread each: threads that share each small product of Winograd wait for each other."""
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
             return list(pool.map(work, parts))
