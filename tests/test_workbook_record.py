@@ -19,6 +19,9 @@ def test_git_state_is_the_commit_and_whether_files_differ(tmp_path):
     clean = record.git_state(tmp_path)
     assert len(clean["commit"]) == 40
     assert clean["dirty"] is False
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "table.csv").write_text("what a step has written")
+    assert record.git_state(tmp_path) == clean
     (tmp_path / "file").write_text("2")
     assert record.git_state(tmp_path) == {"commit": clean["commit"], "dirty": True}
 

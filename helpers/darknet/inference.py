@@ -112,8 +112,8 @@ def folded(network: Network, *, precision: torch.dtype = torch.float32) -> Folde
     """Make a network that gives the scores of another in evaluation mode, faster.
 
     Batch normalisation of either kind is folded into copies of the weights: the network itself is not changed, and
-    what is changed there later does not count here. Tensors lie channels-last. On a CPU the 3 × 3 convolutions with
-    many channels are Winograd's: scores of YOLOv2 at 416 pixels stay within 1e-4.
+    what is changed there later does not count here. Tensors lie channels-last. On a CPU without vectors of 512 bits the
+    3 × 3 convolutions with many channels are Winograd's: scores of YOLOv2 at 416 pixels stay within 1e-4.
 
     Parameters
     ----------
@@ -159,7 +159,9 @@ class FoldedConvolution(nn.Module):
 
 
 class PackedConvolution(nn.Module):
-    """The same on a CPU by oneDNN, with the weights in its own order once for all, and the activation in one pass.
+    """Convolution, bias and activation on a CPU by oneDNN: weights in its own order once for all, all in one pass.
+
+    These are the operations that `torch.compile` makes of a frozen network, without a compiler.
 
     Parameters
     ----------

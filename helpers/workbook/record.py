@@ -127,8 +127,12 @@ def written_by(record: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
 
 
 def git_state(root: Path) -> dict[str, Any]:
-    """Commit of the project and whether files differ from it; None where git or its history is missing."""
-    commit, status = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain")
+    """Commit of the project and whether files differ from it; None where git or its history is missing.
+
+    Files in `results/` do not count: each step of the demo changes some that are in git.
+    """
+    commit = _git(root, "rev-parse", "HEAD")
+    status = _git(root, "status", "--porcelain", "--", ".", ":(exclude)results")
     if not commit or Path(_git(root, "rev-parse", "--show-toplevel") or "").resolve() != root.resolve():
         return {"commit": None, "dirty": None}
     return {"commit": commit, "dirty": bool(status)}
