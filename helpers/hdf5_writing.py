@@ -1,16 +1,24 @@
-"""HDF5 files on a disk that may be full.
+"""HDF5 files on a disk that may be full, and in a process that may be told to end.
 
 Where the HDF5 library cannot write, it loses chunks without a word, or crashes while it closes the file. So it never
-learns of it: it writes through a file that notes the first error, and that is raised once the library has closed.
+learns of it: it writes through a file that notes the first error, and that is raised once the library has closed. Nor
+does it learn of what the handler of a signal raises, for which Python may choose the moment when the library writes.
 """
 
 import io
 import os
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import h5py
+
+_PUT_OFF_SECONDS = 0.01
+
+_Handler = Callable[[int, FrameType | None], object]
 
 
 @contextmanager
@@ -33,7 +41,7 @@ def hdf5_to_write(path: Path, mode: str) -> Iterator[h5py.File]:
     OSError
         If something could not be written; the file is of no use then.
     """
-    with _Noting(path, {"w": "w+b", "r+": "r+b"}[mode]) as stream:
+    with _signals_put_off(), _Noting(path, {"w": "w+b", "r+": "r+b"}[mode]) as stream:
         try:
             with h5py.File(stream, mode) as file:
                 yield file
@@ -73,3 +81,50 @@ class _Noting(io.FileIO):
         except OSError as error:
             self.error = self.error or error
         return self.seek(0, os.SEEK_END)
+
+
+_CALLED_BY_HDF5 = {_Noting.write.__code__, _Noting.truncate.__code__}
+
+
+@contextmanager
+def _signals_put_off() -> Iterator[None]:
+    """SIGINT and SIGTERM that come while the library writes wait until it does not, or until the end of the block."""
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():  # no other may set handlers, and none is interrupted
+        found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: handler for number, handler in found.items() if callable(handler)}
+    waiting: dict[int, threading.Timer] = {}
+    for number, handler in handlers.items():
+        signal.signal(number, _put_off(handler, waiting))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number, again in waiting.items():
+            again.cancel()
+            signal.raise_signal(number)
+
+
+def _put_off(handler: _Handler, waiting: dict[int, threading.Timer]) -> _Handler:
+    """A handler that has a signal sent again if it comes while the library writes."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if not _is_called_by_hdf5(frame):
+            waiting.pop(number, None)
+            handler(number, frame)
+            return
+        again = threading.Timer(_PUT_OFF_SECONDS, signal.pthread_kill, [threading.main_thread().ident, number])
+        again.daemon = True
+        waiting[number] = again
+        again.start()
+
+    return handle
+
+
+def _is_called_by_hdf5(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code in _CALLED_BY_HDF5:
+            return True
+        frame = frame.f_back
+    return False

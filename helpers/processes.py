@@ -10,12 +10,14 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing import Pipe, get_context
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.queues import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 
 from helpers.errors import ProcessDiedError
 from helpers.lock import share_lock
+
+_SECONDS_BETWEEN_LOOKS = 0.2
 
 _THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
@@ -63,16 +65,45 @@ def one_thread_processes(
             with _deaf_to_interrupts():
                 for _ in range(number):
                     pool.submit(int)
-            yield pool
+            with _deaths_noticed(pool, writer):
+                yield pool
         except BrokenProcessPool as error:
             raise ProcessDiedError(
                 "a worker process was killed, perhaps for want of memory; the same command goes on from there"
             ) from error
         except BaseException:
             writer.close()
+            _close_results(pool)
             raise
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _deaths_noticed(pool: ProcessPoolExecutor, writer: Connection) -> Iterator[None]:
+    """Let the pool notice each death: one that dies while it sends a result leaves it waiting for the rest of that."""
+    ended = Event()
+
+    def watch() -> None:
+        while not ended.wait(_SECONDS_BETWEEN_LOOKS):
+            if wait([process.sentinel for process in list(pool._processes.values())], timeout=0):
+                writer.close()
+                _close_results(pool)
+                return
+
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _close_results(pool: ProcessPoolExecutor) -> None:
+    """Close our own end for writing results, which the pool keeps open: reading ends when no process has one."""
+    with suppress(AttributeError, OSError):
+        pool._result_queue._writer.close()
 
 
 def _begin(parent: Connection, lines: Connection, environments: SimpleQueue) -> None:

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from helpers.errors import ProcessDiedError
 from helpers.processes import cores, one_thread_processes
 
 
@@ -117,3 +118,33 @@ def test_each_process_has_an_environment_of_its_own():
     assert {name for _, name in found} <= {"3", "GPU-8f"}
     assert len({process for process, _ in found}) == len({name for _, name in found})
     assert "WORKBOOK_TEST_GPU" not in os.environ
+
+
+def die_while_sending():
+    """Send half of the result, then die, as a process does that is killed for want of memory just then."""
+    from multiprocessing.connection import Connection
+
+    def half(connection, message, write=None):
+        os.write(connection.fileno(), bytes(message[: len(message) // 2]))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Connection._send = half
+    return bytes(1000)
+
+
+def test_a_process_that_dies_while_it_sends_a_result_is_noticed():
+    began = time.monotonic()
+    with pytest.raises(ProcessDiedError, match="a worker process was killed"), one_thread_processes(2) as pool:
+        pool.submit(die_while_sending).result()
+    assert time.monotonic() - began < 30
+
+
+def test_an_error_while_a_process_dies_sending_is_raised():
+    def interrupted():
+        with one_thread_processes(1) as pool:
+            pool.submit(die_while_sending)
+            time.sleep(3)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()

@@ -284,10 +284,11 @@ SIMULATE = [sys.executable, "-m", "helpers", "simulate", "out.cxi", "--patterns"
 
 @needs_proc
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_to_all_that_simulate_is_one_line_and_leaves_nothing(tmp_path, number, code):
+@pytest.mark.parametrize("pause", [0.5, 0.8, 1.1, 1.4])
+def test_a_signal_to_all_that_simulate_is_one_line_and_leaves_nothing(tmp_path, number, code, pause):
     process = subprocess.Popen(SIMULATE, cwd=tmp_path, stderr=subprocess.PIPE, text=True, process_group=0)
     assert eventually(lambda: list(tmp_path.glob(".out.cxi.*.partial")))
-    time.sleep(1)  # the workers are starting
+    time.sleep(pause)  # the workers start, then patterns are written
     began = time.monotonic()
     os.killpg(process.pid, number)  # as a terminal does
     _, error = process.communicate(timeout=30)

@@ -51,3 +51,52 @@ def test_what_does_not_let_go_is_ended():
         assert process.wait(30) == 143
         assert time.monotonic() - began < 5
         assert process.stderr.read() == "\nworkbook: terminated; the same command goes on from here\n"
+
+
+def test_a_signal_that_comes_where_python_ignores_errors_comes_again(monkeypatch):
+    monkeypatch.setattr(stopping, "_leave", lambda stopped: None)
+
+    class Deleted:
+        def __del__(self):
+            signal.raise_signal(signal.SIGTERM)
+
+    def interrupted():
+        with stopped_by_signals():
+            Deleted()
+            time.sleep(10)
+
+    with pytest.raises(Stopped) as caught:
+        interrupted()
+    assert caught.value.code == 143
+
+
+def test_other_ignored_errors_are_told_as_ever(monkeypatch):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+
+    class Deleted:
+        def __del__(self):
+            raise ValueError("as ever")
+
+    with stopped_by_signals():
+        Deleted()
+        hook = sys.unraisablehook
+    assert hook != told.append
+    assert sys.unraisablehook == told.append
+    assert [str(one.exc_value) for one in told] == ["as ever"]
+
+
+def test_an_error_that_follows_a_signal_is_of_its_making(monkeypatch):
+    monkeypatch.setattr(stopping, "_leave", lambda stopped: None)
+
+    def interrupted():
+        with stopped_by_signals():
+            try:
+                signal.raise_signal(signal.SIGINT)
+            finally:
+                raise ValueError("a worker was killed")
+
+    with pytest.raises(Stopped):
+        interrupted()
+    with pytest.raises(ValueError, match="its own"), stopped_by_signals():
+        raise ValueError("its own")
