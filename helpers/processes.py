@@ -17,6 +17,7 @@ from threading import Event, Thread
 from helpers.errors import ProcessDiedError
 from helpers.lock import share_lock
 
+_WARNINGS, _TIDIED = "PYTHONWARNINGS", "ignore:resource_tracker:UserWarning"
 _SECONDS_BETWEEN_LOOKS = 0.2
 
 _THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
@@ -189,9 +190,11 @@ def _printed() -> Iterator[Connection]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Processes started in this block use one thread each."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    """Processes started in this block use one thread each; the one that tidies up after a kill does so silently."""
+    warnings = ",".join(filter(None, [os.environ.get(_WARNINGS), _TIDIED]))
+    given = dict.fromkeys(_THREADS, "1") | {_WARNINGS: warnings}
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
     try:
         yield
     finally:
