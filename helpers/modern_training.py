@@ -49,24 +49,13 @@ def train_family(plan: Plan, folder: Path) -> FamilyFolder:
 def train_modern(plan: Plan, folder: Path) -> FamilyFolder:
     """Train a family with ultralytics, or go on with a training that was killed; a finished one is left as it is.
 
-    Parameters
-    ----------
-    plan
-        Its network names a model of ultralytics: `yolo11n` is `yolo11n.yaml`, with random weights.
-    folder
-        Of the family; what lies there from another plan or other code is deleted.
-
-    Returns
-    -------
-    FamilyFolder
-        The artefacts.
+    The network of its plan names a model of ultralytics: `yolo11n` is `yolo11n.yaml`, with random weights. Parameters,
+    returns and errors are otherwise those of `training.train`.
 
     Raises
     ------
     ProfileError
         If a setting that only Darknet knows is not left at its default.
-    TrainingDivergedError
-        If the loss is no longer a number.
     """
     _refuse_darknet_settings(plan.settings)
     artefacts = FamilyFolder(folder)

@@ -40,7 +40,7 @@ SCORE_BINS = 50
 _LATEST = 12
 _BATCHES = 20_000
 _MOST_ON_A_CPU = 32
-"""More at once wait longer, and are hardly scored faster (two cores, a demo family: 408 patterns/s; 428 with 256)."""
+"""More at once wait longer, and are hardly scored faster there."""
 
 
 @dataclass(frozen=True)

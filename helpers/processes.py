@@ -110,7 +110,7 @@ def _close_results(pool: ProcessPoolExecutor) -> None:
 def _begin(parent: Connection, lines: Connection, environments: SimpleQueue) -> None:
     """Take an environment, print by way of the parent, and end when the parent closes its end of a pipe, or dies."""
 
-    def wait() -> None:
+    def end_with_it() -> None:
         try:
             parent.recv()
         except EOFError:
@@ -119,7 +119,7 @@ def _begin(parent: Connection, lines: Connection, environments: SimpleQueue) -> 
     os.environ.update(environments.get())
     share_lock()
     sys.stdout = _Lines(lines)
-    Thread(target=wait, daemon=True).start()
+    Thread(target=end_with_it, daemon=True).start()
 
 
 @contextmanager

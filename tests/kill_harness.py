@@ -1,6 +1,6 @@
 """Kill a run again and again, at seeded moments spread over all its steps, and see what it comes to.
 
-    python tests/kill_harness.py --kills 30 --seed 1          # about half an hour on two cores
+    python tests/kill_harness.py --kills 30 --seed 1          # with the notebooks as they are, on a tiny twin
 
 Each time SIGKILL goes to the runner, to the kernel of a notebook, or to a worker process; then the same command goes on
 at once. In the end everything that it leaves must be what a run leaves that nobody has killed.
@@ -32,6 +32,7 @@ _MARK = "WORKBOOK_KILL_HARNESS"
 _SIMULATION = "00_simulation"
 _SECONDS_TO_END = 120
 _SECONDS_OF_ORPHANS = 10
+_FEWEST_THAT_MEET = 0.8
 _COMPARED = ("tables/*", "selections/*", "figures/*", "sets.csv", "box.json", "families/*/*.csv", "families/*/*.json",
              "families/*/checkpoints/*", "em/**/*")  # fmt: skip
 _MEASURED = ("training.log", "figure_online_rates.png", "figure_online_rates.pdf")
@@ -94,8 +95,9 @@ class Watched:
 
     def survives(self, step: str) -> bool:
         """Whether it comes to the end of a step."""
+        end = "simulated " if step == _SIMULATION else f"{step}: done in"
         while self.process.poll() is None:
-            if any(f"{step}: done in" in line for line in list(self.lines)):
+            if any(line.startswith(end) or f"] {end}" in line for line in list(self.lines)):
                 return True
             time.sleep(0.02)
         return False
@@ -295,6 +297,8 @@ def main() -> int:
         finally:
             twin.unlink(missing_ok=True)
     killed = sum(", nobody" not in line for line in outcome.kills) - 1
+    if killed < _FEWEST_THAT_MEET * given.kills:
+        failures.append(f"only {killed} of {given.kills} kills met a process: this says little")
     print(f"{killed} kills; orphans lived for {outcome.longest_orphan:.1f} s at most; {len(failures)} failures")
     print(*failures, sep="\n")
     return bool(failures)
