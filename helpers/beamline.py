@@ -21,6 +21,7 @@ import numpy as np
 
 from helpers import ROOT
 from helpers.cxi import open_stack
+from helpers.processes import end_with_parent
 
 TITLE = "simulated beamline"
 READY = "writing"
@@ -101,7 +102,7 @@ def _take_over(target: Path, image: h5py.Group) -> None:
 
 @contextmanager
 def beamline(source: Path, target: Path, *, rate: float, shots: int) -> Iterator[subprocess.Popen]:
-    """Run a simulated beamline in a process of its own; it ends with the block at the latest.
+    """Run a simulated beamline in a process of its own; it ends with the block at the latest, or with this process.
 
     Parameters
     ----------
@@ -114,6 +115,7 @@ def beamline(source: Path, target: Path, *, rate: float, shots: int) -> Iterator
         It has begun to write.
     """
     command = [sys.executable, "-m", "helpers.beamline", source, target, "--rate", rate, "--shots", shots]
+    command += ["--end-with", os.getpid()]
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     with subprocess.Popen(
         list(map(str, command)), stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": path}
@@ -133,7 +135,10 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("--rate", type=float, default=120.0, help="shots a second")
     parser.add_argument("--shots", type=int, default=7200)
+    parser.add_argument("--end-with", type=int, metavar="PID", help="end when this process, its parent, ends")
     given = parser.parse_args()
+    if given.end_with is not None:
+        end_with_parent(given.end_with)
     write_shots(given.source, given.target, rate=given.rate, shots=given.shots)
 
 
