@@ -155,3 +155,25 @@ def labels_of(stack: PatternStack, labels_csv: str | os.PathLike | None = None) 
     if "single" in table:
         labels["single"] = table["single"].to_numpy()[chosen] != 0
     return labels
+
+
+def kinds_of(stack: PatternStack, labels: pd.DataFrame) -> pd.Series:
+    """Kind of each pattern, in words: its species where the file knows it, as in simulated data, else its label.
+
+    Parameters
+    ----------
+    stack
+        The patterns.
+    labels
+        Columns pattern and label, from `labels_of`.
+
+    Returns
+    -------
+    pandas.Series
+        One text a pattern of the stack.
+    """
+    if "species" in stack.column_names:
+        return stack.table()["species"].rename("kind")
+    kinds = pd.Series("without a label", index=range(len(stack)), name="kind")
+    kinds[labels["pattern"]] = np.where(labels["label"], "labelled single", "labelled not single")
+    return kinds

@@ -1,6 +1,9 @@
 """What a camera delivers before anything is done to it: photon peaks, and lit pixels."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from helpers.figures.house_style import (
@@ -12,32 +15,60 @@ from helpers.figures.house_style import (
     number_twos_and_fives,
     styled,
 )
+from helpers.figures.patterns import gallery
+from helpers.patterns import PatternStack
+from helpers.preparation import HitRule, whole_photons
 
 _PHOTONS_SHOWN = 3.6
 _BINS_A_PHOTON = 60
 _LIT_BINS = 50
+_KINDS = ("blank", "single", "double", "droplet")
 
 
-@styled
-def camera_figure(values: np.ndarray, lit: np.ndarray, *, adu_per_photon: float, fewest_lit: int) -> Figure:
-    """Histograms of (a) the values of good pixels, with a peak for each number of photons, and (b) lit pixels.
+def brightest_frames(frames: PatternStack, truth: pd.DataFrame, kinds: Sequence[str] = _KINDS) -> Figure:
+    """The brightest frame of each kind, in two columns, on one colour scale.
 
     Parameters
     ----------
-    values
-        Of any shape [ADU].
-    lit
-        (frames,) lit pixels of each frame.
-    adu_per_photon
-        Where the peaks should be [ADU].
-    fewest_lit
-        From how many lit pixels on a frame is a hit.
+    frames
+        Simulated detector frames.
+    truth
+        One row a frame, with the columns species and counted_photons.
+    kinds
+        Species that are shown, in this order, where there are any.
 
     Returns
     -------
     Figure
         6.9 in wide.
     """
+    brightest = truth.groupby("species")["counted_photons"].idxmax()
+    brightest = brightest[[kind for kind in kinds if kind in brightest]]
+    values = frames.read_frames(brightest.to_numpy()).clip(0)  # noise about zero has no colour on a logarithmic scale
+    titles = [f"{kind}, frame {frame}" for kind, frame in brightest.items()]
+    return gallery(values, titles, columns=2, mask=frames.mask, unit="ADU")
+
+
+@styled
+def camera_figure(frames: np.ndarray, mask: np.ndarray, rule: HitRule) -> Figure:
+    """Histograms of (a) the values of good pixels, with a peak for each number of photons, and (b) lit pixels.
+
+    Parameters
+    ----------
+    frames
+        (N, rows, columns) [ADU].
+    mask
+        (rows, columns), True = bad pixel.
+    rule
+        ADU of a photon, where the peaks should be, and lit pixels of a hit.
+
+    Returns
+    -------
+    Figure
+        6.9 in wide.
+    """
+    _, lit, _ = whole_photons(frames, mask, rule)
+    values, adu_per_photon, fewest_lit = frames[:, ~mask], rule.adu_per_photon, rule.lit_pixels[0]
     figure = new_figure(TWO_COLUMNS, 2.4)
     peaks, frames = figure.subplots(1, 2)
     # bins of whole ADU, because a camera counts in them

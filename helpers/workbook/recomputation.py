@@ -173,7 +173,7 @@ def _table_rendering(step: StoredStep) -> pd.DataFrame:
 
 def _table_resize(step: StoredStep) -> pd.DataFrame:
     sizes = rendering.input_sizes(step.profile.networks)
-    return rendering.table_resize(step.stack.shape[1:], sizes, AMOX34117)
+    return rendering.table_resize(step.stack.shape[1:], sizes, step.stack.experiment or AMOX34117)
 
 
 def _em_score(step: StoredStep) -> np.ndarray:

@@ -2,14 +2,16 @@
 
 import io
 import shutil
+import signal
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.classification import OnlineClassification, OnlinePage, latest_figure, rates
+from helpers.classification import OnlineClassification, OnlinePage, latest_figure, rates, watch
 from helpers.classification.online.page import EACH_S
+from helpers.system import SPARSE
 
 
 class Clock:
@@ -74,3 +76,22 @@ def test_history_has_a_row_a_second(online):
     assert history["scored"].sum() == history["single"].sum() == first
     assert history["second"].tolist() == [0]
     assert history["waiting"].tolist() == [0]
+
+
+@pytest.mark.parametrize("sparse", ["1", ""])
+def test_watching_scores_everything_with_a_page_or_without(online, monkeypatch, capsys, sparse):
+    monkeypatch.setenv(SPARSE, sparse)
+    updates = []
+    monkeypatch.setattr(OnlinePage, "update", lambda page: updates.append(page))
+    online.clock = time.monotonic
+    watch(online, stop_after=1.5)
+    assert online.total.scored == 40
+    assert bool(updates) == (not sparse)
+    assert ("OnlinePage" in capsys.readouterr().out) == (not sparse)
+
+
+def test_a_stopped_cell_ends_the_watch(online, monkeypatch, capsys):
+    monkeypatch.setenv(SPARSE, "1")
+    monkeypatch.setattr(online, "step", lambda: signal.raise_signal(signal.SIGINT))
+    watch(online, stop_after=None)
+    assert capsys.readouterr().out == "stopped\n"
