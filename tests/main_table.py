@@ -14,7 +14,7 @@ TABLES = ROOT / "results" / "demo" / "tables"
 BEGIN, END = "<!-- main table: python tests/main_table.py -->\n", "<!-- end of the main table -->\n"
 
 _HEAD = """\
-| family | paper: precision | recall | F₁ | demo, labels: precision | recall | F₁ | demo, truth: F₁ |
+| family | paper: P | R | F₁ | demo: P | R | F₁ | F₁ against the truth |
 |---|---|---|---|---|---|---|---|
 """
 

@@ -100,7 +100,7 @@ def test_the_way_of_one_pattern_is_one_that_can_be_gone(tmp_path, monkeypatch):
     imports, last = blocks[-1].split("\n\n")
     exec(imports, names)
     table = eval(last, names)
-    assert names["stack"].shape == (168, 123, 240)
+    assert names["stack"].shape == (64, 123, 240)
     assert names["counts"].shape == (1, 123, 240)
     assert tuple(names["images"].shape) == (1, 3, 64, 64)
     assert table["reference"].tolist()[:2] == ["manual", "truth"]
