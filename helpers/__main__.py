@@ -1,6 +1,6 @@
 """`python -m helpers` is the command `workbook`."""
 
-from helpers.workbook.commands import main
+from helpers.workbook import main
 
 if __name__ == "__main__":
     main()

@@ -15,18 +15,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from file_server import Served, serving
 from hypothesis import settings
 
 from helpers.annotation import Box
-from helpers.cxi import PatternStack, open_stack, write_stack
-from helpers.examples import Examples, Plan
+from helpers.classification.files import classify_file
 from helpers.experiment import AMOX34117
 from helpers.family import Family
-from helpers.file_classification import classify_file
-from helpers.settings import TrainingSettings
+from helpers.patterns import PatternStack, open_stack
+from helpers.patterns.writing import write_stack
 from helpers.simulation import simulate
-from helpers.training import train
+from helpers.training import Examples, Plan, TrainingSettings
+from helpers.training.darknet_training import train
+from tests.file_server import Served, serving
 
 matplotlib.use("Agg")
 

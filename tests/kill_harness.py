@@ -23,8 +23,8 @@ from threading import Thread
 import yaml
 
 from helpers import ROOT
-from helpers.files import sha256
-from helpers.workbook.profile import load_profile
+from helpers.system import sha256
+from helpers.workbook import load_profile
 from helpers.workbook.record import read_record
 from helpers.workbook.run import DATA, twin_path
 

@@ -3,11 +3,10 @@
 import pandas as pd
 
 from helpers import ROOT
-from helpers.comparison import table_published
-from helpers.evaluation import NEVER_SINGLE, Confusion
+from helpers.evaluation import NEVER_SINGLE, Confusion, table_published
+from helpers.evaluation.published import EM
 from helpers.family import Family
-from helpers.files import write_text
-from helpers.published import EM
+from helpers.system import write_text
 
 README = ROOT / "README.md"
 TABLES = ROOT / "results" / "demo" / "tables"

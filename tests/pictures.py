@@ -1,4 +1,4 @@
-"""Draw the picture of the labelling widget that the README shows: `python tests/pictures.py` (needs Chromium).
+"""Draw the picture of the labelling widget that the README shows: `python -m tests.pictures` (needs Chromium).
 
 Notebook 03 is opened in JupyterLab on a small simulated twin, some patterns are labelled by key as the simulated expert
 labels them, and a bright single hit is left on the screen.
@@ -9,18 +9,18 @@ import re
 import tempfile
 from pathlib import Path
 
-import browser
 import nbformat
 import pandas as pd
 from PIL import Image
 
 from helpers import ROOT
-from helpers.cxi import open_stack
-from helpers.dataset import labels_of, split
-from helpers.files import write_csv, written_whole
+from helpers.annotation import labels_of, split
+from helpers.patterns import open_stack
 from helpers.simulation import simulate
+from helpers.system import write_csv, written_whole
 from helpers.workbook import load_profile
 from helpers.workbook.run import mark
+from tests import browser
 
 PICTURE = ROOT / "docs" / "annotation_widget.png"
 NOTEBOOK = ROOT / "notebooks" / "03_annotation.ipynb"

@@ -2,12 +2,12 @@
 
 import re
 
-import main_table
 import pytest
 from PIL import Image
 
 from helpers import ROOT
 from helpers.workbook.commands import workbook
+from tests import main_table
 
 PAGES = [
     ROOT / "README.md",
@@ -60,7 +60,7 @@ def test_commands_and_their_options_exist(page):
 def code_of(page):
     """What stands in backquotes or in blocks of code, whose lines are indented or fenced."""
     text = page.read_text(encoding="utf-8")
-    blocks = re.findall(r"^```\w*\n(.*?)^```$|^((?: {4}.*\n|\n)+)", text, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```\w*\n([\s\S]*?)^```$|^((?: {4}.*\n|\n)+)", text, re.MULTILINE)
     return "\n".join([*(part for block in blocks for part in block), *spans_of(text)])
 
 

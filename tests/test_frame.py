@@ -1,10 +1,15 @@
 """The frame around the code: what is installed, what the README says of the modules, what must not be here."""
 
 import ast
+import graphlib
+import importlib
+import inspect
+import json
 import re
 import subprocess
 import sys
 import tomllib
+import types
 from pathlib import Path
 
 import pytest
@@ -89,7 +94,8 @@ def concept(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-MODULES_WITH_A_PLACE = [path for path in MODULES if concept(path) not in ("__init__", "__main__")]
+IN_A_ROOM = [path for path in MODULES if concept(path) not in ("__init__", "__main__")]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def order_in_readme():
@@ -97,25 +103,84 @@ def order_in_readme():
     return [name for row in rows for name in re.findall(r"`(\w+)`", row)]
 
 
-def imported_at_load(path):
-    """Modules of helpers that a file imports outside functions and outside `if TYPE_CHECKING`."""
-    names = set()
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("helpers"):
-            inner = node.module.split(".")[1:]
-            names |= {inner[0]} if inner else {alias.name for alias in node.names}
+def code_of(path):
+    """Python of a module, or of all cells of a notebook."""
+    if path.suffix == ".py":
+        return path.read_text(encoding="utf-8")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+
+def imported(path):
+    """What a file imports of helpers, anywhere: ("helpers.patterns", "open_stack")."""
+    for node in ast.walk(ast.parse(code_of(path))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "helpers":
+            yield from ((node.module, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names if alias.name.split(".")[0] == "helpers")
+
+
+def rooms_imported(path):
+    names = {module.split(".")[1] if "." in module else name for module, name in imported(path)}
     return names & {concept(module) for module in MODULES}
 
 
-def test_the_readme_lists_every_module_once():
-    assert sorted(order_in_readme()) == sorted({concept(path) for path in MODULES_WITH_A_PLACE})
+def test_helpers_has_at_most_fourteen_rooms_and_six_modules():
+    assert sum((entry / "__init__.py").is_file() for entry in PACKAGE.iterdir()) <= 14
+    assert len(list(PACKAGE.glob("*.py"))) <= 6
 
 
-@pytest.mark.parametrize("path", MODULES_WITH_A_PLACE, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_imports_only_from_those_above_it_in_the_readme(path):
+def test_the_readme_lists_every_room_once():
+    assert sorted(order_in_readme()) == sorted({concept(path) for path in IN_A_ROOM})
+
+
+@pytest.mark.parametrize("path", IN_A_ROOM, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_from_rooms_above_its_own_in_the_readme(path):
     order = order_in_readme()
     above = {*order[: order.index(concept(path))], concept(path)}
-    assert imported_at_load(path) <= above
+    assert rooms_imported(path) <= above
+
+
+@pytest.mark.parametrize("path", [*MODULES, *NOTEBOOKS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_other_rooms_are_entered_by_their_doors(path):
+    own = concept(path) if path.suffix == ".py" else None
+    for module, name in imported(path):
+        room = PACKAGE / (module.split(".")[1] if "." in module else name or "") / "__init__.py"
+        if room.parent == PACKAGE or concept(room) == own or not room.is_file() or path.name == "__main__.py":
+            continue
+        assert name, f"import {module}: name what is needed"
+        assert module.count(".") <= 1, f"{module} is behind the door of {concept(room)}"
+        assert "." not in module or name in importlib.import_module(module).__all__, f"{name} is not on that door"
+
+
+@pytest.mark.parametrize("room", [path.parent.name for path in PACKAGE.glob("*/__init__.py")])
+def test_every_name_on_a_door_opens(room):
+    door = importlib.import_module(f"helpers.{room}")
+    assert len(set(door.__all__)) == len(door.__all__) > 0
+    assert all(not isinstance(getattr(door, name), types.ModuleType) for name in door.__all__)
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {path: set(modules_of_one(path)) - {path} for path in IN_A_ROOM}
+    assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(set(IN_A_ROOM))
+
+
+def modules_of_one(path):
+    """Files that a module's imports name, looked for behind doors."""
+    for module, name in imported(path):
+        file = ROOT.joinpath(*module.split("."))
+        if (file / f"{name}.py").is_file():
+            yield file / f"{name}.py"
+        elif file.with_suffix(".py").is_file():
+            yield file.with_suffix(".py")
+        elif name in getattr(importlib.import_module(module), "__all__", ()):
+            yield Path(inspect.getfile(importlib.import_module(module))).parent / behind_the_door(module, name)
+
+
+def behind_the_door(room, name):
+    table = ast.parse((ROOT.joinpath(*room.split(".")) / "__init__.py").read_text())
+    (names,) = [node.value for node in ast.walk(table) if isinstance(node, ast.keyword) and node.arg == "submod_attrs"]
+    return next(f"{module.replace('.', '/')}.py" for module, on in ast.literal_eval(names).items() if name in on)
 
 
 def lines_of_code(path):
@@ -136,7 +201,11 @@ def test_a_module_has_at_most_300_lines_of_code(path):
 def test_training_and_classification_load_neither_jupyter_nor_ultralytics():
     heavy = "{'IPython', 'ipywidgets', 'anywidget', 'papermill', 'ultralytics', 'torchvision', 'matplotlib'}"
     code = (
-        f"import sys, helpers.simulation, helpers.training, helpers.classification, helpers.evaluation\n"
+        f"import sys\n"
+        f"from helpers.simulation import simulate\n"
+        f"from helpers.training import Scorer, load_network, train_families\n"
+        f"from helpers.classification import classify_files, follow, select\n"
+        f"from helpers.evaluation import table_4\n"
         f"print(*sorted({heavy} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -160,8 +229,11 @@ def test_python_m_helpers_is_the_command():
 def test_the_profiles_and_templates_are_part_of_the_package():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     for folder, patterns in {
-        "helpers": ["profiles/*.yaml", "addresses.yaml"],
+        "helpers": ["profiles/*.yaml"],
+        "helpers.annotation": ["*.css", "*.js"],
+        "helpers.figures": ["style.mplstyle"],
         "helpers.workbook": ["*.html", "*.css"],
+        "helpers.workbook.fetch": ["published_files.yaml"],
     }.items():
         assert set(patterns) <= set(listed[folder])
         assert all(any(Path(ROOT, *folder.split(".")).glob(pattern)) for pattern in patterns)

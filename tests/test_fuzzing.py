@@ -1,9 +1,10 @@
 """Four thousand damaged and hostile files against every reader; `python tests/fuzzing` prints what came of each."""
 
 import pytest
-from fuzzing import harness
-from fuzzing.harness import Outcome
-from fuzzing.readers import READERS
+
+from tests.fuzzing import harness
+from tests.fuzzing.harness import Outcome
+from tests.fuzzing.readers import READERS
 
 
 @pytest.fixture(scope="module")

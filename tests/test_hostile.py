@@ -18,23 +18,21 @@ import requests
 import torch
 import yaml
 from click.testing import CliRunner
-from fuzzing.checkpoint_mutations import Payload
 
-from helpers import ROOT, addresses
-from helpers.artefacts import load_tensors, save_tensors
-from helpers.cxi import describe, open_stack, write_selection
-from helpers.em_runs import read_state
+from helpers import ROOT
+from helpers.em.runs import read_state
 from helpers.errors import DownloadError, NetworkFileError, PatternFileError, ProfileError
-from helpers.modern import described, load_modern
-from helpers.selections import write_any_selection
-from helpers.training import load_network
-from helpers.workbook import commands, fingerprint
-from helpers.workbook.page_of_notebook import write_page
-from helpers.workbook.profile import load_profile
+from helpers.patterns import describe, open_stack, write_any_selection, write_selection
+from helpers.system import load_tensors, save_tensors
+from helpers.training import load_modern, load_network
+from helpers.training.ultralytics_networks import described
+from helpers.workbook import Run, commands, load_profile, staleness
+from helpers.workbook.fetch import published_files
+from helpers.workbook.notebook_page import write_page
 from helpers.workbook.report import write_report
-from helpers.workbook.run import Run
 from helpers.workbook.runner import run_workbook
 from helpers.workbook.tables import shown, to_html, to_latex
+from tests.fuzzing.checkpoint_mutations import Payload
 
 CPU = torch.device("cpu")
 SCRIPT = "<script>alert('x')</script>"
@@ -271,12 +269,12 @@ def test_an_event_id_is_text_in_a_selection(tmp_path):
 
 @pytest.mark.parametrize("target", ["../../outside.cxi", "/tmp/outside.cxi", "weights/../../outside"])
 def test_a_published_file_goes_nowhere_but_below_data(tmp_path, monkeypatch, target):
-    entries = yaml.safe_load(addresses.ADDRESSES.read_text(encoding="utf-8"))
+    entries = yaml.safe_load(published_files.ADDRESSES.read_text(encoding="utf-8"))
     entries["darknet19"]["target"] = target
     (tmp_path / "addresses.yaml").write_text(yaml.safe_dump(entries))
-    monkeypatch.setattr(addresses, "ADDRESSES", tmp_path / "addresses.yaml")
+    monkeypatch.setattr(published_files, "ADDRESSES", tmp_path / "addresses.yaml")
     with pytest.raises(DownloadError, match="below_data is"):
-        addresses.published_file("darknet19")
+        published_files.published_file("darknet19")
 
 
 def test_a_stamp_deletes_nothing_outside_its_run(tmp_path):
@@ -284,8 +282,8 @@ def test_a_stamp_deletes_nothing_outside_its_run(tmp_path):
     (folder / "tables").mkdir(parents=True)
     (folder / "tables" / "old.csv").write_text("")
     (tmp_path / "victim.csv").write_text("")
-    fingerprint.write_stamp(folder / ".01.done", {}, {"tables/../../victim.csv": "a", "tables/old.csv": "b"})
-    fingerprint.delete_shown(folder / ".01.done", folder)
+    staleness.write_stamp(folder / ".01.done", {}, {"tables/../../victim.csv": "a", "tables/old.csv": "b"})
+    staleness.delete_shown(folder / ".01.done", folder)
     assert (tmp_path / "victim.csv").exists()
     assert not (folder / "tables" / "old.csv").exists()
 

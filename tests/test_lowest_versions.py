@@ -2,10 +2,10 @@ import subprocess
 import sys
 
 import pytest
-from lowest_versions import lowest, requirements
 from packaging.requirements import Requirement
 
 from helpers import ROOT
+from tests.lowest_versions import lowest, requirements
 
 
 def printed(*pins):

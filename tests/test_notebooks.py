@@ -13,13 +13,11 @@ import pytest
 import torch
 
 from helpers import ROOT
-from helpers.annotation import Box
+from helpers.annotation import Box, LabelsFile, disputed_first
 from helpers.classification import load_family, score_stack
-from helpers.cxi import open_stack
 from helpers.evaluation import Confusion, stable_selection
-from helpers.files import sha256
-from helpers.label_queue import disputed_first
-from helpers.labels_file import LabelsFile
+from helpers.patterns import open_stack
+from helpers.system import sha256
 from helpers.workbook import load_profile
 from helpers.workbook.execution import StepFailedError, execute
 from helpers.workbook.run import twin_path

@@ -31,21 +31,21 @@ from pathlib import Path
 import numpy as np, torch
 twin, folder, trained_in, device = *map(Path, sys.argv[1:4]), torch.device(sys.argv[4])
 from helpers.annotation import Box
-from helpers.artefacts import FamilyFolder
+from helpers.training import FamilyFolder
 from helpers.classification import load_family, score_stack
-from helpers.comparison import references_of, table_intervals
-from helpers.cxi import open_stack
-from helpers.dataset import SetSizes, labels_of, split, table_1
+from helpers.evaluation import references_of, table_intervals
+from helpers.patterns import open_stack
+from helpers.annotation import SetSizes, labels_of, split, table_1
 from helpers.em import PolarPatterns
-from helpers.em_polar import PolarGrid
-from helpers.em_runs import blocks, classify
-from helpers.em_settings import EMSettings
+from helpers.em import PolarGrid
+from helpers.em import blocks, classify
+from helpers.em import EMSettings
 from helpers.evaluation import stable_selection, table_2, table_3, table_4, validation_curve
-from helpers.examples import Examples, Plan
-from helpers.families import train_families
+from helpers.training import Examples, Plan
+from helpers.training import train_families
 from helpers.family import Family
-from helpers.files import write_csv
-from helpers.settings import TrainingSettings
+from helpers.system import write_csv
+from helpers.training import TrainingSettings
 
 families = ("yolov2-jet-log", "yolov3-gray-linear")
 settings = TrainingSettings(

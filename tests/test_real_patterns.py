@@ -2,19 +2,19 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.cxi import write_stack
+from helpers import ROOT
+from helpers.classification.files import classify_file
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117, Experiment
-from helpers.file_classification import classify_file
+from helpers.patterns.writing import write_stack
 
-FRAMES = Path(__file__).resolve().parents[2] / "shared" / "data" / "real_pr772.npz"
+FRAMES = ROOT.parent / "shared" / "data" / "real_pr772.npz"
 ADU_A_PHOTON = 130
 CENTRE = (130, 128)
 

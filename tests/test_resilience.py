@@ -11,18 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from kill_harness import Kill, Watched, attack, differences, leftovers
 from matplotlib.figure import Figure
-from test_processes import eventually
-from test_workbook_runner import OPEN, write_notebook
 
-from helpers.artefacts import save_tensors
-from helpers.cxi import write_stack
 from helpers.errors import ProcessDiedError, StorageError
 from helpers.experiment import AMOX34117
 from helpers.figures import save_picture
-from helpers.files import write_text
-from helpers.processes import one_thread_processes
+from helpers.patterns.writing import write_stack
+from helpers.system import one_thread_processes, save_tensors, write_text
+from tests.kill_harness import Kill, Watched, attack, differences, leftovers
+from tests.system.test_processes import eventually
+from tests.workbook.test_runner import OPEN, write_notebook
 
 COMMAND = """
 import signal, sys
@@ -42,11 +40,11 @@ TRAIN = [
     """
 import pandas as pd, torch
 from helpers.annotation import Box
-from helpers.cxi import open_stack
-from helpers.examples import Examples, Plan
-from helpers.families import train_families
+from helpers.patterns import open_stack
+from helpers.training import Examples, Plan
+from helpers.training import train_families
 from helpers.family import Family
-from helpers.settings import TrainingSettings
+from helpers.training import TrainingSettings
 """,
     """
 settings = TrainingSettings(size=64, width=0.125, iterations=12, checkpoint_every=2, batch=4, learning_rate=0.01)

@@ -6,34 +6,19 @@ outputs = network(images)                     # one a head
 highest = scores(network, images)             # scores(folded(network), images) gives them faster
 """
 
-from helpers.darknet.architectures import yolov2, yolov3
-from helpers.darknet.cfg import read_cfg, write_cfg
-from helpers.darknet.detection import detections, scores
-from helpers.darknet.full_size import full_size_networks, table_networks
-from helpers.darknet.inference import FoldedNetwork, folded
-from helpers.darknet.losses import cost, loss
-from helpers.darknet.network import Network
-from helpers.darknet.sections import Section, section
-from helpers.darknet.weights import float_counts, read_backbone, read_weights, write_weights
+import lazy_loader
 
-__all__ = [
-    "FoldedNetwork",
-    "Network",
-    "Section",
-    "cost",
-    "detections",
-    "float_counts",
-    "folded",
-    "full_size_networks",
-    "loss",
-    "read_backbone",
-    "read_cfg",
-    "read_weights",
-    "scores",
-    "section",
-    "table_networks",
-    "write_cfg",
-    "write_weights",
-    "yolov2",
-    "yolov3",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "architectures": ["yolov2", "yolov3"],
+        "cfg": ["read_cfg", "write_cfg"],
+        "detection": ["detections", "scores"],
+        "full_size": ["full_size_networks", "table_networks"],
+        "inference": ["FoldedNetwork", "folded"],
+        "losses": ["cost", "loss"],
+        "network": ["Network"],
+        "sections": ["Section", "section"],
+        "weights": ["float_counts", "read_backbone", "read_weights", "write_weights"],
+    },
+)

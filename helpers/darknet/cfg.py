@@ -9,8 +9,7 @@ import torch
 from helpers.darknet.network import Network
 from helpers.darknet.sections import Section
 from helpers.errors import NetworkFileError
-from helpers.files import write_text
-from helpers.text_files import in_short
+from helpers.system import in_short, write_text
 
 _COMMENTS = ("#", ";")
 _LARGEST_FILE = 1 << 20

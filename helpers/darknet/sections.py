@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from helpers.errors import NetworkFileError
-from helpers.text_files import in_short
+from helpers.system import in_short
 
 _LONGEST = 1000
 _LARGEST = 1e12

@@ -16,7 +16,7 @@ import torch
 from helpers.darknet.layers import Convolutional
 from helpers.darknet.network import Network
 from helpers.errors import NetworkFileError
-from helpers.files import written_whole
+from helpers.system import written_whole
 
 _VERSION = (0, 2, 0)
 _FLOAT = np.dtype("<f4")

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from helpers.darknet.sections import Section
-from helpers.figures.stages import Edge, Stage, stages
-from helpers.figures.style import INK, QUIET, TWO_COLUMNS, new_figure, styled
+from helpers.darknet import Section
+from helpers.figures.house_style import INK, QUIET, TWO_COLUMNS, new_figure, styled
+from helpers.figures.network_stages import Edge, Stage, stages
 
 _STRIP = 0.13
 _HEADER = 0.27

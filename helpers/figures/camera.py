@@ -3,7 +3,15 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from helpers.figures.style import HIGHLIGHT, NEUTRAL, TWO_COLUMNS, letter, new_figure, number_twos_and_fives, styled
+from helpers.figures.house_style import (
+    HIGHLIGHT,
+    NEUTRAL,
+    TWO_COLUMNS,
+    letter,
+    new_figure,
+    number_twos_and_fives,
+    styled,
+)
 
 _PHOTONS_SHOWN = 3.6
 _BINS_A_PHOTON = 60

@@ -10,7 +10,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from helpers.figures.style import (
+from helpers.figures.house_style import (
     BAD_PIXEL,
     HIGHLIGHT,
     NEUTRAL,

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from helpers.figures.style import (
+from helpers.figures.house_style import (
     INK,
     QUIET,
     TWO_COLUMNS,

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import beta
 
-from helpers.figures.style import NEUTRAL, ONE_COLUMN, QUIET, new_figure, styled
+from helpers.figures.house_style import NEUTRAL, ONE_COLUMN, QUIET, new_figure, styled
 
 _BINS = 40
 _SHARE_BINS = 12

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Ellipse, Polygon, RegularPolygon
 
 from helpers.experiment import Experiment
-from helpers.figures.style import HIGHLIGHT, INK, NEUTRAL, TWO_COLUMNS, letter, new_figure, pixel_axes, styled
+from helpers.figures.house_style import HIGHLIGHT, INK, NEUTRAL, TWO_COLUMNS, letter, new_figure, pixel_axes, styled
 from helpers.preparation import sphere_form_factor
 
 PLANCK_KEV_NM = 1.239841984

@@ -5,7 +5,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from helpers.figures.style import HIGHLIGHT, INK, NEUTRAL, ONE_COLUMN, QUIET, TWO_COLUMNS, letter, new_figure, styled
+from helpers.figures.house_style import (
+    HIGHLIGHT,
+    INK,
+    NEUTRAL,
+    ONE_COLUMN,
+    QUIET,
+    TWO_COLUMNS,
+    letter,
+    new_figure,
+    styled,
+)
 
 
 @styled

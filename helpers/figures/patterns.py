@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from helpers.annotation import Box
 from helpers.family import REPRESENTATIONS
-from helpers.figures.style import (
+from helpers.figures.house_style import (
     BAD_PIXEL,
     HIGHLIGHT,
     ONE_COLUMN,

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from helpers.experiment import Experiment
-from helpers.figures.style import (
+from helpers.figures.house_style import (
     HIGHLIGHT,
     NEUTRAL,
     ONE_COLUMN,
@@ -16,7 +16,7 @@ from helpers.figures.style import (
     number_twos_and_fives,
     styled,
 )
-from helpers.preparation.sphere import sphere_form_factor
+from helpers.preparation import sphere_form_factor
 
 _BINS = 8
 

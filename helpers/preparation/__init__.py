@@ -5,8 +5,20 @@ vectorised over patterns. survey looks at all frames of a stack, learning finds 
 them, file does that for the command. The experiment is an argument everywhere.
 """
 
-from helpers.preparation.profile import radial_average
-from helpers.preparation.size import SIZE_RANGE_NM, particle_sizes
-from helpers.preparation.sphere import sphere_form_factor
+import lazy_loader
 
-__all__ = ["SIZE_RANGE_NM", "particle_sizes", "radial_average", "sphere_form_factor"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "calibration": ["Steps"],
+        "command": ["prepare_file"],
+        "crop": ["Crop"],
+        "form_factor": ["sphere_form_factor"],
+        "hit_finding": ["HitRule", "whole_photons"],
+        "hits": ["are_hits", "lit_pixels"],
+        "photons": ["CONVERSIONS"],
+        "pipeline": ["prepare", "table_preparation"],
+        "radial_profile": ["radial_average"],
+        "size": ["SIZE_RANGE_NM", "particle_sizes"],
+    },
+)

@@ -13,8 +13,8 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from helpers.experiment import Experiment
-from helpers.preparation.profile import brightest_sector_average, radial_average
-from helpers.preparation.sphere import sphere_form_factor
+from helpers.preparation.form_factor import sphere_form_factor
+from helpers.preparation.radial_profile import brightest_sector_average, radial_average
 
 SIZE_RANGE_NM = (55.0, 84.0)
 """Particles that the paper keeps, both ends included."""

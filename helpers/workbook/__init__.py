@@ -3,7 +3,13 @@
 Notebooks need one name of it, `open_run`; nothing else in `helpers` knows that a notebook exists.
 """
 
-from helpers.workbook.profile import Profile, load_profile
-from helpers.workbook.run import Run, open_run
+import lazy_loader
 
-__all__ = ["Profile", "Run", "load_profile", "open_run"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "commands": ["main"],
+        "profile": ["Profile", "load_profile"],
+        "run": ["Run", "open_run"],
+    },
+)

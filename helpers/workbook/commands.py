@@ -9,8 +9,8 @@ import click
 
 from helpers import __version__
 from helpers.errors import WorkbookError
-from helpers.files import explained
-from helpers.workbook.stopping import Stopped, stopped_by_signals
+from helpers.system import explained
+from helpers.workbook.signals import Stopped, stopped_by_signals
 
 _FILE = click.Path(path_type=Path)
 _GALLERY = 12
@@ -137,8 +137,8 @@ class _Share(click.ParamType):
 @_options(_READING)
 def classify(files: tuple[Path, ...], model: Path, follow: bool, stop_after: float | None, **given: Any) -> None:
     """Write selections of single hits for files of patterns; after an interruption, the same command goes on."""
-    from helpers.file_classification import classify_files
-    from helpers.online_run import follow as follow_patterns
+    from helpers.classification import classify_files
+    from helpers.classification import follow as follow_patterns
 
     if stop_after is not None and not follow:
         raise click.UsageError("--stop-after goes with --follow")
@@ -157,7 +157,7 @@ def classify(files: tuple[Path, ...], model: Path, follow: bool, stop_after: flo
 @click.option("--picture", type=_FILE, metavar="OUT.png", help="Also draw a gallery of patterns.")
 def info(file: Path, picture: Path | None, **reading: Any) -> None:
     """Tell what is in a file, and how it would be read; show a few patterns."""
-    from helpers.cxi import describe
+    from helpers.patterns import describe
 
     if picture is not None and picture.suffix.lower() != ".png":
         raise click.UsageError(f"--picture draws a PNG, not {picture.name}; give a name that ends in .png")
@@ -169,9 +169,8 @@ def info(file: Path, picture: Path | None, **reading: Any) -> None:
 
 def _draw_gallery(file: Path, picture: Path, reading: dict[str, Any]) -> None:
     """Draw patterns of a file, from dim to bright."""
-    from helpers.cxi import open_stack
     from helpers.figures import gallery, save_picture
-    from helpers.stack_description import from_dim_to_bright
+    from helpers.patterns import from_dim_to_bright, open_stack
 
     with open_stack(file, **reading) as stack:
         values, titles, unit = from_dim_to_bright(stack, _GALLERY)
@@ -187,9 +186,9 @@ def _draw_gallery(file: Path, picture: Path, reading: dict[str, Any]) -> None:
 @click.option("--address", metavar="URL", help="Take it from there, for instance from a mirror of your institute.")
 def fetch(name: str, yes: bool, source: Path | None, address: str | None) -> None:
     """Fetch measured patterns or pre-trained weights into data/; the only command that needs a network."""
-    from helpers import addresses, fetching
+    from helpers.workbook.fetch import fetching, published_files
 
-    file = addresses.published_file(name)
+    file = published_files.published_file(name)
     if source:
         click.echo(fetching.place(file, source))
         return
@@ -228,7 +227,7 @@ def prepare(file: Path, output: Path, **given: Any) -> None:
     """Prepare detector frames: photons, hits, background, centres, sizes, crop."""
     import warnings
 
-    from helpers.preparation.file import prepare_file
+    from helpers.preparation import prepare_file
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

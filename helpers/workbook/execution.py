@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from helpers.files import partial_beside
-from helpers.progress import SPARSE
-from helpers.workbook.page_of_notebook import write_page
+from helpers.system import SPARSE, partial_beside
+from helpers.workbook.notebook_page import write_page
 
 _KERNEL = {
     SPARSE: "1",

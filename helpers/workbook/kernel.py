@@ -6,8 +6,7 @@ from typing import Any
 
 from jupyter_client.manager import AsyncKernelManager
 
-from helpers.lock import share_lock
-from helpers.processes import end_with_parent
+from helpers.system import end_with_parent, share_lock
 
 EXTENSION = f"--ext={__name__}"
 """Argument of a kernel that loads this module."""

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from helpers import ROOT
-from helpers.dataset import SetSizes
-from helpers.em_settings import EMSettings
+from helpers.annotation import SetSizes
+from helpers.em import EMSettings
 from helpers.errors import ProfileError, WorkbookError
 from helpers.family import Family
-from helpers.text_files import in_short
-from helpers.yaml_files import read_yaml
+from helpers.system import in_short, read_yaml
 
 PROFILES = ROOT / "helpers" / "profiles"
 """Where the profiles that a name stands for are kept: `demo` is `demo.yaml`."""

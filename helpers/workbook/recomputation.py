@@ -14,17 +14,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from helpers import annotation, comparison, consistency, darknet, dataset, evaluation, families, network_input
-from helpers.artefacts import FamilyFolder, load_tensors
+from helpers import annotation, darknet, evaluation, rendering, training
+from helpers.annotation import SINGLE, LabelsFile
 from helpers.classification import stored_selection
-from helpers.cxi import PatternStack, open_stack
-from helpers.em_choice import read_choice, runs_key, votes
+from helpers.em import read_choice, runs_key, votes
 from helpers.errors import MissingStepError
 from helpers.experiment import AMOX34117
 from helpers.family import Family
-from helpers.files import read_csv
-from helpers.labels_file import SINGLE, LabelsFile
-from helpers.preparation.chain import table_preparation
+from helpers.patterns import PatternStack, open_stack
+from helpers.preparation import table_preparation
+from helpers.system import load_tensors, read_exact_csv
+from helpers.training import FamilyFolder
 from helpers.workbook.profile import Profile, profile_from
 from helpers.workbook.run import ANNOTATION
 
@@ -79,7 +79,7 @@ class StoredStep:
     @cached_property
     def sets(self) -> pd.DataFrame:
         """The sets of Table 1."""
-        return read_csv(self.folder / "sets.csv", dtype={"event_id": str})
+        return read_exact_csv(self.folder / "sets.csv", dtype={"event_id": str})
 
     @property
     def test(self) -> pd.DataFrame:
@@ -118,7 +118,7 @@ class StoredStep:
 
 
 def _table_1(step: StoredStep) -> pd.DataFrame:
-    return dataset.table_1(step.sets)
+    return annotation.table_1(step.sets)
 
 
 def _table_2(step: StoredStep) -> pd.DataFrame:
@@ -146,11 +146,11 @@ def _stable(step: StoredStep) -> dict[str, np.ndarray]:
 
 
 def _table_4(step: StoredStep) -> pd.DataFrame:
-    return evaluation.table_4(_stable(step), comparison.references_of(step.test))
+    return evaluation.table_4(_stable(step), evaluation.references_of(step.test))
 
 
 def _table_intervals(step: StoredStep) -> pd.DataFrame:
-    return comparison.table_intervals(_stable(step), comparison.references_of(step.test), seed=step.profile.seed)
+    return evaluation.table_intervals(_stable(step), evaluation.references_of(step.test), seed=step.profile.seed)
 
 
 def _table_box(step: StoredStep) -> pd.DataFrame:
@@ -160,20 +160,20 @@ def _table_box(step: StoredStep) -> pd.DataFrame:
 
 
 def _table_consistency(step: StoredStep) -> pd.DataFrame:
-    if consistency.TWO_PEOPLE in (step.folder / "tables" / "table_consistency.csv").read_text(encoding="utf-8"):
+    if annotation.TWO_PEOPLE in (step.folder / "tables" / "table_consistency.csv").read_text(encoding="utf-8"):
         raise NotInRunError("what the second person has said is in no file of the run")
     sets = step.sets if "sets.csv" in step.entry["reads"] else None
-    return consistency.table_consistency(consistency.judgements(step.annotated, sets))
+    return annotation.table_consistency(annotation.judgements(step.annotated, sets))
 
 
 def _table_rendering(step: StoredStep) -> pd.DataFrame:
-    example = network_input.brightest(step.positives())
-    return network_input.table_rendering(example, network_input.input_sizes(step.profile.networks))
+    example = rendering.brightest(step.positives())
+    return rendering.table_rendering(example, rendering.input_sizes(step.profile.networks))
 
 
 def _table_resize(step: StoredStep) -> pd.DataFrame:
-    sizes = network_input.input_sizes(step.profile.networks)
-    return network_input.table_resize(step.stack.shape[1:], sizes, AMOX34117)
+    sizes = rendering.input_sizes(step.profile.networks)
+    return rendering.table_resize(step.stack.shape[1:], sizes, AMOX34117)
 
 
 def _em_score(step: StoredStep) -> np.ndarray:
@@ -192,23 +192,23 @@ TABLES: dict[str, Callable[[StoredStep], pd.DataFrame]] = {
     "table_4": _table_4,
     "table_box": _table_box,
     "table_consistency": _table_consistency,
-    "table_em": lambda step: comparison.table_em(_em_score(step) > 0.5, step.classified),
-    "table_families": lambda step: families.table_families(step.families),
+    "table_em": lambda step: evaluation.table_em(_em_score(step) > 0.5, step.classified),
+    "table_families": lambda step: training.table_families(step.families),
     "table_intervals": _table_intervals,
     "table_networks": lambda _: darknet.table_networks(darknet.full_size_networks()),
-    "table_preparation": lambda step: table_preparation(read_csv(step.folder / "preparation" / "prepared.csv")),
-    "table_published": lambda step: comparison.table_published(_table_4(step)),
+    "table_preparation": lambda step: table_preparation(read_exact_csv(step.folder / "preparation" / "prepared.csv")),
+    "table_published": lambda step: evaluation.table_published(_table_4(step)),
     "table_rendering": _table_rendering,
     "table_resize": _table_resize,
-    "table_sets_published": lambda step: dataset.beside_published(_table_1(step)),
+    "table_sets_published": lambda step: annotation.beside_published(_table_1(step)),
 }
 """Table → how it is computed from what the run holds; the step is the one that wrote it."""
 
 
 def recomputed_sets(step: StoredStep) -> pd.DataFrame:
     """The sets once more, from the labels and the seed."""
-    known = dataset.labels_of(step.stack, step.label_file)
-    return dataset.split(known, step.profile.dataset, seed=step.profile.seed)
+    known = annotation.labels_of(step.stack, step.label_file)
+    return annotation.split(known, step.profile.dataset, seed=step.profile.seed)
 
 
 def recomputed_selection(step: StoredStep, name: str) -> pd.DataFrame:

@@ -16,8 +16,7 @@ from typing import Any
 
 import helpers
 from helpers.errors import RunFileError
-from helpers.files import write_text
-from helpers.text_files import in_short, read_json
+from helpers.system import in_short, read_json, write_text
 from helpers.workbook.run import RECORD, Run
 
 _LONGEST_STEP = 1e9

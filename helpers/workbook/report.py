@@ -12,8 +12,7 @@ from markupsafe import Markup
 
 from helpers.errors import RunFileError
 from helpers.evaluation import NEVER_SINGLE
-from helpers.files import write_text
-from helpers.text_files import Kind, in_short, read_csv, read_json
+from helpers.system import Kind, in_short, read_csv, read_json, write_text
 from helpers.workbook.record import read_record, written_by
 from helpers.workbook.tables import row_title
 

@@ -11,10 +11,7 @@ import pandas as pd
 
 from helpers import ROOT
 from helpers.errors import LabelsError, MissingStepError, PatternFileError, RunFileError, WorkbookError
-from helpers.files import write_csv, write_text
-from helpers.lock import locked
-from helpers.sources import code_digest, text_digest
-from helpers.text_files import Kind, read_csv
+from helpers.system import Kind, code_digest, locked, read_csv, text_digest, write_csv, write_text
 from helpers.workbook.profile import Profile, load_profile
 from helpers.workbook.tables import shown, to_html, to_latex
 
@@ -99,7 +96,7 @@ class Run:
     @cached_property
     def is_simulated(self) -> bool:
         """Whether the patterns are simulated: the file's title says so."""
-        from helpers.cxi import open_stack
+        from helpers.patterns import open_stack
 
         with open_stack(self.data) as stack:
             return "simulat" in stack.title.lower()
@@ -273,7 +270,7 @@ def _placed(path: str | Path) -> Path:
 
 def twin_path(profile: Profile) -> Path:
     """Where the simulated twin of a profile lies; another seed, size or simulation is another file."""
-    settings = json.dumps([profile.sections()["simulation"], profile.seed, code_digest("helpers.simulation")])
+    settings = json.dumps([profile.sections()["simulation"], profile.seed, code_digest("helpers.simulation.twin")])
     return DATA / f"twin_{profile.name}_{text_digest(settings)[:8]}.cxi"
 
 

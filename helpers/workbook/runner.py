@@ -11,9 +11,8 @@ from pathlib import Path
 
 from helpers import ROOT
 from helpers.errors import WorkbookError
-from helpers.files import delete_leftovers, sha256
-from helpers.lock import locked
-from helpers.workbook import fingerprint
+from helpers.system import delete_leftovers, locked, sha256
+from helpers.workbook import staleness
 from helpers.workbook.execution import StepFailedError, execute
 from helpers.workbook.profile import load_profile, profile_path
 from helpers.workbook.record import add_step, describe
@@ -56,16 +55,16 @@ class Step:
         return self.run.folder / self.notebook.name
 
     @cached_property
-    def needs(self) -> fingerprint.Needs:
+    def needs(self) -> staleness.Needs:
         """What the notebook declares."""
-        return fingerprint.read_needs(self.notebook)
+        return staleness.read_needs(self.notebook)
 
-    def inputs(self, checksums: fingerprint.Checksums) -> dict[str, str]:
+    def inputs(self, checksums: staleness.Checksums) -> dict[str, str]:
         """Checksums of everything that it depends on, now."""
         files = {"the data file": self.run.data}
         if self.run.labels is not None:
             files["the label file"] = self.run.labels
-        return fingerprint.inputs(self.needs, self.run.profile.sections(), self.run.folder, files, checksums)
+        return staleness.inputs(self.needs, self.run.profile.sections(), self.run.folder, files, checksums)
 
 
 def run_workbook(
@@ -184,17 +183,17 @@ def _prepared(given: dict[str, str]) -> Run:
 def _run_steps(steps: Sequence[Step], given: dict[str, str]) -> None:
     """Run the stale ones in order; the page grows with each."""
     for place, step in enumerate(steps, start=1):
-        checksums = fingerprint.Checksums(step.run.folder)
+        checksums = staleness.Checksums(step.run.folder)
         current = step.inputs(checksums)
         title = f"[{place}/{len(steps)}] {step.name}"
-        reason = fingerprint.why_stale(step.stamp, current, step.run.folder, checksums)
+        reason = staleness.why_stale(step.stamp, current, step.run.folder, checksums)
         if reason is None:
             print(f"{title}: up to date", flush=True)
             continue
         print(f"{title}: running ({reason})", flush=True)
         made_with = describe(step.run, checksums.of(step.run.data))
         began = time.perf_counter()
-        fingerprint.delete_shown(step.stamp, step.run.folder)
+        staleness.delete_shown(step.stamp, step.run.folder)
         step.stamp.unlink(missing_ok=True)
         step.executed.with_suffix(".html").unlink(missing_ok=True)
         execute(step.notebook, step.executed, given)
@@ -204,14 +203,14 @@ def _run_steps(steps: Sequence[Step], given: dict[str, str]) -> None:
 
 
 def _finish(
-    step: Step, current: dict[str, str], checksums: fingerprint.Checksums, made_with: dict, seconds: float
+    step: Step, current: dict[str, str], checksums: staleness.Checksums, made_with: dict, seconds: float
 ) -> None:
     """Note a step's provenance, rewrite the page, and stamp the step last."""
     own = (step.executed, step.executed.with_suffix(".html"))
     try:
-        written = fingerprint.outputs(step.needs, own, step.run.folder, checksums)
+        written = staleness.outputs(step.needs, own, step.run.folder, checksums)
     except WorkbookError as error:
         raise StepFailedError(f"{step.name} failed: {error}") from error
     add_step(step.run.folder, made_with, step.name, seconds, reads=current, writes=written)
     write_report(step.run.folder)
-    fingerprint.write_stamp(step.stamp, current, written)
+    staleness.write_stamp(step.stamp, current, written)

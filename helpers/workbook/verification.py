@@ -17,13 +17,12 @@ from typing import Any
 import pandas as pd
 
 from helpers.errors import WorkbookError
-from helpers.files import sha256
-from helpers.sources import PACKAGE, source_digest
-from helpers.workbook.cells import differences, read_cells
+from helpers.system import PACKAGE, sha256, source_digest
 from helpers.workbook.profile import profile_from
 from helpers.workbook.recomputation import TABLES, NotInRunError, StoredStep, lists_of
 from helpers.workbook.record import read_record, written_by
 from helpers.workbook.run import ANNOTATION, DATA, RECORD, RESULTS
+from helpers.workbook.table_comparison import differences, read_cells
 
 _SHOWN = ("tables", "figures", "selections")
 _NAMED_ROWS = 5

@@ -32,12 +32,12 @@ from program import Program
 from record import record
 
 from helpers import ROOT, darknet
-from helpers.cxi import open_stack
+from helpers.classification.files import classify_file
 from helpers.family import Family
-from helpers.file_classification import classify_file
-from helpers.files import write_text
+from helpers.patterns import open_stack
 from helpers.rendering import render
 from helpers.simulation import simulate
+from helpers.system import write_text
 
 PEER = ROOT / ".peers" / "opencv" / "bin" / "python"
 FAMILY = Family.from_name("yolov2-jet-linear")

@@ -6,12 +6,11 @@ import pandas as pd
 import torch
 
 from helpers.annotation import Box
-from helpers.cxi import open_stack
-from helpers.examples import Examples, Plan
 from helpers.family import Family
-from helpers.settings import TrainingSettings
-from helpers.training import train
-from helpers.workbook.profile import load_profile
+from helpers.patterns import open_stack
+from helpers.training import Examples, Plan, TrainingSettings
+from helpers.training.darknet_training import train
+from helpers.workbook import load_profile
 
 _CHECKPOINTS = [1, 2, 3, 4, 5]
 _TRAINING, _VALIDATION = 16, 8

@@ -27,11 +27,9 @@ from record import record
 from scipy.ndimage import map_coordinates
 
 from helpers import ROOT
-from helpers.cxi import open_stack
-from helpers.em import EMState, PolarPatterns, begin, expectation, fitting_scales, iterate, noise
-from helpers.em_polar import PolarGrid
-from helpers.em_runs import blocks
-from helpers.em_settings import EMSettings
+from helpers.em import EMSettings, PolarGrid, PolarPatterns, blocks
+from helpers.em.expectation_maximisation import EMState, begin, expectation, fitting_scales, iterate, noise
+from helpers.patterns import open_stack
 from helpers.simulation import simulate
 
 PEER = ROOT / ".peers" / "spi-em-class" / "bin" / "python"

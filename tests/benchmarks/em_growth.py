@@ -21,13 +21,13 @@ import pandas as pd
 import torch
 from record import PATH, record
 
-from helpers.cxi import open_stack
-from helpers.em import CHUNK, PolarPatterns, begin, iterate, noise
-from helpers.em_polar import PolarGrid
-from helpers.em_settings import EMSettings
+from helpers.em import EMSettings, PolarGrid, PolarPatterns
+from helpers.em.expectation_maximisation import CHUNK, begin, iterate, noise
 from helpers.figures import growth_figure, save_figure
-from helpers.files import write_csv
-from helpers.simulation import PATTERNS, simulate
+from helpers.patterns import open_stack
+from helpers.simulation import simulate
+from helpers.simulation.twin import PATTERNS
+from helpers.system import write_csv
 
 CPU = torch.device("cpu")
 SETTINGS = EMSettings()

@@ -20,16 +20,22 @@ import torch
 from record import PATH, record
 from torch.utils.flop_counter import FlopCounterMode
 
-from helpers import darknet, training
+from helpers import darknet
 from helpers.annotation import Box
-from helpers.artefacts import FamilyFolder
-from helpers.cxi import PatternStack, open_stack
-from helpers.examples import Draws, Examples, Plan
 from helpers.family import Family, Representation
-from helpers.files import write_csv, written_whole
-from helpers.scoring import patterns_a_batch, score_counts
-from helpers.settings import TrainingSettings
+from helpers.patterns import PatternStack, open_stack
 from helpers.simulation import simulate
+from helpers.system import write_csv, written_whole
+from helpers.training import (
+    Examples,
+    FamilyFolder,
+    Plan,
+    TrainingSettings,
+    darknet_training,
+    patterns_a_batch,
+    score_counts,
+)
+from helpers.training.plan import Draws
 
 JET = Representation("jet", "linear")
 CASES = (("YOLOv2", 416, "stretch", darknet.yolov2, 0.2), ("YOLOv3", 608, "letterbox", darknet.yolov3, 0.6))
@@ -122,11 +128,11 @@ def measure_training(stack: PatternStack, device: torch.device, rate: float, fol
     found = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
     settings = TrainingSettings(size=416, iterations=ITERATIONS, learning_rate=1e-4, precision="bfloat16")
     start = Plan(Family.from_name("yolov2-jet-linear"), found, settings, kept=[], threshold=0.24, device=device)
-    run, draws = training._Run.begin(start, FamilyFolder(folder), None), Draws(start)
+    run, draws = darknet_training._Run.begin(start, FamilyFolder(folder), None), Draws(start)
 
     def iterate(first: int, last: int) -> None:
-        run.unread += [training._iterate(run, draws, iteration) for iteration in range(first, last + 1)]
-        training._read_losses(run)
+        run.unread += [darknet_training._iterate(run, draws, iteration) for iteration in range(first, last + 1)]
+        darknet_training._read_losses(run)
 
     run.began = time.perf_counter()
     iterate(1, 5)

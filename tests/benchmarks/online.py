@@ -21,10 +21,9 @@ import torch
 from demo_family import train_demo_family
 from record import record
 
-from helpers.beamline import beamline
-from helpers.online import OnlineClassification
-from helpers.processes import cores
-from helpers.simulation import simulate
+from helpers.classification import OnlineClassification
+from helpers.simulation import beamline, simulate
+from helpers.system import cores
 from helpers.workbook.commands import model_folder
 
 RATE = 120

@@ -31,8 +31,8 @@ import pandas as pd
 from record import record
 
 from helpers import ROOT
-from helpers.cxi import open_stack
 from helpers.experiment import AMOX34117 as EXPERIMENT
+from helpers.patterns import open_stack
 from helpers.preparation import SIZE_RANGE_NM, particle_sizes
 from helpers.simulation import simulate
 
@@ -47,9 +47,9 @@ RANGE = ["-m", f"{10 * SIZES_NM[0]:g}", "-M", f"{10 * SIZES_NM[1]:g}"]
 OUR_SIZING = """
 import sys
 import pandas as pd
-from helpers.cxi import open_stack
+from helpers.patterns import open_stack
 from helpers.experiment import AMOX34117
-from helpers.files import write_csv
+from helpers.system import write_csv
 from helpers.preparation import particle_sizes
 import numpy as np
 path, output, first, stop, smallest, largest = sys.argv[1:]
@@ -132,8 +132,8 @@ OUR_BACKGROUND = """
 import sys
 import h5py
 import numpy as np
-from helpers.cxi import open_stack
-from helpers.files import written_whole
+from helpers.patterns import open_stack
+from helpers.system import written_whole
 from helpers.preparation.background import PixelHistograms, histogram_peak, subtract_peak
 with open_stack(sys.argv[1]) as stack:
     histograms = PixelHistograms(stack.shape[1:])

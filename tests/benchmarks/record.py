@@ -5,7 +5,7 @@ from typing import Literal
 import pandas as pd
 
 from helpers import ROOT
-from helpers.files import write_csv
+from helpers.system import write_csv
 
 PATH = ROOT / "results" / "benchmarks" / "benchmarks.csv"
 COLUMNS = ["name", "ours", "peer", "unit", "ratio", "wanted"]

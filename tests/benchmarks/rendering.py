@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from record import record
 
-from helpers.cxi import open_stack
 from helpers.family import Representation
-from helpers.rendering import colour_table, png_to_network_input, render, to_png, to_rgb
-from helpers.sampling import detector_pixel, enlarged_shape
-from helpers.scoring import patterns_a_batch
+from helpers.patterns import open_stack
+from helpers.rendering import colour_table, render, to_png, to_rgb
+from helpers.rendering.images import png_to_network_input
+from helpers.rendering.resampling import detector_pixel, enlarged_shape
 from helpers.simulation import simulate
+from helpers.training import patterns_a_batch
 
 BATCH, BATCH_BYTES = 16, 2**25
 JET, GRAY = Representation("jet", "linear"), Representation("gray", "log")

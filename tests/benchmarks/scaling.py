@@ -24,11 +24,11 @@ from demo_family import train_demo_family
 from matplotlib.figure import Figure
 from record import PATH, record
 
+from helpers.classification.files import classify_file
 from helpers.figures import save_figure
-from helpers.figures.style import HIGHLIGHT, QUIET, TWO_COLUMNS, letter, new_figure, styled
-from helpers.file_classification import classify_file
-from helpers.files import write_csv
+from helpers.figures.house_style import HIGHLIGHT, QUIET, TWO_COLUMNS, letter, new_figure, styled
 from helpers.simulation import simulate
+from helpers.system import write_csv
 
 PATTERNS = (1000, 10_000, 100_000)
 _TWIN = 500

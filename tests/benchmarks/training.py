@@ -29,16 +29,15 @@ import torch
 from record import record
 from torch.utils.flop_counter import FlopCounterMode
 
-from helpers import darknet, modern, modern_training
-from helpers.annotation import Box
-from helpers.cxi import PatternStack, open_stack
-from helpers.darknet_export import export_darknet
-from helpers.examples import Draws, Examples, Plan
+from helpers import darknet
+from helpers.annotation import Box, export_darknet
 from helpers.family import Family
-from helpers.files import write_text
-from helpers.settings import TrainingSettings
+from helpers.patterns import PatternStack, open_stack
 from helpers.simulation import simulate
-from helpers.training import build_network
+from helpers.system import write_text
+from helpers.training import Examples, Plan, TrainingSettings, ultralytics_networks, ultralytics_training
+from helpers.training.darknet_networks import build_network
+from helpers.training.plan import Draws
 
 PATTERNS, SIZE, BATCH = 256, 96, 8
 BOX = Box(0, 80, 60, 180)
@@ -75,20 +74,20 @@ def plan(found: Examples, name: str, **settings: Any) -> Plan:
 
 
 def seconds_of_ours(found: Examples, iterations: int, folder: Path) -> float:
-    """Time of an iteration of `modern_training.train_modern`."""
+    """Time of an iteration of `ultralytics_training.train_modern`."""
     stamps: list[float] = []
-    original = modern_training._note_loss
+    original = ultralytics_training._note_loss
 
     def note(trainer: Any) -> None:
         original(trainer)
         stamps.append(time.perf_counter())
 
-    modern_training._note_loss = note
+    ultralytics_training._note_loss = note
     try:
         given = {"batch": BATCH, "iterations": iterations, "checkpoint_every": iterations, "jitter": 0.02}
-        modern_training.train_modern(plan(found, str(FAMILY), **given), folder)
+        ultralytics_training.train_modern(plan(found, str(FAMILY), **given), folder)
     finally:
-        modern_training._note_loss = original
+        ultralytics_training._note_loss = original
     return between(stamps)
 
 
@@ -180,7 +179,7 @@ def measure(folder: Path, iterations: int) -> None:
         sets = pd.DataFrame({"pattern": np.arange(PATTERNS), "label": labels, "set": "training"})
         found = Examples.from_stack(stack, sets, BOX)
         data = write_pictures(stack, sets, folder / "pictures")
-    modern.ultralytics()
+    ultralytics_networks.ultralytics()
     before = matrix_rate()
     ours = seconds_of_ours(found, iterations, folder / "family")
     for name, options in STOCK.items():

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fuzzing.byte_mutations import Mutation
+from tests.fuzzing.byte_mutations import Mutation
 
 
 class Payload:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from helpers.progress import progress
+from helpers import ROOT
+from helpers.system import progress
 
 LONGEST = 2.0
 """Processor time that a file may take [s]."""
@@ -28,7 +29,6 @@ _ASLEEP = 10
 """Seconds after which a process that only waits is given up."""
 
 _STARTS = 120.0
-_TESTS = Path(__file__).resolve().parents[1]
 
 Job = tuple[str, int, int]
 """Name of the reader, family of mutations, number of the file."""
@@ -104,10 +104,10 @@ class _Worker:
         return process.wait()
 
     def _start(self) -> None:
-        paths = os.pathsep.join([str(_TESTS), str(_TESTS.parent), os.environ.get("PYTHONPATH", "")])
+        paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
         self._process = subprocess.Popen(
-            [sys.executable, str(_TESTS / "fuzzing" / "worker.py"), tempfile.mkdtemp(dir=self._folder)],
+            [sys.executable, "-m", "tests.fuzzing.worker", tempfile.mkdtemp(dir=self._folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -115,7 +115,7 @@ class _Worker:
             env=environment,
         )
         if self._answer(_STARTS) is None:
-            raise RuntimeError("a worker does not start; run tests/fuzzing/worker.py by hand")
+            raise RuntimeError("a worker does not start; run python -m tests.fuzzing.worker FOLDER by hand")
 
     def _answer_or_stuck(self) -> dict | None:
         """The answer, unless the process works too long or sleeps; on a busy machine it may have to wait for a core."""
@@ -147,7 +147,7 @@ def _used(process: int) -> tuple[float, bool]:
 
 def corpus(readers: Iterable[str] | None = None) -> list[Job]:
     """All files, reader after reader."""
-    from fuzzing.readers import READERS
+    from tests.fuzzing.readers import READERS
 
     return [
         (name, family, number)

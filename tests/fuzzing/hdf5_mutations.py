@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from fuzzing.byte_mutations import Mutation
+from tests.fuzzing.byte_mutations import Mutation
 
 _PETABYTE = (10**6, 10**5, 10**4)
 

@@ -10,33 +10,32 @@ import h5py
 import numpy as np
 import pandas as pd
 import torch
-from test_cxi_layout import COUNTS, LAYOUTS
 
-from fuzzing.byte_mutations import BYTES, Mutation
-from fuzzing.checkpoint_mutations import CHECKPOINTS
-from fuzzing.hdf5_mutations import HDF5
-from fuzzing.text_mutations import JSON, TEXT, YAML
-from helpers import addresses, darknet
-from helpers.annotation import Box, read_box, write_box
-from helpers.artefacts import FamilyFolder, save_tensors
+from helpers import darknet
+from helpers.annotation import Box, LabelsFile, read_box, write_box
+from helpers.annotation.labels import read_labels
 from helpers.classification import load_family, stored_selection
-from helpers.cxi import describe, open_stack, write_stack
-from helpers.dataset import read_labels
-from helpers.dragonfly_detector import write_detector
-from helpers.em import EMState
-from helpers.em_choice import read_choice, settled_choice, write_choice
-from helpers.em_runs import read_state, write_state
+from helpers.em import read_choice, settled_choice
+from helpers.em.class_choice import write_choice
+from helpers.em.expectation_maximisation import EMState
+from helpers.em.runs import read_state, write_state
 from helpers.experiment import AMOX34117
-from helpers.labels_file import LabelsFile
-from helpers.modern import load_modern, ultralytics
-from helpers.selections import write_selection
-from helpers.settings import TrainingSettings
-from helpers.training import load_network
-from helpers.workbook import fingerprint
-from helpers.workbook.profile import PROFILES, load_profile
+from helpers.patterns import describe, open_stack, write_selection
+from helpers.patterns.dragonfly.detector import write_detector
+from helpers.patterns.writing import write_stack
+from helpers.system import save_tensors
+from helpers.training import FamilyFolder, TrainingSettings, load_modern, load_network
+from helpers.training.ultralytics_networks import ultralytics
+from helpers.workbook import Run, load_profile, staleness
+from helpers.workbook.fetch import published_files
+from helpers.workbook.profile import PROFILES
 from helpers.workbook.record import read_record
 from helpers.workbook.report import write_report
-from helpers.workbook.run import Run
+from tests.fuzzing.byte_mutations import BYTES, Mutation
+from tests.fuzzing.checkpoint_mutations import CHECKPOINTS
+from tests.fuzzing.hdf5_mutations import HDF5
+from tests.fuzzing.text_mutations import JSON, TEXT, YAML
+from tests.patterns.test_layouts import COUNTS, LAYOUTS
 
 CPU = torch.device("cpu")
 
@@ -427,22 +426,22 @@ def _read_profile(path: Path) -> None:
 
 def _addresses(folder: Path) -> Path:
     (folder / "addresses.yaml").write_text(
-        (Path(addresses.__file__).parent / "addresses.yaml").read_text(encoding="utf-8")
+        (Path(published_files.__file__).parent / "addresses.yaml").read_text(encoding="utf-8")
     )
     return folder / "addresses.yaml"
 
 
 def _read_addresses(path: Path) -> None:
-    kept, addresses.ADDRESSES = addresses.ADDRESSES, path
+    kept, published_files.ADDRESSES = published_files.ADDRESSES, path
     try:
         for name in ("cxidb-156", "darknet19", "darknet53"):
-            file = addresses.published_file(name)
+            file = published_files.published_file(name)
             assert all(isinstance(one, str) for one in (*file.addresses, file.page, file.content)), "no text"
-            assert file.target.resolve().is_relative_to(addresses.DATA.resolve()), "outside data/"
+            assert file.target.resolve().is_relative_to(published_files.DATA.resolve()), "outside data/"
             assert file.size is None or file.size > 0, "no size"
             file.by_hand()
     finally:
-        addresses.ADDRESSES = kept
+        published_files.ADDRESSES = kept
 
 
 def _record(folder: Path) -> Path:
@@ -468,9 +467,9 @@ def _read_record(path: Path) -> None:
 
 
 def _stamp(folder: Path) -> Path:
-    checksums = fingerprint.Checksums(folder)
+    checksums = staleness.Checksums(folder)
     (folder / "table.csv").write_text("a\n1\n")
-    fingerprint.write_stamp(folder / ".01.done", {"code cells": "a"}, {"table.csv": checksums.of(folder / "table.csv")})
+    staleness.write_stamp(folder / ".01.done", {"code cells": "a"}, {"table.csv": checksums.of(folder / "table.csv")})
     return folder / ".01.done"
 
 
@@ -481,10 +480,10 @@ def _checksums(folder: Path) -> Path:
 
 def _read_stamp(path: Path) -> None:
     folder = path.parent
-    checksums = fingerprint.Checksums(folder)
-    fingerprint.why_stale(folder / ".01.done", {"code cells": "a"}, folder, checksums)
+    checksums = staleness.Checksums(folder)
+    staleness.why_stale(folder / ".01.done", {"code cells": "a"}, folder, checksums)
     assert len(checksums.of(folder / "table.csv")) == 64, "no checksum"
-    fingerprint.delete_shown(folder / ".01.done", folder)
+    staleness.delete_shown(folder / ".01.done", folder)
 
 
 def _notebook(folder: Path) -> Path:
@@ -499,7 +498,7 @@ def _notebook(folder: Path) -> Path:
 
 
 def _read_notebook(path: Path) -> None:
-    needs = fingerprint.read_needs(path)
+    needs = staleness.read_needs(path)
     assert all(isinstance(text, str) for text in (*needs.code, *needs.reads, *needs.writes)), "no text"
     write_report(path.parent)
 

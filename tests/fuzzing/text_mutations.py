@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fuzzing.byte_mutations import Mutation
+from tests.fuzzing.byte_mutations import Mutation
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 _WORDS = (

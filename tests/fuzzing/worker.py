@@ -22,7 +22,7 @@ def main(folder: Path) -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is not an answer
     sys.stdin.reconfigure(encoding="utf-8")
-    from fuzzing.readers import READERS
+    from tests.fuzzing.readers import READERS
 
     warnings.simplefilter("error")
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

@@ -1,0 +1,17 @@
+"""Labels, the box that all positives share, the sets of Table 1, and the widget in which experts label."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "agreement": ["TWO_PEOPLE", "judgements", "said_in", "table_consistency"],
+        "box": ["Box", "held_share", "propose_box", "read_box", "sum_patterns", "table_box", "write_box"],
+        "darknet_export": ["export_darknet", "label_line"],
+        "labels": ["labels_of"],
+        "labels_file": ["LabelsFile", "NOT_SINGLE", "SINGLE"],
+        "queue": ["at_random", "by_photons", "disputed_first", "least_sure_first", "with_repeats"],
+        "sets": ["SetSizes", "beside_published", "split", "table_1"],
+        "widget": ["annotate"],
+    },
+)

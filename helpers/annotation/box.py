@@ -1,0 +1,293 @@
+"""The bounding box that all positive examples of a training set share: proposed, and kept as JSON for the training.
+
+Section 2.6 of the paper: one box, "covering the major part of all intensity counts", for every positive example.
+"""
+
+import json
+import numbers
+import os
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers.errors import BoxError
+from helpers.system import in_short, read_json, write_text
+
+SOURCES = ("proposed", "user")
+
+_SHARES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
+
+# The sums are exact, the share of their total is not: a box that holds exactly the share must not fail by rounding.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of detector pixels: rows row_start … row_stop - 1, and the same for columns.
+
+    Raises
+    ------
+    BoxError
+        If an edge is not a whole number, is negative, or no pixel lies between the edges.
+    """
+
+    row_start: int
+    row_stop: int
+    column_start: int
+    column_stop: int
+
+    def __post_init__(self) -> None:
+        edges = astuple(self)
+        if any(isinstance(edge, bool) or not isinstance(edge, numbers.Integral) for edge in edges):
+            raise BoxError(f"the edges of a box are whole detector pixels, got {edges}")
+        if not (0 <= self.row_start < self.row_stop and 0 <= self.column_start < self.column_stop):
+            raise BoxError(
+                f"a box needs 0 <= start < stop, got rows {self.row_start} to {self.row_stop} "
+                f"and columns {self.column_start} to {self.column_stop}"
+            )
+
+    def check_inside(self, shape: tuple[int, int]) -> None:
+        """Refuse a box that is not on the pattern.
+
+        Parameters
+        ----------
+        shape
+            Rows and columns of a pattern [pixels].
+
+        Raises
+        ------
+        BoxError
+            If the box reaches beyond the last row or column.
+        """
+        rows, columns = shape
+        if self.row_stop > rows or self.column_stop > columns:
+            raise BoxError(
+                f"the box ends at row {self.row_stop} and column {self.column_stop}, "
+                f"but a pattern has {rows} rows and {columns} columns; draw the box again for these patterns"
+            )
+
+    def relative(self, shape: tuple[int, int]) -> tuple[float, float, float, float]:
+        """The box as Darknet's label files give it: relative to the width and height of the picture.
+
+        Parameters
+        ----------
+        shape
+            Rows and columns of a pattern [pixels].
+
+        Returns
+        -------
+        tuple of float
+            x centre, y centre, width, height, each in 0..1.
+
+        Raises
+        ------
+        BoxError
+            If the box does not lie on the pattern.
+        """
+        self.check_inside(shape)
+        rows, columns = shape
+        return (
+            (self.column_start + self.column_stop) / (2 * columns),
+            (self.row_start + self.row_stop) / (2 * rows),
+            (self.column_stop - self.column_start) / columns,
+            (self.row_stop - self.row_start) / rows,
+        )
+
+
+def propose_box(counts: np.ndarray, share: float = 0.9) -> Box:
+    """Smallest rectangle that holds a share of all counts of the positive examples (section 2.6), by exact search.
+
+    Every interval of rows is tried with the narrowest interval of columns that is enough; of equally small rectangles
+    the one that holds most is taken.
+
+    Parameters
+    ----------
+    counts
+        (N, rows, columns) [photons] of the positive examples, bad pixels 0.
+    share
+        Part of the summed counts that must lie inside, above 0 and up to 1.
+
+    Returns
+    -------
+    Box
+        In detector pixels.
+
+    Raises
+    ------
+    BoxError
+        If `share` is out of range or the patterns hold no photons.
+    """
+    if not 0 < share <= 1:
+        raise BoxError(f"the share of the counts inside the box must be above 0 and at most 1, got {share}")
+    summed = sum_patterns(counts)
+    rows, columns = summed.shape
+    above = np.zeros((rows + 1, columns + 1))
+    above[1:, 1:] = summed.cumsum(axis=0).cumsum(axis=1)
+    enough = share * above[-1, -1] * (1 - _ROUNDING)
+    best, best_rank = None, (rows * columns + 1, 0.0)
+    for row_start in range(rows):
+        for row_stop in range(row_start + 1, rows + 1):
+            left_of = above[row_stop] - above[row_start]
+            if left_of[-1] < enough or row_stop - row_start > best_rank[0]:
+                continue
+            column_start, column_stop = _narrowest(left_of, enough)
+            area = (row_stop - row_start) * (column_stop - column_start)
+            rank = (area, left_of[column_start] - left_of[column_stop])
+            if rank < best_rank:
+                best, best_rank = Box(row_start, row_stop, column_start, column_stop), rank
+    return best
+
+
+def sum_patterns(counts: np.ndarray) -> np.ndarray:
+    """Sum of all patterns.
+
+    Parameters
+    ----------
+    counts
+        (..., rows, columns) [photons].
+
+    Returns
+    -------
+    ndarray
+        float64 (rows, columns) [photons].
+
+    Raises
+    ------
+    BoxError
+        If there is not one photon: no box can be drawn around nothing.
+    """
+    counts = np.asarray(counts)
+    summed = counts.sum(axis=tuple(range(counts.ndim - 2)), dtype=np.float64)
+    if not summed.sum() > 0:
+        raise BoxError(
+            f"{len(counts)} patterns without a photon have no box; check the labels of the positive examples"
+        )
+    return summed
+
+
+def held_share(summed: np.ndarray, box: Box) -> float:
+    """Part of the summed counts that lies inside a box.
+
+    Parameters
+    ----------
+    summed
+        (rows, columns) [photons].
+    box
+        In detector pixels.
+
+    Returns
+    -------
+    float
+        0..1.
+    """
+    inside = summed[box.row_start : box.row_stop, box.column_start : box.column_stop]
+    return float(inside.sum() / summed.sum())
+
+
+def table_box(counts: np.ndarray) -> pd.DataFrame:
+    """How the box grows with the share of the photons that it is to hold.
+
+    Parameters
+    ----------
+    counts
+        Photon counts of the positives (patterns, rows, columns).
+
+    Returns
+    -------
+    pandas.DataFrame
+        share_asked, share_held, area (part of the pattern), and the edges of the box [pixels].
+    """
+    summed = sum_patterns(counts)
+    rows = []
+    for share in _SHARES:
+        box = propose_box(counts, share=share)
+        area = (box.row_stop - box.row_start) * (box.column_stop - box.column_start) / summed.size
+        rows.append({"share_asked": share, "share_held": held_share(summed, box), "area": area, **asdict(box)})
+    return pd.DataFrame(rows)
+
+
+def write_box(
+    path: str | os.PathLike, box: Box, *, shape: tuple[int, int], source: str, share: float | None = None
+) -> None:
+    """Write a box as JSON, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The JSON file.
+    box
+        In detector pixels.
+    shape
+        Rows and columns of the patterns it was drawn on [pixels].
+    source
+        "proposed" or "user".
+    share
+        Part of the positives' summed counts inside, if known.
+
+    Raises
+    ------
+    BoxError
+        If the box does not lie on the pattern or `source` is unknown.
+    """
+    box.check_inside(shape)
+    if source not in SOURCES:
+        raise BoxError(f"the source of a box must be one of {', '.join(SOURCES)}, got {source!r}")
+    fields = {
+        "rows": [int(box.row_start), int(box.row_stop)],
+        "columns": [int(box.column_start), int(box.column_stop)],
+        "shape": [int(length) for length in shape],
+        "source": source,
+        "share": share,
+    }
+    write_text(path, json.dumps(fields, indent=2) + "\n")
+
+
+def read_box(path: str | os.PathLike, *, shape: tuple[int, int] | None = None) -> Box:
+    """Read a box from JSON.
+
+    Parameters
+    ----------
+    path
+        A file from `write_box`; only `rows`, `columns` and `shape` are needed.
+    shape
+        Rows and columns of the patterns that the box is wanted for, if they are to be compared [pixels].
+
+    Returns
+    -------
+    Box
+        In detector pixels.
+
+    Raises
+    ------
+    BoxError
+        If the file holds no box, or one for patterns of another shape.
+    """
+    advice = "delete it and draw the box again"
+    fields = read_json(Path(path), "box", error=BoxError, advice=advice)
+    try:
+        (row_start, row_stop), (column_start, column_stop) = fields["rows"], fields["columns"]
+        rows, columns = fields["shape"]
+        box = Box(row_start, row_stop, column_start, column_stop)
+        box.check_inside((rows, columns))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BoxError(f"{path} holds no box ({in_short(error)}); {advice}") from error
+    if shape is not None and (rows, columns) != tuple(shape):
+        raise BoxError(
+            f"{path} holds a box for patterns of {rows} × {columns} pixels, but these have "
+            f"{shape[0]} × {shape[1]}; delete it and draw the box again"
+        )
+    return box
+
+
+def _narrowest(left_of: np.ndarray, enough: float) -> tuple[int, int]:
+    """Narrowest interval of columns that holds enough; `left_of` are the counts left of each edge."""
+    stops = np.searchsorted(left_of, left_of[:-1] + enough)
+    starts = np.flatnonzero(stops < len(left_of))
+    if len(starts) == 0:  # only rounding keeps the whole width from being enough
+        return 0, len(left_of) - 1
+    widths = stops[starts] - starts
+    narrowest = starts[widths == widths.min()]
+    start = narrowest[np.argmax(left_of[narrowest + widths.min()] - left_of[narrowest])]
+    return int(start), int(start + widths.min())

@@ -1,0 +1,105 @@
+"""Training and validation sets as Darknet reads them: pictures, a label file for each, image lists, and a `.data` file.
+
+    cd FOLDER && darknet detector train single_hit.data NETWORK.cfg FIRST.weights
+
+The lists are relative to the folder. A label file lies beside its picture, where Darknet finds it by exchanging `.png`
+for `.txt`; it would also exchange "images" or "raw" in a path, so neither occurs here (`fill_truth_detection` in
+Darknet's src/data.c).
+"""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from helpers.annotation.box import Box
+from helpers.errors import LabelsError
+from helpers.family import Representation
+from helpers.patterns import PatternStack
+from helpers.rendering import to_png
+from helpers.system import progress, write_text
+
+SETS = ("training", "validation")
+CLASS = "single_hit"
+
+
+def label_line(box: Box, shape: tuple[int, int]) -> str:
+    """The line of a positive's label file: class 0, then centre and size relative to the picture.
+
+    Parameters
+    ----------
+    box
+        In detector pixels.
+    shape
+        Rows and columns of a pattern [pixels].
+
+    Returns
+    -------
+    str
+        With its line end.
+
+    Raises
+    ------
+    BoxError
+        If the box does not lie on the pattern.
+    """
+    return "0 " + " ".join(f"{value:.6f}" for value in box.relative(shape)) + "\n"
+
+
+def export_darknet(
+    folder: str | os.PathLike,
+    stack: PatternStack,
+    sets: pd.DataFrame,
+    box: Box,
+    *,
+    representation: Representation,
+) -> None:
+    """Write out the training and validation sets for Darknet.
+
+    Pictures are those of section 2.5: 954 × 1855 pixels for the paper's patterns. Positives get the shared box, in the
+    validation set, too, because Darknet knows no label without one; negatives get an empty file. The lists come last:
+    an export that was interrupted has none.
+
+    Parameters
+    ----------
+    folder
+        Made if needed.
+    stack
+        The patterns.
+    sets
+        From `dataset.split`; only its training and validation sets are written, never the test set.
+    box
+        Of all positives.
+    representation
+        Colour map and intensity scale.
+
+    Raises
+    ------
+    LabelsError
+        If there is no training pattern.
+    BoxError
+        If the box does not lie on the patterns.
+    """
+    folder = Path(folder)
+    line = label_line(box, stack.shape[1:])
+    chosen = {name: sets[sets["set"] == name] for name in SETS}
+    if chosen["training"].empty:
+        raise LabelsError("the sets hold no training pattern; label some and divide them (dataset.split) first")
+    rows = [(name, int(row.pattern), bool(row.label)) for name in SETS for row in chosen[name].itertuples()]
+    lists: dict[str, list[str]] = {name: [] for name in SETS}
+    for name, pattern, positive in progress(rows, label="pictures for Darknet", total=len(rows)):
+        picture = Path(name, f"pattern_{pattern:06d}.png")
+        to_png(folder / picture, stack.read(slice(pattern, pattern + 1))[0], representation)
+        write_text(folder / picture.with_suffix(".txt"), line if positive else "")
+        lists[name].append(f"{picture.as_posix()}\n")
+    for name in SETS:
+        write_text(folder / f"{name}.txt", "".join(lists[name]))
+    write_text(folder / f"{CLASS}.names", f"{CLASS}\n")
+    entries = {
+        "classes": 1,
+        "train": "training.txt",
+        "valid": "validation.txt",
+        "names": f"{CLASS}.names",
+        "backup": ".",
+    }
+    write_text(folder / f"{CLASS}.data", "".join(f"{key} = {value}\n" for key, value in entries.items()))

@@ -1,0 +1,14 @@
+"""Scores and selections of pattern stacks: consensus of checkpoints, many files, a cluster, and online."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "consensus": ["load_family", "score_stack", "select", "stored_scores", "stored_selection"],
+        "files": ["classify_files"],
+        "online.command": ["follow", "rates", "steps"],
+        "online.page": ["OnlinePage", "latest_figure"],
+        "online.scoring": ["OnlineClassification"],
+    },
+)

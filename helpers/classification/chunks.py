@@ -1,0 +1,121 @@
+"""Scores of many patterns in many small files, so that nothing that ends a process costs more than what it was at.
+
+A chunk is a range of patterns of one file; `SELECTION.chunks/` beside the selection holds the scores of each as
+`STEM-CHECKSUM-FIRST-STOP.npz`, with the checksum of the pattern file's path. A file there is whole, and it carries what
+its scores were computed from: scores of anything else are computed anew.
+"""
+
+import shutil
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from helpers.system import text_digest, written_whole
+
+PATTERNS_A_CHUNK = 1024
+"""At most, or one batch."""
+
+_CHUNKS_A_FILE = 32
+"""At least, where a batch is not longer: otherwise a small file would keep few processes busy."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Patterns of a file that are scored together.
+
+    Parameters
+    ----------
+    name
+        Of the file with its scores.
+    start, stop
+        First pattern, and the one after the last.
+    batch
+        Patterns that go through the networks together.
+    """
+
+    name: str
+    start: int
+    stop: int
+    batch: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def batches(self) -> list[slice]:
+        """The same batches as in a pass over the whole file, because a chunk begins where a batch begins."""
+        return [slice(first, min(first + self.batch, self.stop)) for first in range(self.start, self.stop, self.batch)]
+
+
+def chunks_of(path: Path, patterns: int, *, batch: int) -> list[Chunk]:
+    """Divide the patterns of a file into chunks; how does not depend on who computes them.
+
+    Parameters
+    ----------
+    path
+        The pattern file.
+    patterns
+        How many it holds.
+    batch
+        Patterns that go through the networks together.
+    """
+    length = batch * max(1, min(PATTERNS_A_CHUNK, patterns // _CHUNKS_A_FILE) // batch)
+    stem = f"{path.stem}-{text_digest(str(path.resolve()))[:8]}"
+    bounds = [(start, min(start + length, patterns)) for start in range(0, patterns, length)]
+    return [Chunk(f"{stem}-{start:08d}-{stop:08d}.npz", start, stop, batch) for start, stop in bounds]
+
+
+@dataclass(frozen=True)
+class ChunkFolder:
+    """Files with the scores of chunks.
+
+    Parameters
+    ----------
+    path
+        The folder; it is made with the first chunk.
+    """
+
+    path: Path
+
+    @classmethod
+    def beside(cls, selection: Path) -> "ChunkFolder":
+        """The folder that belongs to a selection."""
+        return cls(selection.with_name(f"{selection.name}.chunks"))
+
+    def write(self, chunk: Chunk, scores: np.ndarray, origin: str) -> None:
+        """Store the scores (patterns, checkpoints) of a chunk, whole or not at all.
+
+        Parameters
+        ----------
+        chunk
+            The patterns.
+        scores
+            Theirs.
+        origin
+            What they were computed from.
+        """
+        with written_whole(self.path / chunk.name) as partial, open(partial, "wb") as stream:
+            np.savez(stream, scores=scores, origin=np.array(origin))
+
+    def read(self, chunk: Chunk, origin: str) -> np.ndarray | None:
+        """Scores (patterns, checkpoints), or None where there are none of this origin."""
+        try:
+            with open(self.path / chunk.name, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
+                scores, stored_origin = stored["scores"], str(stored["origin"])
+        except FileNotFoundError:
+            return None
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):  # not written by us, or damaged since
+            return None
+        return scores if stored_origin == origin and len(scores) == len(chunk) else None
+
+    def names(self) -> set[str]:
+        """What is there, of whatever origin: a network file system brings a list up to date sooner than one name."""
+        try:
+            return {path.name for path in self.path.iterdir()}
+        except FileNotFoundError:
+            return set()
+
+    def remove(self) -> None:
+        """Delete the folder with all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)

@@ -1,0 +1,271 @@
+"""A score for every pattern of a stack under the checkpoints of a family, and the selection that follows from them.
+
+A pattern is a single hit where each checkpoint of the consensus calls it one (section 3), which is where the lowest of
+its scores is above the threshold: that lowest score is the pattern's score in a selection.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from helpers import darknet
+from helpers.errors import MissingStepError, NetworkFileError, PatternFileError, RunFileError
+from helpers.evaluation import iteration_column, iterations_of, stable_selection
+from helpers.family import Family
+from helpers.patterns import PatternStack, write_any_selection
+from helpers.system import pick_device, progress, read_ahead, read_csv, write_csv
+from helpers.training import (
+    FamilyFolder,
+    Scorer,
+    TrainingSettings,
+    check_description,
+    is_modern,
+    load_modern,
+    load_network,
+    patterns_a_batch,
+    score_counts,
+)
+
+_AGAIN = "delete it, and run the notebook that writes it again"
+
+
+@dataclass(frozen=True)
+class TrainedFamily:
+    """The checkpoints of a family that vote on a pattern.
+
+    Parameters
+    ----------
+    family
+        Network and representation.
+    settings
+        Of its training; input size and resize are needed again.
+    threshold
+        Score above which a checkpoint says single.
+    iterations
+        The checkpoints of the consensus.
+    shape
+        Rows and columns of the patterns it was trained on.
+    scorers
+        One a checkpoint.
+    device
+        Where they are.
+    """
+
+    family: Family
+    settings: TrainingSettings
+    threshold: float
+    iterations: Sequence[int]
+    shape: tuple[int, int]
+    scorers: Sequence[Scorer]
+    device: torch.device
+
+    def scores(self, counts: np.ndarray) -> np.ndarray:
+        """Scores (patterns, checkpoints), float32, of photon counts (patterns, rows, columns)."""
+        size, resize = self.settings.size, self.settings.resize
+        return score_counts(
+            counts, self.scorers, self.family.representation, size=size, resize=resize, device=self.device
+        )
+
+
+def load_family(folder: Path, device: torch.device | None = None) -> TrainedFamily:
+    """Load what training left in `results/RUN/families/FAMILY`.
+
+    Parameters
+    ----------
+    folder
+        Of the family.
+    device
+        Where to classify; the GPU if there is one.
+
+    Raises
+    ------
+    MissingStepError, NetworkFileError
+        If it was not trained, or a checkpoint is missing or damaged.
+    """
+    artefacts = FamilyFolder(folder)
+    described = artefacts.description()
+    device = device or pick_device()
+    check_description(folder / "family.json", described)
+    try:
+        return TrainedFamily(
+            family=(family := Family.from_name(described["family"])),
+            settings=TrainingSettings.from_mapping(described["settings"]),
+            threshold=described["threshold"],
+            iterations=described["consensus"],
+            shape=tuple(described["shape"]),
+            scorers=[_scorer(family, artefacts.checkpoint(k), device) for k in described["consensus"]],
+            device=device,
+        )
+    except KeyError as error:
+        raise NetworkFileError(f"{folder}/family.json holds no {error}; train the family anew") from error
+
+
+def _scorer(family: Family, checkpoint: Path, device: torch.device) -> Scorer:
+    if is_modern(family):
+        return load_modern(checkpoint, device)
+    network = darknet.folded(load_network(checkpoint, device))
+    return lambda images: darknet.scores(network, images)
+
+
+def score_stack(stack: PatternStack, trained: TrainedFamily, patterns: np.ndarray | None = None) -> pd.DataFrame:
+    """Score patterns of a stack under each checkpoint of a family.
+
+    Parameters
+    ----------
+    stack
+        The patterns; they must have the shape of those that the family was trained on.
+    trained
+        The family.
+    patterns
+        Indices to score (patterns,), ascending; all if None.
+
+    Returns
+    -------
+    pandas.DataFrame
+        pattern, then one column an iteration.
+
+    Raises
+    ------
+    PatternFileError
+        If the shape differs.
+    """
+    check_shape(stack, trained)
+    patterns = np.arange(len(stack)) if patterns is None else np.asarray(patterns)
+    step = patterns_a_batch(trained.settings.size)
+    batches = [patterns[start : start + step] for start in range(0, len(patterns), step)]
+    with closing(score_batches(stack, trained, batches)) as scores:
+        parts = list(progress(scores, label=f"classifying, {trained.family}", total=len(batches)))
+    return as_table(patterns, np.concatenate(parts), trained)
+
+
+def check_shape(stack: PatternStack, trained: TrainedFamily) -> None:
+    """Refuse patterns of another shape than those that the family was trained on.
+
+    Raises
+    ------
+    PatternFileError
+        If the shape differs.
+    """
+    if tuple(stack.shape[1:]) != trained.shape:
+        raise PatternFileError(
+            f"{stack.path}: {stack.dataset} holds patterns of {_times(stack.shape[1:])} pixels, "
+            f"{trained.family} was trained on {_times(trained.shape)}; crop them alike, "
+            "or train on patterns of this shape (workbook run --data)"
+        )
+
+
+def score_batches(
+    stack: PatternStack, trained: TrainedFamily, batches: Iterable[slice | np.ndarray]
+) -> Iterator[np.ndarray]:
+    """Score batches of patterns; the next ones are read meanwhile, and only a few batches are in memory at a time.
+
+    Parameters
+    ----------
+    stack
+        The patterns, as `check_shape` wants them.
+    trained
+        The family.
+    batches
+        Indices of each batch, as `PatternStack.read` takes them.
+
+    Yields
+    ------
+    ndarray (patterns, checkpoints)
+        float32, of each batch.
+    """
+    with closing(read_ahead(stack.read, batches)) as blocks:
+        for counts in blocks:
+            yield trained.scores(counts)
+
+
+def as_table(patterns: np.ndarray, scores: np.ndarray, trained: TrainedFamily) -> pd.DataFrame:
+    """Scores (patterns, checkpoints) as a table: pattern, then one column an iteration."""
+    table = pd.DataFrame(scores, columns=[iteration_column(iteration) for iteration in trained.iterations])
+    table.insert(0, "pattern", patterns)
+    return table
+
+
+def stored_scores(artefacts: FamilyFolder, name: str, stack: PatternStack, patterns: np.ndarray) -> pd.DataFrame:
+    """Scores of a set, from `scores_NAME.csv` if it holds these patterns and checkpoints; else computed and stored.
+
+    Training deletes the file when it starts anew, so what is there belongs to the checkpoints.
+
+    Parameters
+    ----------
+    artefacts
+        Folder of the family.
+    name
+        Of the set, for instance "test".
+    stack
+        The patterns.
+    patterns
+        Indices of the set (patterns,), ascending.
+
+    Returns
+    -------
+    pandas.DataFrame
+        pattern, then one column an iteration.
+    """
+    consensus = artefacts.description()["consensus"]
+    if artefacts.scores_path(name).exists():
+        stored = artefacts.scores(name)
+        if np.array_equal(stored["pattern"], patterns) and iterations_of(stored) == sorted(consensus):
+            return stored
+    write_csv(artefacts.scores_path(name), score_stack(stack, load_family(artefacts.path), patterns))
+    return artefacts.scores(name)
+
+
+def _times(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))
+
+
+def select(output: Path, stack: PatternStack, table: pd.DataFrame, threshold: float) -> np.ndarray:
+    """Write the selection of scored patterns, in the form that the suffix names (`selections`).
+
+    Returns
+    -------
+    numpy.ndarray
+        The stable selection, bool (patterns,).
+    """
+    patterns = table["pattern"].to_numpy()
+    scores = table.drop(columns="pattern").to_numpy()
+    single = stable_selection(scores, threshold)
+    write_any_selection(output, stack, patterns=patterns, scores=scores.min(axis=1), single=single)
+    return single
+
+
+def stored_selection(path: Path, patterns: np.ndarray) -> np.ndarray | None:
+    """Read a selection that another notebook has written, for instance that of EM.
+
+    Parameters
+    ----------
+    path
+        From `cxi.write_selection`.
+    patterns
+        Indices of the set that it must be for (patterns,), ascending.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        bool (patterns,); None if there is no such file.
+
+    Raises
+    ------
+    MissingStepError
+        If it is a selection of other patterns.
+    RunFileError
+        If it is damaged.
+    """
+    if not path.is_file():
+        return None
+    table = read_csv(path, {"index": "index", "single": "number"}, error=RunFileError, advice=_AGAIN)
+    if not table["single"].isin([0, 1]).all():
+        raise RunFileError(f"{path}: the column single holds other values than 0 and 1; {_AGAIN}")
+    if not np.array_equal(table["index"], patterns):
+        raise MissingStepError(f"{path} is a selection of other patterns; run the notebook that writes it again")
+    return table["single"].to_numpy() == 1

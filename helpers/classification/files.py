@@ -1,0 +1,227 @@
+"""Files of patterns to selections of single hits, chunk by chunk: in one process, in many, or on a cluster."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helpers.classification.chunk_scoring import (
+    Source,
+    Task,
+    compute_in_a_loop,
+    compute_in_worker,
+    load_once,
+    tasks_left,
+    tasks_stored,
+)
+from helpers.classification.chunks import Chunk, ChunkFolder, chunks_of
+from helpers.classification.cluster import check_cluster, compute_on_cluster
+from helpers.classification.consensus import TrainedFamily, as_table, check_shape, select
+from helpers.classification.provenance import family_state, origin_of
+from helpers.errors import ClusterError, PatternFileError
+from helpers.evaluation import stable_selection
+from helpers.patterns import SUFFIXES, PatternStack, check_output, open_stack, selection_table, write_selections
+from helpers.training import patterns_a_batch
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A pattern file on its way to a selection."""
+
+    path: Path
+    output: Path
+    source: Source
+    chunks: Sequence[Chunk]
+
+    def tasks(self) -> list[Task]:
+        return [(self.source, chunk) for chunk in self.chunks]
+
+
+def classify_file(path: Path, model: Path, **options: Any) -> str:
+    """Classify every pattern of a file with a trained family and write the selection: `classify_files` of one file."""
+    return classify_files([path], model, **options)
+
+
+def classify_files(
+    paths: Sequence[Path],
+    model: Path,
+    *,
+    output: Path | None = None,
+    threshold: float | None = None,
+    cluster: str | None = None,
+    share: tuple[int, int] | None = None,
+    **reading: Any,
+) -> str:
+    """Classify every pattern of some files with a trained family and write selections.
+
+    Until a selection is written, the scores of each chunk of patterns are kept beside it (`chunks`): the same call goes
+    on with what is left.
+
+    Parameters
+    ----------
+    paths
+        Pattern files.
+    model
+        `results/RUN/families/FAMILY`.
+    output
+        The selection of one file, in the form that its suffix names: .csv, .cxi, .h5 or .emc. For several files, one
+        list (.csv) of them all. A folder, or a name without suffix, gets FILE.FAMILY.csv for each; the working
+        directory if None.
+    threshold
+        Score above which a checkpoint says single; the family's own if None.
+    cluster
+        Where to compute (`cluster.check_cluster`); in this process if None.
+    share
+        (K, N): only compute every N-th chunk, beginning with the K-th, and write no selection.
+    **reading
+        Options of `open_stack`, for instance nan_as_zero.
+
+    Returns
+    -------
+    str
+        One line: how many single hits among how many patterns, and where the selection is; or what the share was.
+
+    Raises
+    ------
+    PatternFileError
+        If a file cannot be read or does not fit the family, or if a selection cannot be written under its name.
+    ClusterError
+        If there is no such cluster, or it is lost.
+    """
+    if cluster is not None:
+        check_cluster(cluster)
+    if cluster is not None and share is not None:
+        raise ClusterError("a share of the chunks is computed in this process; leave out --cluster or --chunks")
+    _refuse_repeats(paths)
+    trained = load_once(model)
+    outputs = _outputs(paths, str(trained.family), output)
+    files = [_opened(path, model, trained, to, reading) for path, to in zip(paths, outputs, strict=True)]
+    tasks = [task for file in files for task in file.tasks()]
+    if share is not None:
+        return _compute_share(tasks, trained, *share)
+    _compute(tasks, trained, cluster)
+    return _write_all(files, trained, trained.threshold if threshold is None else threshold, output)
+
+
+def _refuse_repeats(paths: Sequence[Path]) -> None:
+    known: set[Path] = set()
+    for path in paths:
+        if path.resolve() in known:
+            raise PatternFileError(f"{path}: is given twice; its patterns would count twice")
+        known.add(path.resolve())
+
+
+def _outputs(paths: Sequence[Path], family: str, output: Path | None) -> list[Path]:
+    """The selection that each file goes to."""
+    if output is None or output.is_dir() or not output.suffix:
+        outputs = [(output or Path()) / f"{path.stem}.{family}.csv" for path in paths]
+        for number, one in enumerate(outputs):
+            if one in outputs[:number]:
+                first = paths[outputs.index(one)]
+                raise PatternFileError(
+                    f"{one}: would be the selection of {first} and of {paths[number]}; give --output LIST.csv"
+                )
+        return outputs
+    if len(paths) > 1 and output.suffix.lower() in SUFFIXES[1:]:
+        raise PatternFileError(
+            f"{output}: holds the selection of one file, and {len(paths)} are given; give a list (.csv) or a folder"
+        )
+    return [output] * len(paths)
+
+
+def _opened(path: Path, model: Path, trained: TrainedFamily, output: Path, reading: dict[str, Any]) -> _Scored:
+    """Check a file and its output, and divide its patterns into chunks."""
+    batch = patterns_a_batch(trained.settings.size)
+    reading = {name: value.resolve() if isinstance(value, Path) else value for name, value in reading.items()}
+    with open_stack(path, **reading) as stack:
+        check_shape(stack, trained)
+        check_output(output, stack)
+        chunks = chunks_of(stack.path, len(stack), batch=batch)
+        origin = origin_of(stack, model, reading, batch=batch)
+    folder = ChunkFolder.beside(output.resolve())
+    source = Source(path.resolve(), reading, model.resolve(), family_state(model), origin, folder)
+    return _Scored(path, output, source, chunks)
+
+
+def _compute(tasks: Sequence[Task], trained: TrainedFamily, cluster: str | None) -> None:
+    """Compute the chunks that are left."""
+    left = _left(tasks)
+    label = f"classifying, {trained.family}"
+    if cluster is None:
+        compute_in_a_loop(left, trained, label=label)
+    elif left:
+        compute_on_cluster(cluster, compute_in_worker, lambda: tasks_left(left), label=label)
+
+
+def _compute_share(tasks: Sequence[Task], trained: TrainedFamily, number: int, shares: int) -> str:
+    mine = tasks[number - 1 :: shares]
+    compute_in_a_loop(_left(mine), trained, label=f"classifying, {trained.family}, share {number} of {shares}")
+    return (
+        f"share {number} of {shares}: {len(mine)} of {len(tasks)} chunks are done; when all shares are, the same "
+        "command without --chunks writes the selection"
+    )
+
+
+def _left(tasks: Sequence[Task]) -> list[Task]:
+    """Tasks that are left; says so where it goes on with an earlier call."""
+    stored, left = tasks_stored(tasks), tasks_left(tasks)
+    done = len(tasks) - len(left)
+    if len(stored) > done:
+        print(f"{len(stored) - done} chunks are of other files, family or code: computed anew", flush=True)
+    if done:
+        print(f"{done} of {len(tasks)} chunks are there; going on with the others", flush=True)
+    return left
+
+
+def _write_all(files: Sequence[_Scored], trained: TrainedFamily, threshold: float, output: Path | None) -> str:
+    """Write each selection, and delete the chunks that it is made from."""
+    if len(files) > 1 and files[0].output == files[1].output:
+        single = _write_list(files, threshold)
+    else:
+        single = np.concatenate(
+            [
+                select(file.output, stack, as_table(np.arange(len(stack)), scores, trained), threshold)
+                for file, stack, scores in _scores_of(files)
+            ]
+        )
+    for file in files:
+        file.source.folder.remove()
+    of_files = f" in {len(files)} files" if len(files) > 1 else ""
+    written = files[0].output if len({file.output for file in files}) == 1 else output or Path()
+    return (
+        f"{single.sum()} of {len(single)} patterns{of_files} ({single.mean():.1%}) are single hits under "
+        f"{trained.family} (score above {threshold:g} at each of {len(trained.iterations)} checkpoints): {written}"
+    )
+
+
+def _write_list(files: Sequence[_Scored], threshold: float) -> np.ndarray:
+    """Write one list of all files; gives which patterns are single hits."""
+    tables, datasets = [], False
+    for _, stack, scores in _scores_of(files):
+        given = {"scores": scores.min(axis=1), "single": stable_selection(scores, threshold)}
+        tables.append(selection_table(stack, patterns=np.arange(len(stack)), **given))
+        datasets |= len(stack.datasets) > 1
+    write_selections(files[0].output, tables, datasets=datasets)
+    return np.concatenate([table["single"] == 1 for table in tables])
+
+
+def _scores_of(files: Sequence[_Scored]) -> Iterator[tuple[_Scored, PatternStack, np.ndarray]]:
+    """Each file with its stack and the scores (patterns, checkpoints) of all its chunks.
+
+    Raises
+    ------
+    PatternFileError
+        If a file has changed since its patterns were scored.
+    """
+    for file in files:
+        source = file.source
+        with open_stack(file.path, **source.reading) as stack:
+            parts = [source.folder.read(chunk, source.origin) for chunk in file.chunks]
+            origin = origin_of(stack, source.model, source.reading, batch=file.chunks[0].batch)
+            if origin != source.origin or any(part is None for part in parts):
+                raise PatternFileError(
+                    f"{file.path}: it, the family or the scores changed meanwhile; run the same command again"
+                )
+            yield file, stack, np.concatenate(parts)

@@ -1,0 +1,1 @@
+"""Scores, rates and delay while patterns are still written."""

@@ -1,0 +1,79 @@
+"""A live page in a notebook: rates, the latest single hits to go back to, and scores, while patterns are written."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import ipywidgets
+import numpy as np
+from matplotlib.figure import Figure
+
+from helpers.classification.online.command import rates
+from helpers.classification.online.scoring import OnlineClassification, SingleHit
+from helpers.figures import gallery, online_rates_figure, online_scores_figure, style
+
+EACH_S = 2.0
+"""Between updates at least [s]."""
+
+_DRAWING_SHARE = 0.1
+"""Of the time: what drawing takes is taken from the classification."""
+
+_COLUMNS = 4
+
+
+class OnlinePage(ipywidgets.VBox):
+    """A line of rates, and pictures below.
+
+    Parameters
+    ----------
+    online
+        What runs.
+    """
+
+    def __init__(self, online: OnlineClassification) -> None:
+        self._online = online
+        self._next = -np.inf
+        self.line = ipywidgets.HTML()
+        self.pictures = [
+            ipywidgets.Image(format="png", layout={"width": width}) for width in ("690px", "335px", "690px")
+        ]
+        super().__init__([self.line, *self.pictures])
+
+    def update(self) -> None:
+        """Show what has changed, if it is time to."""
+        if (began := self._online.clock()) < self._next:
+            return
+        self.line.value = rates(self._online)
+        for picture, figure in zip(self.pictures, self._figures(), strict=True):
+            picture.value = b"" if figure is None else _png(figure)
+        ended = self._online.clock()
+        self._next = ended + max(EACH_S, (ended - began) / _DRAWING_SHARE)
+
+    def _figures(self) -> Sequence[Figure | None]:
+        online, history = self._online, self._online.history()
+        return (
+            online_rates_figure(history) if len(history) else None,
+            online_scores_figure(online.histogram, online.threshold),
+            latest_figure(online),
+        )
+
+
+def latest_figure(online: OnlineClassification) -> Figure | None:
+    """The latest single hits, newest first, each with its file, pattern number and score; None if there are none."""
+    hits = list(reversed(online.latest))
+    if not hits:
+        return None
+    counts = np.stack([hit.counts for hit in hits])
+    return gallery(counts, [_title(hit) for hit in hits], columns=_COLUMNS, mask=online.mask)
+
+
+def _title(hit: SingleHit) -> str:
+    return f"{Path(hit.file).name} {hit.index}: {hit.score:.2f}"
+
+
+def _png(figure: Figure) -> bytes:
+    """The picture for the page."""
+    stream = io.BytesIO()
+    with style():
+        figure.savefig(stream, format="png")
+    return stream.getvalue()

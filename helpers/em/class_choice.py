@@ -1,0 +1,276 @@
+"""Which classes of EM hold the single hits: proposed from the known particle's rings, or ticked by a person.
+
+In the paper an expert chose the classes by eye. The proposal here looks at no label: it keeps the classes whose mean
+radial profile is that of an icosahedron of 60–75 nm, averaged over all orientations.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from helpers.em.settings import EMSettings
+from helpers.errors import ClassChoiceError
+from helpers.experiment import Centre, Experiment
+from helpers.particles import Particle, icosahedron_amplitude
+from helpers.preparation import radial_average
+from helpers.system import in_short, read_json, write_text
+
+SOURCES = ("proposed", "user")
+
+LEAST_LIKENESS = 0.999
+"""Fixed on a simulated twin of another seed than those of the profiles, before these were looked at."""
+
+SIZES_NM = tuple(range(60, 76))
+"""Sizes of the virus that are compared (section 2.1)."""
+
+_ORIENTATIONS = 24
+_BLOCK = 256
+
+
+def icosahedron_profiles(
+    experiment: Experiment, settings: EMSettings, *, sizes_nm: Sequence[float] = SIZES_NM, seed: int = 0
+) -> np.ndarray:
+    """Radial profiles of icosahedra, averaged over orientations.
+
+    Parameters
+    ----------
+    experiment
+        Wavelength, distance, pixel.
+    settings
+        The band of q.
+    sizes_nm
+        Diameters of the sphere of the same volume [nm].
+    seed
+        Of the orientations.
+
+    Returns
+    -------
+    ndarray (sizes, radii)
+        At the whole radii of the band [nm⁶].
+    """
+    rng = np.random.default_rng(seed)
+    reach = settings.q_range[1] + 1
+    rows, columns = np.arange(reach + 1), np.arange(-reach, reach + 1)
+    frequencies = rows * experiment.frequency_step, columns * experiment.frequency_step
+    images = [
+        np.mean([_turned(size, rng, frequencies) ** 2 for _ in range(_ORIENTATIONS)], axis=0) for size in sizes_nm
+    ]
+    everywhere = np.zeros((rows.size, columns.size), dtype=bool)
+    profiles = radial_average(np.array(images), everywhere, np.tile((0.0, float(reach)), (len(images), 1)))
+    return profiles[:, settings.q_range[0] : settings.q_range[1] + 1]
+
+
+def _turned(size_nm: float, rng: np.random.Generator, frequencies: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Amplitude of an icosahedron in a random orientation."""
+    quaternion = rng.normal(size=4)
+    return icosahedron_amplitude(Particle(size_nm, None, tuple(quaternion / np.linalg.norm(quaternion))), *frequencies)
+
+
+def pattern_profiles(
+    blocks: Iterable[np.ndarray], mask: np.ndarray, centre: Centre, settings: EMSettings
+) -> np.ndarray:
+    """Radial profiles of patterns in the band of q: (N, radii) [photons per pixel].
+
+    Parameters
+    ----------
+    blocks
+        Photon counts (n, rows, columns).
+    mask
+        (rows, columns), True = bad pixel.
+    centre
+        Beam centre (row, column) [pixels].
+    settings
+        The band.
+    """
+    profiles = [radial_average(counts, mask, np.tile(centre, (len(counts), 1))) for counts in blocks]
+    return np.concatenate(profiles)[:, settings.q_range[0] : settings.q_range[1] + 1]
+
+
+def class_profiles(profiles: np.ndarray, classes: np.ndarray, *, number: int) -> np.ndarray:
+    """Mean profile of the patterns of each class: (number, radii), NaN for an empty class.
+
+    Parameters
+    ----------
+    profiles
+        (N, radii), from `pattern_profiles`.
+    classes
+        (N,) class of each pattern, from 0.
+    number
+        Of classes.
+    """
+    members = np.bincount(classes, minlength=number)[:, None]
+    summed = np.zeros((number, profiles.shape[1]))
+    np.add.at(summed, classes, profiles)
+    return np.divide(summed, members, out=np.full_like(summed, np.nan), where=members > 0)
+
+
+def likeness(profiles: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """How like the best reference each class is: the highest Pearson correlation of ln(1 + profile).
+
+    A reference is scaled to the photons of the class first.
+
+    Parameters
+    ----------
+    profiles
+        (classes, radii) [photons per pixel]; NaN and dark ones give 0.
+    references
+        (references, radii), any scale.
+
+    Returns
+    -------
+    ndarray (classes,)
+        −1 … 1
+    """
+    found = np.zeros(len(profiles))
+    for place, profile in enumerate(profiles):
+        if np.nansum(profile) > 0:
+            scaled = references * (profile.sum() / references.sum(axis=1, keepdims=True))
+            found[place] = max(np.corrcoef(np.log1p(profile), np.log1p(one))[0, 1] for one in scaled)
+    return found
+
+
+def proposed_classes(like: np.ndarray, *, least: float = LEAST_LIKENESS) -> list[int]:
+    """Classes that are like enough; the one most alike if none is."""
+    chosen = np.flatnonzero(like >= least)
+    return [int(k) for k in (chosen if chosen.size else [like.argmax()])]
+
+
+def votes(classes: np.ndarray, choice: Sequence[Sequence[int]]) -> np.ndarray:
+    """Share of the runs in which a pattern lies in a chosen class; it is selected where that is more than half.
+
+    Parameters
+    ----------
+    classes
+        (runs, N) class of each pattern.
+    choice
+        Chosen classes of each run.
+
+    Returns
+    -------
+    ndarray (N,)
+        0 … 1
+    """
+    return np.mean([np.isin(one, chosen) for one, chosen in zip(classes, choice, strict=True)], axis=0)
+
+
+def runs_key(classes: np.ndarray) -> str:
+    """Checksum of the classes (runs, N), so that a choice is not taken for one of other runs."""
+    return hashlib.sha256(np.ascontiguousarray(classes, dtype=np.int64).tobytes()).hexdigest()[:16]
+
+
+def write_choice(path: str | os.PathLike, choice: Sequence[Sequence[int]], *, key: str, source: str) -> None:
+    """Write the chosen classes of each run as JSON, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The JSON file.
+    choice
+        Chosen classes of each run, from 0.
+    key
+        From `runs_key`.
+    source
+        "proposed" or "user".
+
+    Raises
+    ------
+    ClassChoiceError
+        If `source` is unknown.
+    """
+    if source not in SOURCES:
+        raise ClassChoiceError(f"the source of a choice must be one of {', '.join(SOURCES)}, got {source!r}")
+    fields = {"source": source, "key": key, "runs": [sorted(int(k) for k in chosen) for chosen in choice]}
+    write_text(path, json.dumps(fields, indent=2) + "\n")
+
+
+def read_choice(path: str | os.PathLike, *, key: str, classes: int) -> tuple[list[list[int]], str]:
+    """Read chosen classes.
+
+    Parameters
+    ----------
+    path
+        From `write_choice`.
+    key
+        Of the runs that they are wanted for.
+    classes
+        Number of classes of a run.
+
+    Returns
+    -------
+    choice : list of list of int
+        Of each run.
+    source : str
+        "proposed" or "user".
+
+    Raises
+    ------
+    ClassChoiceError
+        If the file holds no choice, one of other runs, or a class that there is not.
+    """
+    fields = read_json(Path(path), "choice of classes", error=ClassChoiceError, advice="delete it and choose again")
+    try:
+        choice = [[_whole(k) for k in chosen] for chosen in fields["runs"]]
+        found, source = fields["key"], fields["source"]
+        if source not in SOURCES:
+            raise ValueError(f"chosen by {source!r}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ClassChoiceError(
+            f"{path} holds no choice of classes ({in_short(error)}); delete it and choose again"
+        ) from error
+    if found != key:
+        raise ClassChoiceError(
+            f"{path} was made for other runs of EM (other patterns or settings); delete it, or move "
+            "it away, and choose again"
+        )
+    if wrong := [k for chosen in choice for k in chosen if not 0 <= k < classes]:
+        raise ClassChoiceError(f"{path} names a class {wrong[0]}, but there are 0 to {classes - 1}; correct it")
+    return choice, source
+
+
+def _whole(number: object) -> int:
+    if type(number) is not int:
+        raise ValueError(f"class {number!r}")
+    return number
+
+
+def settled_choice(
+    path: str | os.PathLike, proposal: Sequence[Sequence[int]], *, key: str, classes: int
+) -> tuple[list[list[int]], str]:
+    """A person's choice where there is one; else the proposal, which is written.
+
+    Parameters
+    ----------
+    path
+        The JSON file.
+    proposal
+        Proposed classes of each run.
+    key, classes
+        As in `read_choice`.
+
+    Returns
+    -------
+    choice, source
+        As `read_choice`.
+
+    Raises
+    ------
+    ClassChoiceError
+        If a person has chosen classes of other runs.
+    """
+    if _source(path) != "user":
+        write_choice(path, proposal, key=key, source="proposed")
+    return read_choice(path, key=key, classes=classes)
+
+
+def _source(path: str | os.PathLike) -> str | None:
+    """Who made the choice in a file; a file that cannot be read counts as a person's, so it is not overwritten."""
+    if not Path(path).is_file():
+        return None
+    try:
+        return read_json(Path(path), "choice of classes", error=ClassChoiceError, advice="delete it")["source"]
+    except (KeyError, ClassChoiceError):
+        return "user"

@@ -1,0 +1,167 @@
+"""Independent runs of EM classification, each in a folder: what is written after an iteration is where it goes on.
+
+state.pt   models, scales, classes and rotations after the last iteration: tensors and plain values, no code
+em.json    settings, seed, run, checksums of patterns and code
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from helpers.em.expectation_maximisation import CHUNK, EMState, PolarPatterns, begin, iterate, noise
+from helpers.em.settings import EMSettings
+from helpers.errors import NetworkFileError
+from helpers.patterns import PatternStack
+from helpers.system import code_digest, load_tensors, progress, save_tensors, write_text
+
+
+def blocks(stack: PatternStack, patterns: np.ndarray) -> Iterator[np.ndarray]:
+    """Photon counts of some patterns of a stack (n, rows, columns), as many at a time as EM takes.
+
+    Parameters
+    ----------
+    stack
+        The patterns.
+    patterns
+        Indices (N,).
+    """
+    for start in progress(range(0, len(patterns), CHUNK), label="reading patterns"):
+        yield stack.read(patterns[start : start + CHUNK])
+
+
+def classify(
+    data: PolarPatterns,
+    settings: EMSettings,
+    folder: Path,
+    *,
+    seed: int,
+    run: int = 1,
+    model: torch.Tensor | None = None,
+) -> EMState:
+    """Run EM until it has converged, or go on with a run that was killed; each iteration prints a line.
+
+    Parameters
+    ----------
+    data
+        The patterns.
+    settings
+        Classes, iterations, tolerance.
+    folder
+        Of this run; what lies there from other patterns, settings or code is deleted.
+    seed, run
+        Of the noise that it starts from.
+    model
+        (classes, rings, angles) to start from instead of noise.
+
+    Returns
+    -------
+    EMState
+        After the last iteration.
+    """
+    first = noise(data, settings, seed=seed, run=run) if model is None else model.to(data.totals)
+    _describe(folder, data, settings, first, {"seed": seed, "run": run})
+    path = folder / "state.pt"
+    state = read_state(path, data.totals.device) if path.exists() else None
+    if state is None or _went_too_far(state, settings):
+        state = begin(data, settings, first)
+    while state.iteration < settings.iterations and not converged(state, settings):
+        state = iterate(data, state, settings)
+        write_state(path, state)
+        print(f"run {run}, {iteration_line(state)}", flush=True)
+    return state
+
+
+def converged(state: EMState, settings: EMSettings) -> bool:
+    """Whether the last iteration gained less log-likelihood per pattern than the tolerance."""
+    if state.iteration < 2:
+        return False
+    return state.log_likelihood[-1] - state.log_likelihood[-2] < settings.tolerance
+
+
+def _went_too_far(state: EMState, settings: EMSettings) -> bool:
+    """Whether a run with these settings would have ended before this state."""
+    gains = np.diff(state.log_likelihood)
+    return state.iteration > settings.iterations or bool((gains[:-1] < settings.tolerance).any())
+
+
+def iteration_line(state: EMState) -> str:
+    """The objective after an iteration, and how many patterns have changed their class."""
+    return (
+        f"iteration {state.iteration}: log-likelihood of a pattern {state.log_likelihood[-1]:.4f}, "
+        f"{state.changed[-1]} patterns changed class"
+    )
+
+
+def write_state(path: Path, state: EMState) -> None:
+    """Write a state, whole or not at all; equal states give equal bytes."""
+    values = {name: getattr(state, name) for name in EMState.__dataclass_fields__}
+    # a copy, because tensors that share memory are written otherwise than those that do not
+    plain = {name: value.cpu().clone() if torch.is_tensor(value) else value for name, value in values.items()}
+    plain["snapshots"] = {done: model.cpu().clone() for done, model in state.snapshots.items()}
+    save_tensors(path, plain | {"log_likelihood": list(state.log_likelihood), "changed": list(state.changed)})
+
+
+def read_state(path: Path, device: torch.device) -> EMState:
+    """Read what `write_state` wrote.
+
+    Raises
+    ------
+    NetworkFileError
+        If the file is missing or damaged, or its parts do not fit each other.
+    """
+    values = load_tensors(path, device)
+    if set(values) != set(EMState.__dataclass_fields__) or not _fits(values):
+        raise NetworkFileError(f"{path}: holds no state of EM, or parts of different ones; delete it and run EM anew")
+    return EMState(**values | {"log_likelihood": tuple(values["log_likelihood"]), "changed": tuple(values["changed"])})
+
+
+def _fits(values: dict) -> bool:
+    """Whether the parts of a state are of the right kind, and of the same patterns, classes and iterations."""
+    model, scale, likelihood, changed = (values[name] for name in ("model", "scale", "log_likelihood", "changed"))
+    tensors = (model, scale, values["classes"], values["rotations"])
+    if not all(torch.is_tensor(one) and one.numel() for one in tensors) or not isinstance(values["snapshots"], dict):
+        return False
+    snapshots = values["snapshots"].items()
+    models = [model, *values["snapshots"].values()]
+    return (
+        all(torch.is_tensor(one) and one.ndim == 3 and one.shape == model.shape and _finite(one) for one in models)
+        and all(type(done) is int and done >= 0 for done, _ in snapshots)
+        and scale.ndim == 1
+        and _finite(scale)
+        and all(one.shape == scale.shape and one.dtype == torch.int64 and one.min() >= 0 for one in tensors[2:])
+        and int(values["classes"].max()) < len(model)
+        and all(isinstance(one, list) for one in (likelihood, changed))
+        and len(likelihood) == len(changed)
+        and all(type(one) is float and math.isfinite(one) for one in likelihood)
+        and all(type(one) is int and one >= 0 for one in changed)
+    )
+
+
+def _finite(tensor: torch.Tensor) -> bool:
+    return tensor.is_floating_point() and bool(torch.isfinite(tensor).all())
+
+
+def _describe(folder: Path, data: PolarPatterns, settings: EMSettings, model: torch.Tensor, given: dict) -> None:
+    """Say what the folder belongs to; delete what belongs to something else."""
+    described = given | {
+        "settings": {name: value for name, value in settings.to_mapping().items() if name not in _MAY_CHANGE},
+        "patterns": data.digest(),
+        "start": float(model.double().std()),
+        "code": code_digest("helpers.em.expectation_maximisation"),
+        "device": data.totals.device.type,
+    }
+    text = json.dumps(described, indent=2, sort_keys=True) + "\n"
+    written = folder / "em.json"
+    if folder.exists() and not (written.exists() and written.read_text(encoding="utf-8") == text):
+        written.unlink(missing_ok=True)  # first: killed in between, the rest belongs to nothing
+        shutil.rmtree(folder)
+    write_text(written, text)
+
+
+_MAY_CHANGE = ("iterations", "runs", "tolerance")
+"""Settings that say how long and how often, not what an iteration does: a run that is there may go on with others."""

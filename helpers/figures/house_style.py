@@ -1,0 +1,267 @@
+"""What all figures share: the style file, colours of families, panel letters, photon colour bars, saving."""
+
+import functools
+import io
+import os
+import string
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import ParamSpec
+
+import matplotlib
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import Colormap, LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from helpers.errors import ProfileError
+from helpers.family import Family
+from helpers.system import written_whole
+
+ONE_COLUMN = 3.35
+TWO_COLUMNS = 6.9
+"""Print widths [in]."""
+
+BAD_PIXEL = "#BBBBBB"
+INK = "#333333"
+QUIET = "#888888"
+HIGHLIGHT = "#D55E00"
+NEUTRAL = "#0072B2"
+
+_STYLE_FILE = Path(__file__).with_name("style.mplstyle")
+_PDF_IMAGE_DPI = 600
+_NO_STAMPS = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
+# Okabe and Ito's eight colours but yellow for the paper's families; the rest must only be distinct and dark enough.
+_FAMILY_COLOURS = {
+    "yolov2-jet-linear": "#0072B2",
+    "yolov2-jet-log": "#009E73",
+    "yolov2-gray-linear": "#D55E00",
+    "yolov2-gray-log": "#CC79A7",
+    "yolov3-jet-linear": "#56B4E9",
+    "yolov3-gray-linear": "#E69F00",
+    "yolov3-jet-log": "#999933",
+    "yolov3-gray-log": "#882255",
+    "em": "#7F7F7F",
+    "never-single": "#000000",
+}
+_OTHER_COLOURS = ("#332288", "#117733", "#AA4499", "#661100", "#44AA99", "#6699CC", "#888888")
+_DASHES = {
+    "jet-linear": "-",
+    "jet-log": (0, (5, 1.5)),
+    "gray-linear": (0, (5, 1.2, 1, 1.2)),
+    "gray-log": (0, (1.2, 1.2)),
+}
+_TITLES = {"em": "EM", "never-single": "never single", "manual": "manual selection", "truth": "simulated truth"}
+
+Arguments = ParamSpec("Arguments")
+
+
+class _WorkbookFigure(Figure):
+    """A Figure that shows itself as a notebook cell's value, once, whether or not pyplot is loaded."""
+
+    def _repr_png_(self) -> bytes:
+        """PNG for the notebook."""
+        stream = io.BytesIO()
+        with style():
+            self.savefig(stream, format="png", dpi="figure", metadata=_NO_STAMPS["png"])
+        return stream.getvalue()
+
+
+def style() -> AbstractContextManager[None]:
+    """Context in which Matplotlib's defaults are the workbook's; nothing is left behind."""
+    return matplotlib.style.context(["default", _STYLE_FILE])
+
+
+def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
+    """Decorate a function that returns a Figure: it draws in the style, and its layout is final.
+
+    Ticks are made and the layout is solved here, because Matplotlib would do both later, with the caller's defaults.
+    """
+
+    @functools.wraps(draw)
+    def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
+        with style():
+            figure = draw(*args, **kwargs)
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
+        return figure
+
+    return wrapper
+
+
+def new_figure(width: float, height: float, *, layout: str = "constrained") -> Figure:
+    """Empty figure of this size [in], unknown to pyplot.
+
+    Layout "compressed" keeps pictures of fixed shape together; "none" is for a drawing that places itself.
+    """
+    return _WorkbookFigure(figsize=(width, height), layout=layout)
+
+
+def family_colour(name: str) -> str:
+    """Colour of a family, the same in every figure.
+
+    Parameters
+    ----------
+    name
+        A family, or another row of Table 4 ("em", "never-single").
+
+    Returns
+    -------
+    str
+        Hexadecimal.
+    """
+    return _FAMILY_COLOURS.get(name) or _OTHER_COLOURS[zlib.crc32(name.encode()) % len(_OTHER_COLOURS)]
+
+
+def family_dashes(name: str) -> str | tuple[float, tuple[float, ...]]:
+    """Line style of a family: one for each representation, so that lines differ in gray print too."""
+    return _DASHES.get(name.partition("-")[2], "-")
+
+
+def family_title(name: str) -> str:
+    """The paper's wording of a family, or a readable name of another row of Table 4."""
+    try:
+        return Family.from_name(name).title
+    except ProfileError:
+        return _TITLES.get(name, name)
+
+
+def number_twos_and_fives(*axes: Axis) -> None:
+    """Number 2 and 5 beside 1 in each decade: on a logarithmic axis of a decade or two, 1 alone says too little.
+
+    Parameters
+    ----------
+    axes
+        `Axes.xaxis` or `Axes.yaxis`, logarithmic already.
+    """
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    for axis in axes:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(plain)
+        axis.set_minor_locator(LogLocator(subs=range(2, 10)))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def letter(axes: Iterable[Axes], titles: Sequence[str] | None = None) -> None:
+    """Write (a), (b), … and the panels' titles above their left edges.
+
+    Parameters
+    ----------
+    axes
+        Panels, in reading order.
+    titles
+        One a panel, or none.
+    """
+    for panel, (number, axis) in enumerate(zip(string.ascii_lowercase, axes, strict=False)):
+        title = titles[panel] if titles else ""
+        axis.set_title(f"({number})  {title}".rstrip(), loc="left")
+
+
+def show_photons(
+    axes: Axes, counts: np.ndarray, *, norm: Normalize | None = None, mask: np.ndarray | None = None
+) -> AxesImage:
+    """Show counts with a logarithmic colour scale; zero has the lowest colour, bad pixels are gray.
+
+    Parameters
+    ----------
+    axes
+        Where.
+    counts
+        (rows, columns) [photons].
+    norm
+        From `photon_norm`; fitted to these counts if absent.
+    mask
+        (rows, columns), True = bad pixel.
+
+    Returns
+    -------
+    AxesImage
+        For the colour bar.
+    """
+    norm = norm or photon_norm(counts)
+    shown = np.ma.array(np.maximum(counts, norm.vmin), mask=mask)
+    return axes.imshow(shown, norm=norm, cmap=photon_colours())
+
+
+def photon_colours() -> Colormap:
+    """Viridis, with gray for bad pixels."""
+    return matplotlib.colormaps["viridis"].with_extremes(bad=BAD_PIXEL)
+
+
+def photon_norm(counts: np.ndarray, *, log: bool = True) -> Normalize:
+    """Colour scale from 0 photons (half a photon stands for it on a logarithmic scale) to the highest count."""
+    highest = float(np.max(counts, initial=1.0))
+    return LogNorm(0.5, max(highest, 2.0)) if log else Normalize(0.0, highest)
+
+
+def photon_bar(figure: Figure, image: AxesImage, axes: Axes | Sequence[Axes], **options: float | str) -> Colorbar:
+    """Add a colour bar labelled "photons", with a 0 at its end if it is logarithmic."""
+    bar = figure.colorbar(image, ax=axes, **{"label": "photons", "pad": 0.02, "aspect": 25, **options})
+    if isinstance(image.norm, LogNorm):
+        decades = 10 ** np.arange(np.floor(np.log10(image.norm.vmax)) + 1)
+        bar.set_ticks([image.norm.vmin, *decades], labels=["0", *(f"{decade:.0f}" for decade in decades)])
+        bar.minorticks_off()
+    bar.outline.set_linewidth(0.4)
+    return bar
+
+
+def pixel_axes(axes: Axes, *, rows: bool = True, columns: bool = True) -> None:
+    """Label the axes of a picture with detector pixels."""
+    if columns:
+        axes.set_xlabel("column (pixels)")
+    if rows:
+        axes.set_ylabel("row (pixels)")
+    box_in(axes)
+
+
+def thumbnail(axes: Axes) -> None:
+    """Leave a picture without ticks, in a thin frame."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    box_in(axes)
+
+
+def box_in(axes: Axes) -> None:
+    """Draw all four sides of the frame."""
+    axes.spines[:].set_visible(True)
+
+
+def save_figure(figure: Figure, path_without_suffix: str | os.PathLike) -> None:
+    """Write a figure as PNG (200 dots per inch) and PDF; the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    figure
+        From a function of this package.
+    path_without_suffix
+        `results/RUN/figures/figure_6` makes figure_6.png and figure_6.pdf.
+    """
+    path = Path(path_without_suffix)
+    save_picture(figure, path.with_name(f"{path.name}.png"))
+    with style(), written_whole(path.with_name(f"{path.name}.pdf")) as partial:
+        figure.savefig(partial, format="pdf", dpi=_PDF_IMAGE_DPI, metadata=_NO_STAMPS["pdf"])
+
+
+def save_picture(figure: Figure, path: str | os.PathLike) -> None:
+    """Write a figure as PNG only (200 dots per inch).
+
+    Parameters
+    ----------
+    figure
+        From a function of this package.
+    path
+        The picture.
+    """
+    with style(), written_whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=matplotlib.rcParams["savefig.dpi"], metadata=_NO_STAMPS["png"])

@@ -1,0 +1,1 @@
+"""Patterns that are new in files that are still written."""

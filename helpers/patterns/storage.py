@@ -1,0 +1,92 @@
+"""How patterns lie in a file: one interface, read by pattern number, for every kind of storage.
+
+A storage has `shape` and `dtype`, and `read(patterns)`, which gives those patterns as stored. `cxi` builds a stack from
+such pieces without knowing what they are.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import h5py
+import numpy as np
+
+from helpers.patterns.assembly import Assembly
+from helpers.patterns.hdf5.values import Chunks
+
+
+class Storage(Protocol):
+    """Patterns that can be read by number."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def read(self, patterns: np.ndarray) -> np.ndarray:
+        """Values (n, *shape[1:]) of some patterns (n,), in any order."""
+        ...
+
+
+class DatasetStorage:
+    """A data set of HDF5 whose first axis is the pattern."""
+
+    def __init__(self, dataset: h5py.Dataset, path: Path | None = None, *, holes_allowed: bool = False) -> None:
+        self._dataset = dataset
+        self._chunks = Chunks(dataset, path or Path(dataset.file.filename), dataset.name, holes_allowed=holes_allowed)
+        self.shape: tuple[int, ...] = dataset.shape
+        self.dtype: np.dtype = dataset.dtype
+
+    def read(self, patterns: np.ndarray) -> np.ndarray:
+        """A run of neighbours in one go, others one by one (h5py is slow with lists)."""
+        one = self._chunks.pattern if self._chunks.a_pattern_each else self._one
+        if patterns.size and (np.diff(patterns) == 1).all() and not self._chunks.a_pattern_each:
+            self._chunks.check(int(patterns[0]), int(patterns[-1]) + 1)
+            return self._dataset[patterns[0] : patterns[-1] + 1]
+        values = np.empty((patterns.size, *self.shape[1:]), self.dtype)
+        for place, pattern in enumerate(patterns):
+            values[place] = one(int(pattern))
+        return values
+
+    def _one(self, pattern: int) -> np.ndarray:
+        """A pattern as HDF5 reads it."""
+        self._chunks.check(pattern, pattern + 1)
+        return self._dataset[pattern]
+
+
+class AssembledStorage:
+    """Another storage, put together by a geometry."""
+
+    def __init__(self, inner: Storage, assembly: Assembly) -> None:
+        self._inner = inner
+        self._assembly = assembly
+        self.shape = (inner.shape[0], *assembly.shape)
+        self.dtype = inner.dtype
+
+    def read(self, patterns: np.ndarray) -> np.ndarray:
+        """Pictures (n, rows, columns), float32."""
+        return self._assembly.images(self._inner.read(patterns))
+
+
+class JoinedStorage:
+    """Several storages with patterns of one shape, one after the other."""
+
+    def __init__(self, parts: Sequence[Storage]) -> None:
+        self._parts = parts
+        self.starts = np.cumsum([0, *(part.shape[0] for part in parts)])
+        self.shape = (int(self.starts[-1]), *parts[0].shape[1:])
+        self.dtype = np.result_type(*(part.dtype for part in parts))
+
+    def places(self, patterns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Part of each pattern (n,), and its number there (n,)."""
+        part = np.searchsorted(self.starts, patterns, side="right") - 1
+        return part, patterns - self.starts[part]
+
+    def read(self, patterns: np.ndarray) -> np.ndarray:
+        """Values as float32, each from its part."""
+        part, inside = self.places(patterns)
+        if part.size and (part == part[0]).all():
+            return np.asarray(self._parts[part[0]].read(inside), dtype=np.float32)
+        values = np.empty((patterns.size, *self.shape[1:]), np.float32)
+        for number in np.unique(part):
+            here = part == number
+            values[here] = self._parts[number].read(inside[here])
+        return values

@@ -1,0 +1,206 @@
+"""A simulated twin of the experiment: a CXI file of labelled patterns with exact truth.
+
+Candidate k is drawn from `default_rng([seed, k])` alone. Candidates are kept in order until each quota (inside or
+outside the size range, labelled single or not) is full, so that the set sizes are those of Table 1. Nothing depends on
+time, on the order in which processes finish, or on how many there are.
+"""
+
+import math
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+import pandas as pd
+
+from helpers.errors import ProfileError
+from helpers.experiment import AMOX34117, Experiment
+from helpers.patterns import new_stack, write_table
+from helpers.preparation import SIZE_RANGE_NM, particle_sizes
+from helpers.simulation import shots
+from helpers.system import cores, one_thread_processes, progress
+
+PATTERNS = 18_213
+MANUAL_FRACTION = 1196 / 18_213
+OUTSIDE = (17, 593)
+"""Table 1: patterns in the size range, the share labelled single, and how many from outside train or validate."""
+
+_SINGLES_PER_LABEL = 2.1
+_CHUNK = 64
+_CANDIDATES_PER_PATTERN = 50
+_CANDIDATES_AT_LEAST = 50_000
+_QUATERNION = ("quaternion_w", "quaternion_x", "quaternion_y", "quaternion_z")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a process needs to know to draw candidates."""
+
+    seed: int
+    experiment: Experiment
+    shares: dict[str, float]
+    photons: float
+
+
+def simulate(
+    path: str | os.PathLike,
+    *,
+    patterns: int = PATTERNS,
+    manual_fraction: float = MANUAL_FRACTION,
+    outside: tuple[int, int] | None = None,
+    seed: int = 34117,
+    photons: float = shots.PHOTONS,
+    experiment: Experiment = AMOX34117,
+    processes: int | None = None,
+) -> None:
+    """Write a simulated twin of the experiment (sections 2.1 and 2.6; the model is in `shots`).
+
+    The columns of the file's table are the truth (`species`, `single`, sizes, orientation, fluence, centre), what is
+    measured (`photons`, `size_nm`) and the expert's label (`manual`). `event_id` is k, of `default_rng([seed, k])`.
+
+    Parameters
+    ----------
+    path
+        The CXI file; it appears when it is whole.
+    patterns
+        How many patterns have a measured size of 55–84 nm.
+    manual_fraction
+        Share of these that the expert labels single. The mixture holds about 2.1 single hits for each label.
+    outside
+        How many further patterns, labelled and not, have a size outside; None scales the paper's 17 and 593.
+    seed
+        The same seed gives the same bytes.
+    photons
+        Mean number of photons that a virus of 68 nm scatters into the good pixels.
+    experiment
+        Geometry and detector.
+    processes
+        Worker processes; None takes one a core, small twins take fewer. The file does not depend on it.
+
+    Raises
+    ------
+    ProfileError
+        If a number is impossible, or if the expert labels so few shots (of few photons) that a quota stays unfilled.
+    """
+    if outside is None:
+        outside = tuple(math.ceil(number * patterns / PATTERNS) for number in OUTSIDE)
+    if patterns < 1 or not 0 <= manual_fraction <= 1 or not photons > 0 or min(outside) < 0:
+        raise ProfileError(
+            f"cannot simulate {patterns} patterns, {manual_fraction} of them labelled, {outside} outside, of {photons} "
+            f"photons; patterns must be at least 1, the fraction 0 to 1, the others positive"
+        )
+    labelled = round(manual_fraction * patterns)
+    quotas = np.array([[outside[1], outside[0]], [patterns - labelled, labelled]])
+    plan = _Plan(seed, experiment, _shares(labelled / patterns), photons)
+    title = f"simulated twin of {experiment.name}, seed {seed}"
+    given = {"mask": shots.detector_mask(experiment), "centre": experiment.centre, "experiment": experiment}
+    records = []
+    with (
+        new_stack(path, patterns=int(quotas.sum()), dtype=np.uint16, title=title, **given) as image,
+        _chunks(plan, min(processes or cores(), math.ceil(quotas.sum() / _CHUNK))) as chunks,
+    ):
+        accepted = _accepted(chunks, quotas)
+        for place, (counts, record) in enumerate(progress(accepted, label="simulating", total=int(quotas.sum()))):
+            image["data"][place] = counts
+            records.append(record)
+        write_table(image, _table(records))
+
+
+def _shares(manual_fraction: float) -> dict[str, float]:
+    """How often each species is drawn."""
+    single = min(max(_SINGLES_PER_LABEL * manual_fraction, 0.02), 0.9)
+    return {"single": single} | {name: (1 - single) * share for name, share in shots.NON_SINGLE_SHARES.items()}
+
+
+def _accepted(chunks: Iterator[tuple[np.ndarray, list[dict]]], quotas: np.ndarray) -> Iterator[tuple[np.ndarray, dict]]:
+    """Candidates in order whose quota (inside, manual) is not full, until all are."""
+    left = quotas.copy()
+    enough = max(_CANDIDATES_PER_PATTERN * int(quotas.sum()), _CANDIDATES_AT_LEAST)
+    for counts, records in chunks:
+        if records[0]["event_id"] > enough:
+            raise ProfileError(
+                f"after {enough} simulated shots {left[:, 1].sum()} labelled and {left[:, 0].sum()} other patterns are "
+                f"still missing; ask for fewer, or for more photons"
+            )
+        for pattern, record in zip(counts, records, strict=True):
+            cell = int(SIZE_RANGE_NM[0] <= record["size_nm"] <= SIZE_RANGE_NM[1]), record["manual"]
+            if left[cell]:
+                left[cell] -= 1
+                yield pattern, record
+        if not left.any():
+            return
+
+
+@contextmanager
+def _chunks(plan: _Plan, processes: int) -> Iterator[Iterator[tuple[np.ndarray, list[dict]]]]:
+    """Chunks of candidates in order, without end, made by other processes."""
+    with one_thread_processes(processes) as pool:
+        yield _in_order(pool, plan, count(step=_CHUNK), waiting=2 * processes)
+
+
+def _in_order(
+    pool: ProcessPoolExecutor, plan: _Plan, starts: Iterator[int], *, waiting: int
+) -> Iterator[tuple[np.ndarray, list[dict]]]:
+    """Results in the order of `starts`, only a few ahead, so that memory stays small."""
+    futures: deque[Future] = deque(pool.submit(_chunk, plan, next(starts)) for _ in range(waiting))
+    while True:
+        yield futures.popleft().result()
+        futures.append(pool.submit(_chunk, plan, next(starts)))
+
+
+def _chunk(plan: _Plan, start: int) -> tuple[np.ndarray, list[dict]]:
+    """Counts and records of the candidates from `start` on, with their measured sizes."""
+    experiment, mask = plan.experiment, shots.detector_mask(plan.experiment)
+    scale = shots.photon_scale(experiment, mask, photons=plan.photons)
+    candidates = [_candidate(plan, number, mask, scale) for number in range(start, start + _CHUNK)]
+    counts = np.stack([pattern for pattern, _ in candidates])
+    records = [record for _, record in candidates]
+    # As in the experiment, the size is measured about the nominal centre: nobody knows the jitter.
+    sizes, scores = particle_sizes(counts, mask, np.tile(experiment.centre, (_CHUNK, 1)), experiment)
+    for record, size, score in zip(records, sizes, scores, strict=True):
+        record |= {"size_nm": size, "size_score": score}
+    return counts, records
+
+
+def _candidate(plan: _Plan, number: int, mask: np.ndarray, scale: float) -> tuple[np.ndarray, dict]:
+    """Counts of one shot, and all that is known of it."""
+    rng = np.random.default_rng([plan.seed, number])
+    species = str(rng.choice(list(plan.shares), p=list(plan.shares.values())))
+    particles = shots.draw_particles(species, rng)
+    fluence = shots.draw_fluence(rng)
+    centre = shots.draw_centre(rng, plan.experiment)
+    signal = scale * fluence * shots.scattered(particles, plan.experiment, centre)
+    counts = shots.detect(signal + shots.draw_background(rng, plan.experiment, centre), mask, plan.experiment, rng)
+    signal_photons = float(signal[~mask].sum())
+    single = species == "single"
+    manual = rng.random() < shots.expert_probability(single, signal_photons)
+    places = np.array([particle.position_nm for particle in particles]).reshape(-1, 2)
+    first = particles[0] if particles else None
+    return counts, {
+        "event_id": number,
+        "species": species,
+        "single": int(single),
+        "manual": int(manual),
+        "particles": len(particles),
+        "photons": int(counts.sum()),
+        "signal_photons": signal_photons,
+        "fluence": fluence,
+        "centre_row": centre[0],
+        "centre_column": centre[1],
+        "true_size_nm": first.size_nm if first else 0.0,
+        "axis_ratio": (first.axis_ratio or 1.0) if first else 1.0,
+        "separation_nm": float(np.hypot(*(places[:, None] - places[None]).T).max(initial=0.0)),
+        **dict(zip(_QUATERNION, first.orientation if first else (1.0, 0.0, 0.0, 0.0), strict=True)),
+    }
+
+
+def _table(records: list[dict]) -> pd.DataFrame:
+    """Records as columns; measured and drawn numbers as float32."""
+    table = pd.DataFrame(records)
+    kinds = {"event_id": np.int64, "photons": np.int64} | dict.fromkeys(("single", "manual", "particles"), np.uint8)
+    numbers = dict.fromkeys(table.select_dtypes("float"), np.float32)
+    return table.astype(kinds | numbers)

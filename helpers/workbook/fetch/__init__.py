@@ -1,0 +1,1 @@
+"""Published files: addresses, resumed downloads, checks."""

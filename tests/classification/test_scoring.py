@@ -1,0 +1,312 @@
+"""Online classification: every pattern scored once, through kills of writer and classifier; what is said of it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from helpers.classification import OnlineClassification, follow, load_family, rates, score_stack
+from helpers.classification.online.command import BEHIND_S, LOST_S, Narrator
+from helpers.classification.online.score_log import ScoreLog, latest_recordings, places
+from helpers.classification.online.scoring import Batch, Tally
+from helpers.errors import MissingStepError, PatternFileError
+from helpers.patterns import NewPatterns, open_stack
+from helpers.preparation import are_hits, lit_pixels
+from helpers.simulation import beamline
+from helpers.workbook.commands import workbook
+
+PATIENCE_S = 90
+
+
+def new_patterns(path, indices, *, recording=0, refused=None):
+    """Patterns without light."""
+    indices = np.asarray(indices)
+    refused = refused or {}
+    return NewPatterns(
+        path,
+        recording,
+        indices,
+        [f"shot {index}" for index in indices],
+        [f"{index:08x}" for index in indices],
+        np.zeros(len(indices)),
+        np.zeros((len(indices) - len(refused), 4, 6), np.float32),
+        refused,
+        np.zeros((4, 6), bool),
+    )
+
+
+def written(path, *, shots=None):
+    """The scores in a log, and a check that each pattern of the file is there once."""
+    table = pd.read_csv(path, skiprows=1)
+    assert list(table["index"]) == list(range(len(table) if shots is None else shots))
+    return table
+
+
+def run_until(process, line):
+    """Lines that a process has printed, up to one that begins so."""
+    lines = []
+    for printed in process.stdout:
+        lines.append(printed.rstrip())
+        if printed.startswith(line):
+            return lines
+    raise AssertionError(lines)
+
+
+def classify(*arguments, cwd):
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "helpers", "classify", *map(str, arguments)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_scores_are_those_of_the_whole_file_and_the_selection_follows_from_them(twin, model, tmp_path):
+    copy = shutil.copy(twin, tmp_path / "twin.cxi")
+    line = follow(copy, model, output=tmp_path / "s.csv", threshold=0.0, stop_after=2.0)
+    trained = load_family(model)
+    with open_stack(twin) as stack:
+        wanted = score_stack(stack, trained)
+        hits = are_hits(lit_pixels(stack.read(slice(None)), stack.mask)).sum()
+        ids = stack.event_ids
+    log = written(tmp_path / "s.scores.csv", shots=len(wanted))
+    np.testing.assert_allclose(
+        log.filter(like="iteration_"), wanted.drop(columns="pattern"), rtol=1e-4, atol=1e-6
+    )  # batches of another size add up in another order
+    selection = pd.read_csv(tmp_path / "s.csv")
+    assert list(selection) == ["file", "index", "event_id", "score", "single"]
+    assert set(selection["file"]) == {str(copy)}
+    assert list(selection["event_id"]) == list(ids)
+    np.testing.assert_allclose(selection["score"], log.filter(like="iteration_").min(axis=1))
+    assert (selection["single"] == (selection["score"] > 0)).all()
+    assert f"{len(wanted)} patterns scored ({len(wanted)} patterns in this run): {hits / len(wanted):.1%} hits" in line
+    assert line.startswith("no new patterns for 2 s; ")
+    again = follow(copy, model, output=tmp_path / "s.csv", threshold=1.0, stop_after=2.0)
+    assert f"{len(wanted)} patterns scored (0 patterns in this run)" in again
+    assert pd.read_csv(tmp_path / "s.csv")["single"].sum() == 0
+    written(tmp_path / "s.scores.csv", shots=len(wanted))
+
+
+def test_classifier_and_writer_are_killed_and_every_pattern_is_scored_once(twin, model, tmp_path):
+    live = tmp_path / "live.cxi"
+    given = (live, "--model", model, "--follow", "--output", "s.csv")
+    log = tmp_path / "s.scores.csv"
+
+    def lines():
+        return log.read_bytes().count(b"\n") - 2 if log.exists() else 0
+
+    with beamline(twin, live, rate=40, shots=100_000) as writer:
+        first = classify(*given, cwd=tmp_path)
+        end = time.monotonic() + PATIENCE_S
+        while lines() < 10 and time.monotonic() < end:
+            time.sleep(0.05)
+        first.kill()
+        first.communicate()
+        kept = lines()
+        assert kept >= 10
+        with log.open("ab") as stream:
+            stream.write(b"/a/half/line,0,1")  # as a kill in the middle of writing leaves it
+        writer.kill()
+        writer.wait()
+    with h5py.File(live, "r", swmr=True, locking=False) as file:
+        before = len(file["entry_1/image_1/event_id"])
+    second = classify(*given, "--stop-after", "3", cwd=tmp_path)
+    assert run_until(second, "going on after")[-1] == f"going on after {kept} patterns in s.scores.csv"
+    with beamline(twin, live, rate=40, shots=20):
+        assert second.wait(PATIENCE_S) == 0
+    assert f"{before + 20} patterns scored" in second.stdout.read()
+    second.stdout.close()
+    table = written(log, shots=before + 20)
+    assert list(table["event_id"]) == list(range(before + 20))
+    assert list(pd.read_csv(tmp_path / "s.csv")["index"]) == list(range(before + 20))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_the_selection_and_one_line(twin, model, tmp_path, number):
+    live = tmp_path / "live.cxi"
+    with beamline(twin, live, rate=40, shots=100_000):
+        process = classify(live, "--model", model, "--follow", "--output", "s.csv", cwd=tmp_path)
+        run_until(process, "following")
+        end = time.monotonic() + PATIENCE_S
+        while (tmp_path / "s.scores.csv").read_bytes().count(b"\n") < 5 and time.monotonic() < end:
+            time.sleep(0.05)
+        process.send_signal(number)
+        assert process.wait(5) == 0
+        (line,) = process.stdout.read().splitlines()[-1:]
+        process.stdout.close()
+    assert line.startswith(f"ended by {number.name}; ")
+    selection = pd.read_csv(tmp_path / "s.csv")
+    written(tmp_path / "s.scores.csv", shots=len(selection))
+    assert f"; {len(selection)} patterns scored" in line
+
+
+def test_a_folder_of_files_with_a_bad_pattern_goes_on_and_says_which(twin, model, tmp_path, capsys):
+    folder = tmp_path / "run_17"
+    folder.mkdir()
+    for name in ("a.cxi", "b.cxi"):
+        shutil.copy(twin, folder / name)
+    with h5py.File(folder / "b.cxi", "r+") as file:
+        counts = file["entry_1/image_1/data"]
+        counts[1] = 60_000
+        patterns = len(counts)
+    line = follow(folder, model, output=tmp_path / "s.csv", stop_after=2.5)
+    printed = capsys.readouterr().out
+    assert printed.count("not scored: ") == 1
+    assert f"not scored: {folder / 'b.cxi'}: entry_1/image_1/data has values that cannot be photon counts" in printed
+    assert f"{2 * patterns - 1} patterns scored" in line
+    assert "1 not scored" in line
+    selection = pd.read_csv(tmp_path / "s.csv").set_index(["file", "index"])
+    assert len(selection) == 2 * patterns
+    bad = selection.loc[(str(folder / "b.cxi"), 1)]
+    assert np.isnan(bad["score"])
+    assert bad["single"] == 0
+    assert selection["score"].isna().sum() == 1
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def online(model, tmp_path):
+    with OnlineClassification(tmp_path / "live.cxi", model, log=tmp_path / "log.csv", clock=Clock()) as found:
+        yield found
+
+
+def batch(online, *, waiting, delay):
+    return Batch(online.clock(), Tally(scored=1), np.array([delay]), waiting, {})
+
+
+def test_falling_behind_a_lost_writer_and_its_return_are_said_once(online):
+    said = []
+    narrator = Narrator(online, said.append)
+    many = online.most + 1
+    narrator.tell(batch(online, waiting=many, delay=BEHIND_S / 2))  # a short burst
+    narrator.tell(batch(online, waiting=many, delay=3.2))
+    narrator.tell(batch(online, waiting=2 * many, delay=4.0))
+    assert said == [f"falling behind: {many} patterns wait, delay 3.2 s"]
+    narrator.tell(batch(online, waiting=0, delay=1.5))
+    assert said[1:] == ["caught up: 0 patterns wait, delay 1.5 s"]
+    online.following.look()
+    for seconds in (LOST_S - 1, 1, 20):
+        online.clock.now += seconds
+        narrator.tell(None)
+    there = f"{online.following.where}: there is no such file yet"
+    assert said[2:] == [f"no new patterns for {LOST_S:g} s ({there}); still waiting"]
+    assert not narrator.is_due()
+    narrator.tell(batch(online, waiting=0, delay=0.1))
+    assert said[3:] == [f"patterns again, after {LOST_S + 20:.0f} s without any"]
+    assert narrator.is_due()
+
+
+def test_a_slow_classifier_says_that_it_falls_behind(twin, model, tmp_path):
+    live, said = tmp_path / "live.cxi", []
+    with (
+        beamline(twin, live, rate=np.inf, shots=200),
+        OnlineClassification(live, model, log=tmp_path / "log.csv") as online,
+    ):
+        narrator = Narrator(online, said.append)
+        online.most = 8  # less than comes while one batch is scored
+        online.following.look()
+        time.sleep(BEHIND_S)
+        while online.total.scored < 200:
+            narrator.tell(online.step())
+        assert online.following.waiting == 0
+    assert [line.split(":")[0] for line in said] == ["falling behind", "caught up"]
+    written(tmp_path / "log.csv", shots=200)
+
+
+def test_rates_are_those_of_the_last_seconds(online):
+    online.clock.now += 60
+    online.total = Tally(scored=500, refused=2, hits=400, single=90)
+    online.batches.append(Batch(online.clock() - 60, Tally(scored=300), np.full(300, 9.0), 0, {}))
+    online.batches.append(Batch(online.clock() - 5, Tally(200, 0, 100, 50), np.full(200, 0.04), 0, {}))
+    expected = "500 patterns, 20/s; hits 50.0%, single hits 25.0% (5.0/s); median delay 40 ms; 0 behind; 2 not scored"
+    assert rates(online) == expected
+
+
+def test_a_log_goes_on_after_its_last_whole_line(tmp_path):
+    path = tmp_path / "log.csv"
+    given = {"scores": np.array([[0.25, 0.5], [1 / 3, 0.75]], np.float32), "lit_pixels": np.array([7, 600])}
+    log = ScoreLog(path, model={"family": "a"}, iterations=[2, 4])
+    log.append(new_patterns(tmp_path / "a, b.cxi", [0, 1, 2], refused={1: 'has "NaN", 3'}), **given, scored_at=1.5)
+    log.close()
+    whole = path.read_bytes()
+    for cut in range(whole.index(b"scored_at"), len(whole)):
+        path.write_bytes(whole[:cut])
+        log = ScoreLog(path, model={"family": "a"}, iterations=[2, 4])
+        lines = max(0, whole[:cut].count(b"\n") - 2)
+        assert len(log.table()) == lines
+        log.close()
+    path.write_bytes(whole)
+    log = ScoreLog(path, model={"family": "a"}, iterations=[2, 4])
+    table = log.table()
+    np.testing.assert_array_equal(table.loc[[0, 2], ["iteration_000002", "iteration_000004"]], given["scores"])
+    assert list(table["refused"]) == ["", 'has "NaN", 3', ""]
+    assert np.isnan(table.loc[1, "iteration_000002"])
+    place = places(table)[str(tmp_path / "a, b.cxi")]
+    assert (place.done, place.first, place.last, place.recording) == (3, "00000000", "00000002", 0)
+    log.append(new_patterns(tmp_path / "a, b.cxi", [0, 1], recording=1), **given, scored_at=2.0)
+    assert list(latest_recordings(log.table())["recording"]) == [1, 1]
+    assert places(log.table())[str(tmp_path / "a, b.cxi")].done == 2
+    with pytest.raises(PatternFileError, match="another process is writing this log"):
+        ScoreLog(path, model={"family": "a"}, iterations=[2, 4])
+    log.close()
+    with pytest.raises(MissingStepError, match="scores of another model; choose another --output"):
+        ScoreLog(path, model={"family": "b"}, iterations=[2, 4])
+    path.write_text("index,score\n")
+    with pytest.raises(PatternFileError, match="is not a log of scores"):
+        ScoreLog(path, model={"family": "a"}, iterations=[2, 4])
+    assert path.read_text() == "index,score\n"
+
+
+def test_the_latest_single_hits_can_be_gone_back_to(twin, model, tmp_path):
+    with OnlineClassification(twin, model, log=tmp_path / "log.csv", threshold=0.0) as online:
+        while online.step() is None:
+            time.sleep(0.05)
+        while online.step() is not None:
+            pass
+        assert len(online.latest) == 12
+        assert online.histogram.sum() == online.total.scored == online.total.single
+        with open_stack(twin) as stack:
+            for hit in online.latest:
+                assert hit.file == str(twin)
+                assert hit.event_id == str(stack.event_ids[hit.index])
+                np.testing.assert_array_equal(hit.counts, stack.read(np.array([hit.index]))[0])
+
+
+def test_a_selection_of_followed_patterns_is_a_list(model, tmp_path):
+    with pytest.raises(PatternFileError, match=r"s\.emc: while patterns are followed a selection is a list"):
+        follow(tmp_path / "a.cxi", model, output=tmp_path / "s.emc")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_hands_on_what_it_is_given(monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(
+        "helpers.classification.online.command.follow", lambda *given, **named: calls.append((given, named)) or "done"
+    )
+    arguments = ["classify", "runs", "--model", str(tmp_path), "--follow", "--stop-after", "5", "--nan-as-zero"]
+    done = CliRunner().invoke(workbook, arguments)
+    assert (done.exit_code, done.output) == (0, "done\n")
+    ((given, named),) = calls
+    assert [str(one) for one in given] == ["runs", str(tmp_path)]
+    assert named == {"stop_after": 5.0, "nan_as_zero": True}
+    done = CliRunner().invoke(workbook, ["classify", "a.cxi", "--model", str(tmp_path), "--stop-after", "5"])
+    assert (done.exit_code, "--stop-after goes with --follow" in done.output) == (2, True)

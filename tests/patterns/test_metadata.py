@@ -1,0 +1,116 @@
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis.extra import numpy as npst
+
+from helpers.errors import PatternFileError
+from helpers.experiment import AMOX34117, Experiment
+from helpers.patterns import open_stack
+from helpers.patterns.metadata import bad_pixels
+
+COUNTS = np.ones((4, 3, 5), np.uint16)
+
+
+@given(npst.arrays(np.uint8, (3, 4)))
+def test_the_two_polarities_are_opposite_and_the_format_is_one_of_two(values):
+    bad = bad_pixels(values, "nonzero-bad", two_is_bad=True)
+    np.testing.assert_array_equal(bad, ~bad_pixels(values, "nonzero-good", two_is_bad=True))
+    np.testing.assert_array_equal(bad, bad_pixels(values, "format", two_is_bad=False))
+    np.testing.assert_array_equal(bad_pixels(values, "format", two_is_bad=True), values == 2)
+
+
+def test_our_files_tell_the_experiment(tmp_path, write_patterns):
+    with open_stack(write_patterns(tmp_path / "a.cxi", "run 7")) as stack:
+        found = stack.experiment
+        assert stack.missing == ()
+    assert found.wavelength_nm == pytest.approx(AMOX34117.wavelength_nm)
+    assert (found.distance_m, found.pixel_m, found.saturation) == (0.130, 75e-6, 126)
+    assert (found.name, found.shape, found.centre, found.adu_per_photon) == ("run 7", (4, 6), (0, 3), 1.0)
+
+
+def write(path, detector, **others):
+    with h5py.File(path, "w") as file:
+        file["entry_1/data_1/data"] = COUNTS
+        file["entry_1/data_1/image_center"] = [2.0, 1.0, 0.0]
+        file["entry_1/instrument_1/source_1/energy"] = 2.7e-16
+        for name, value in detector.items():
+            file[f"entry_1/instrument_1/detector_1/{name}"] = value
+        for name, value in others.items():
+            file[name.replace("__", "/")] = value
+    return path
+
+
+WHOLE = {"distance": 0.5, "x_pixel_size": 1e-4, "y_pixel_size": 1e-4}
+
+
+def test_detector_units_of_a_photon_follow_from_counts_per_joule(tmp_path):
+    path = write(tmp_path / "a.cxi", {**WHOLE, "counts_per_joule": 130 / 2.7e-16})
+    with open_stack(path) as stack:
+        assert stack.experiment.adu_per_photon == pytest.approx(130)
+        assert stack.experiment.saturation == 65535
+
+
+@pytest.mark.parametrize(
+    ("detector", "missing"),
+    [
+        ({**WHOLE, "distance": 0.0}, ("distance",)),
+        ({**WHOLE, "distance": np.nan}, ("distance",)),
+        ({"distance": 0.5}, ("x_pixel_size",)),
+        ({**WHOLE, "y_pixel_size": 2e-4}, ("square pixels",)),
+        ({**WHOLE, "distance": "far away"}, ("distance",)),
+    ],
+)
+def test_what_is_missing_for_an_experiment_is_named(tmp_path, detector, missing):
+    with open_stack(write(tmp_path / "a.cxi", detector)) as stack:
+        assert (stack.experiment, stack.missing) == (None, missing)
+
+
+def test_values_shot_by_shot_count_with_their_median(tmp_path):
+    path = write(tmp_path / "a.cxi", {**WHOLE, "distance": [0.5, 0.0, 0.7, 0.6]})
+    with open_stack(path) as stack:
+        assert stack.experiment.distance_m == 0.6
+
+
+def test_data_sets_with_different_experiments_have_none(tmp_path):
+    path = write(tmp_path / "a.cxi", WHOLE)
+    with h5py.File(path, "a") as file:
+        file.copy("entry_1", "entry_2")
+    with open_stack(path) as stack:
+        assert isinstance(stack.experiment, Experiment)
+    with h5py.File(path, "a") as file:
+        file["entry_2/instrument_1/detector_1/distance"][()] = 0.7
+    with open_stack(path) as stack:
+        assert (stack.experiment, stack.missing) == (None, ("one experiment for all data sets",))
+        assert stack.centre == (1.0, 2.0)
+    with h5py.File(path, "a") as file:
+        file["entry_2/data_1/image_center"][0] = 3
+    with open_stack(path) as stack:
+        assert (stack.centre, stack.experiment) == (None, None)
+
+
+def test_masks_of_several_data_sets_are_joined(tmp_path):
+    masks = np.zeros((2, 3, 5), np.int32)
+    masks[0, 0, 0] = masks[1, 2, 2] = 1
+    path = write(tmp_path / "a.cxi", {}, entry_1__data_1__mask=masks[0], entry_2__data_1__data=COUNTS)
+    with h5py.File(path, "a") as file:
+        file["entry_2/data_1/mask"] = masks[1]
+    with open_stack(path) as stack:
+        np.testing.assert_array_equal(stack.mask, masks.any(axis=0))
+        assert stack.read(slice(None)).sum() == 8 * 13
+
+
+def test_a_mask_for_each_pattern_is_followed_pattern_by_pattern(tmp_path):
+    masks = np.zeros(COUNTS.shape, np.uint32)
+    masks[:, 0, 0] = masks[2, 1, 1] = 4
+    with open_stack(write(tmp_path / "a.cxi", {}, entry_1__data_1__mask=masks)) as stack:
+        assert np.argwhere(stack.mask).tolist() == [[0, 0]]
+        np.testing.assert_array_equal(stack.read(slice(None)), masks == 0)
+        np.testing.assert_array_equal(stack.read(np.array([2, 0])), masks[[2, 0]] == 0)
+
+
+@pytest.mark.parametrize("place", ["entry_1__data_1__mask", "entry_1__instrument_1__detector_1__mask"])
+@pytest.mark.parametrize("mask", [np.zeros((5, 3)), np.zeros((3, 3, 5)), np.zeros(15), np.full((3, 5), "good", "S4")])
+def test_a_mask_of_another_shape_or_of_text_is_refused(tmp_path, place, mask):
+    with pytest.raises(PatternFileError, match=r"a\.cxi: mask entry_1/.*/mask has shape .*; store one mask"):
+        open_stack(write(tmp_path / "a.cxi", {}, **{place: mask}))

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+import torch
+
+from helpers.errors import MissingStepError, NetworkFileError
+from helpers.system import load_tensors, save_tensors
+from helpers.training import FamilyFolder
+from helpers.training.family_folder import darknet_line
+
+CPU = torch.device("cpu")
+
+
+class Payload:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (self.mark.touch, ())
+
+
+def test_tensors_come_back_and_equal_content_gives_equal_bytes(tmp_path):
+    content = {"weights": {"a": torch.arange(6.0).reshape(2, 3)}, "iteration": 7, "sections": [{"type": "net"}]}
+    save_tensors(tmp_path / "one.pt", content)
+    save_tensors(tmp_path / "two.pt", content)
+    assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "two.pt").read_bytes()
+    read = load_tensors(tmp_path / "one.pt", CPU)
+    assert read["iteration"] == 7
+    assert torch.equal(read["weights"]["a"], content["weights"]["a"])
+
+
+def test_a_checkpoint_with_code_is_refused_and_its_code_not_run(tmp_path):
+    mark = tmp_path / "the code ran"
+    torch.save({"weights": Payload(mark)}, tmp_path / "hostile.pt")
+    with pytest.raises(NetworkFileError, match=r"hostile\.pt"):
+        load_tensors(tmp_path / "hostile.pt", CPU)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04"])
+def test_a_damaged_checkpoint_is_named(tmp_path, content):
+    (tmp_path / "damaged.pt").write_bytes(content)
+    with pytest.raises(NetworkFileError, match=r"damaged\.pt"):
+        load_tensors(tmp_path / "damaged.pt", CPU)
+
+
+def test_scores_of_a_repeated_checkpoint_replace_it_and_all_later_ones(tmp_path):
+    folder = FamilyFolder(tmp_path)
+    patterns = np.array([3, 8])
+    for iteration, score in ((100, 0.1), (200, 0.2), (300, 0.3), (200, 0.25)):
+        folder.add_scores("validation", patterns, iteration, np.full(2, score))
+    table = folder.scores("validation")
+    assert list(table.columns) == ["pattern", "iteration_000100", "iteration_000200"]
+    assert list(table["iteration_000200"]) == [0.25, 0.25]
+
+
+def test_scores_keep_every_digit(tmp_path):
+    scores = np.random.default_rng(0).random(50, dtype=np.float32)
+    FamilyFolder(tmp_path).add_scores("test", np.arange(50), 100, scores)
+    read = FamilyFolder(tmp_path).scores("test")["iteration_000100"].to_numpy()
+    assert np.array_equal(read.astype(np.float32), scores)
+
+
+def test_another_description_deletes_what_an_earlier_training_left_and_says_so(tmp_path, capsys):
+    folder = FamilyFolder(tmp_path / "yolov2-jet-linear")
+    folder.describe({"seed": 1})
+    save_tensors(folder.state, {"iteration": 1})
+    folder.describe({"seed": 1})
+    assert folder.state.exists()
+    assert capsys.readouterr().out == ""
+    folder.describe({"seed": 2})
+    assert not folder.state.exists()
+    assert "yolov2-jet-linear: its settings, examples or code have changed" in capsys.readouterr().out
+    assert folder.description() == {"seed": 2}
+
+
+def test_missing_artefacts_name_the_step_that_makes_them(tmp_path):
+    folder = FamilyFolder(tmp_path)
+    for read in (folder.description, folder.loss, lambda: folder.scores("test")):
+        with pytest.raises(MissingStepError, match="first"):
+            read()
+    with pytest.raises(NetworkFileError, match="train the family first"):
+        load_tensors(folder.checkpoint(100), CPU)
+
+
+def test_history_is_written_as_a_table_without_times_and_as_darknet_prints_it(tmp_path):
+    row = {"iteration": 1, "loss": 2.5, "average_loss": 2.5, "learning_rate": 1e-4, "images_seen": 64, "seconds": 0.25}
+    FamilyFolder(tmp_path).write_history([row])
+    assert "seconds" not in FamilyFolder(tmp_path).loss().columns
+    assert darknet_line(row) == "1: 2.500000, 2.500000 avg, 0.000100 rate, 0.250000 seconds, 64 images"
+    assert (tmp_path / "training.log").read_text() == darknet_line(row) + "\n"
