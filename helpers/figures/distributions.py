@@ -1,4 +1,4 @@
-"""How photons, sizes and labels are distributed over patterns."""
+"""Distributions of photons, sizes and labels over the patterns."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ _SHARE_BINS = 12
 
 @styled
 def photon_histogram(photons: Mapping[str, np.ndarray]) -> Figure:
-    """Photons of a pattern, by species.
+    """Histogram of the photons in a pattern, by species.
 
     Parameters
     ----------
@@ -39,14 +39,14 @@ def photon_histogram(photons: Mapping[str, np.ndarray]) -> Figure:
 
 @styled
 def size_histogram(sizes: Mapping[str, np.ndarray], size_range: tuple[float, float]) -> Figure:
-    """Sizes measured from the radial profiles, by label, and the range that is kept.
+    """Histogram of the measured sizes, by label, and the range that is kept.
 
     Parameters
     ----------
     sizes
         Label → (N,) [nm].
     size_range
-        Smallest and largest size that is kept [nm].
+        Smallest and largest size that is kept, shaded [nm].
 
     Returns
     -------
@@ -68,16 +68,16 @@ def size_histogram(sizes: Mapping[str, np.ndarray], size_range: tuple[float, flo
 def label_bias_figure(photons: np.ndarray, manual: np.ndarray, single: np.ndarray) -> Figure:
     """Share of the true single hits that the simulated expert labels, against their photons.
 
-    Bins hold equal numbers of single hits; bars are 95 % Clopper–Pearson intervals.
+    The bins hold equal numbers of single hits; the bars are 95 % Clopper–Pearson intervals.
 
     Parameters
     ----------
     photons
         (N,) [photons per pattern].
     manual
-        bool (N,): labelled as single.
+        bool (N,): the label, True = single.
     single
-        bool (N,): single in truth.
+        bool (N,): the truth, True = single.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def label_bias_figure(photons: np.ndarray, manual: np.ndarray, single: np.ndarra
 
 
 def labelled_share(photons: np.ndarray, manual: np.ndarray, single: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Share of single hits with a label, in bins of equal numbers of them, with 95 % Clopper–Pearson intervals.
+    """Share of the single hits that are labelled, in bins of equal numbers, with 95 % Clopper–Pearson intervals.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def labelled_share(photons: np.ndarray, manual: np.ndarray, single: np.ndarray) 
     Returns
     -------
     middle, share, lower, upper : ndarray (bins,)
-        Median photons of a bin [photons], and fractions.
+        Median of each bin [photons], then the share and the ends of its interval as fractions.
     """
     order = np.argsort(photons[single], kind="stable")
     bins = np.array_split(order, min(_SHARE_BINS, len(order)))
@@ -134,5 +134,5 @@ def labelled_share(photons: np.ndarray, manual: np.ndarray, single: np.ndarray) 
 
 
 def _dashes(lines: int) -> list[str]:
-    """Line styles that go round, so that steps differ in gray print."""
+    """Line styles in turn, so that histograms differ in gray print."""
     return [("-", "--", "-.", ":")[k % 4] for k in range(lines)]

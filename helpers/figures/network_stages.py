@@ -1,4 +1,4 @@
-"""What Figure 2 draws, computed from the sections of a network: stages, what they hold and what flows between them."""
+"""Stages of a network for Figure 2, computed from its sections: their layers, and the data that flow between them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class Shape(NamedTuple):
 
 
 class Strip(NamedTuple):
-    """One line of a stage: a layer, or the first line of a group of equal residual blocks."""
+    """One line of a stage: a layer, or the heading of a group of equal residual blocks."""
 
     kind: str
     text: str
@@ -26,7 +26,7 @@ class Strip(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """Data from an earlier layer, and the strip of this stage that they enter."""
+    """Connection from an earlier layer (`source`) into a strip of this stage."""
 
     source: int
     strip: int
@@ -47,9 +47,9 @@ class Stage:
     strips
         Its layers, in order; repeated residual blocks are one group.
     edges
-        Where its data come from.
+        Connections from earlier layers.
     convolutions, residual_blocks
-        How many it has.
+        Numbers of convolutions and of residual blocks in it.
     """
 
     first: int
@@ -62,12 +62,12 @@ class Stage:
 
     @property
     def on_main_path(self) -> bool:
-        """Whether it only takes what the layer before it gives."""
+        """Whether its only input is the layer just before it."""
         return all(edge.source == self.first - 1 for edge in self.edges)
 
 
 def layer_shapes(sections: Sequence[Section]) -> dict[int, Shape]:
-    """Dimensions of each layer's output, by walking the sections as Darknet does; −1 is the image.
+    """Output dimensions of each layer, computed section by section as Darknet does; −1 is the image.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def stages(sections: Sequence[Section]) -> list[Stage]:
 
 
 def _shape_after(layer: Section, inputs: Sequence[Shape]) -> Shape:
-    """Dimensions that a layer gives."""
+    """Output dimensions of a layer."""
     side, channels = inputs[0]
     if layer.name == "convolutional":
         size, stride = layer.integer("size"), layer.integer("stride")
@@ -138,7 +138,7 @@ def _shape_after(layer: Section, inputs: Sequence[Shape]) -> Shape:
 
 
 def _begins_stage(layers: Sequence[Section], number: int) -> bool:
-    """Whether a stage begins at this layer."""
+    """Whether a stage begins at a layer."""
     layer = layers[number]
     if layer.name == "route":
         return len(layer.integers("layers")) == 1
@@ -149,7 +149,7 @@ def _begins_stage(layers: Sequence[Section], number: int) -> bool:
 
 
 def _add_layer(stage: Stage, layers: Sequence[Section], number: int, shape: Shape) -> None:
-    """Append a layer to a stage; residual blocks after the first only raise its number."""
+    """Append a layer to a stage; residual blocks after the first only raise the number in their heading."""
     layer = layers[number]
     stage.shape_out = shape
     stage.convolutions += layer.name == "convolutional"
@@ -169,7 +169,7 @@ def _add_layer(stage: Stage, layers: Sequence[Section], number: int, shape: Shap
 
 
 def _strip_text(layer: Section, shape: Shape) -> tuple[str, str]:
-    """Kind and wording of a layer."""
+    """Kind of a layer, and its text in the figure."""
     if layer.name == "convolutional":
         size, stride = layer.integer("size"), layer.integer("stride")
         kind, shrinking = ("down", f" /{stride}") if stride > 1 else ("convolution", "")

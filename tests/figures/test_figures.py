@@ -454,18 +454,6 @@ def test_photon_bias_is_that_of_the_sums_with_an_error_that_covers_it():
     assert legend == f"as counted: {measured.sum() / signal.sum() - 1:+.1%} in all"
 
 
-@pytest.mark.parametrize("number", [1, 3, 7])
-def test_radial_profiles_have_a_panel_each_and_a_sphere_of_the_same_mean(number):
-    profiles = np.tile(np.exp(-np.arange(60.0) / 9), (number, 1))
-    titles = [f"frame {k}" for k in range(number)]
-    figure = figures.radial_profile_figure(profiles, np.full(number, 68.0), AMOX34117, radii=(16, 60), titles=titles)
-    assert len(figure.axes) == number
-    for axes in figure.axes:
-        measured, sphere = (line.get_ydata() for line in axes.lines)
-        assert sphere.mean() == pytest.approx(measured.mean())
-        np.testing.assert_allclose(measured, profiles[0][16:])
-
-
 def test_chosen_classes_have_a_frame_and_the_others_have_none():
     figure = class_figures()[0]
     widths = [axes.spines["left"].get_linewidth() for axes in figure.axes]
