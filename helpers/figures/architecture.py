@@ -1,4 +1,4 @@
-"""Figure 2: the architecture of the networks, drawn from their sections. Lengths in inches on paper, y downwards."""
+"""Figure 2: the architecture of the networks, drawn from their layers. Lengths in inches on paper, y downwards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from helpers.darknet import Section
+from helpers.darknet import Network
 from helpers.figures.house_style import INK, QUIET, TWO_COLUMNS, new_figure, styled
 from helpers.figures.network_stages import Edge, Stage, stages
 
@@ -57,7 +57,7 @@ class _Box:
 
 
 @styled
-def figure_2(yolov2_sections: Sequence[Section], yolov3_sections: Sequence[Section]) -> Figure:
+def figure_2(yolov2: Network, yolov3: Network) -> Figure:
     """Architecture of YOLOv2 (a) and YOLOv3 (b) (Figure 2 of the paper).
 
     Stages run from left to right: the backbone in the upper row, the stages that take up earlier layers again below
@@ -65,15 +65,15 @@ def figure_2(yolov2_sections: Sequence[Section], yolov3_sections: Sequence[Secti
 
     Parameters
     ----------
-    yolov2_sections, yolov3_sections
-        Sections of the two networks, `[net]` first: `Network.sections`.
+    yolov2, yolov3
+        The two networks; without numbers (`darknet.full_size_networks`) they are enough.
 
     Returns
     -------
     Figure
         6.9 in wide.
     """
-    networks = [("(a)", "YOLOv2", stages(yolov2_sections)), ("(b)", "YOLOv3", stages(yolov3_sections))]
+    networks = [("(a)", "YOLOv2", stages(yolov2)), ("(b)", "YOLOv3", stages(yolov3))]
     heights = [_panel_height(found) for _, _, found in networks]
     height = sum(heights) + _PANEL_GAP
     figure = new_figure(TWO_COLUMNS, height, layout="none")

@@ -1,10 +1,10 @@
-"""Stages of a network for Figure 2, computed from its sections: their layers, and the data that flow between them."""
+"""Stages of a network for Figure 2, computed from its layers: their content, and the data that flow between them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from helpers.darknet import Section
+from helpers.darknet import Network, Section
 
 
 class Shape(NamedTuple):
@@ -66,34 +66,7 @@ class Stage:
         return all(edge.source == self.first - 1 for edge in self.edges)
 
 
-def layer_shapes(sections: Sequence[Section]) -> dict[int, Shape]:
-    """Output dimensions of each layer, computed section by section as Darknet does; −1 is the image.
-
-    Parameters
-    ----------
-    sections
-        `[net]` first, as in `Network.sections`.
-
-    Returns
-    -------
-    dict
-        Layer number → Shape.
-    """
-    net, *layers = sections
-    shapes = {-1: Shape(net.integer("width"), net.integer("channels"))}
-    for number, layer in enumerate(layers):
-        shapes[number] = _shape_after(layer, [shapes[source] for source in sources(layer, number)])
-    return shapes
-
-
-def sources(layer: Section, number: int) -> list[int]:
-    """Numbers of the layers that a layer reads, the main one first (a shortcut's other source is inside its stage)."""
-    if layer.name != "route":
-        return [number - 1]
-    return [number + source if source < 0 else source for source in layer.integers("layers")]
-
-
-def stages(sections: Sequence[Section]) -> list[Stage]:
+def stages(network: Network) -> list[Stage]:
     """Divide a network into stages.
 
     A stage begins where the image is shrunk, where the path goes back to an earlier layer (a `route` with one source),
@@ -101,40 +74,23 @@ def stages(sections: Sequence[Section]) -> list[Stage]:
 
     Parameters
     ----------
-    sections
-        `[net]` first, as in `Network.sections`.
+    network
+        A network; one on the device `meta` is enough.
 
     Returns
     -------
     list of Stage
         In the order of the layers.
     """
-    layers = sections[1:]
-    shapes = layer_shapes(sections)
+    image, *layers = network.sections
+    shapes = {-1: Shape(network.size, image.integer("channels"))}
+    shapes |= {number: Shape(layer.shape.side, layer.shape.channels) for number, layer in enumerate(network.layers)}
     found: list[Stage] = []
-    for number, layer in enumerate(layers):
+    for number, sources in enumerate(network.sources):
         if number == 0 or _begins_stage(layers, number):
-            source = sources(layer, number)[0]
-            found.append(Stage(number, shapes[source], shapes[number], edges=[Edge(source, 0)]))
-        _add_layer(found[-1], layers, number, shapes[number])
+            found.append(Stage(number, shapes[sources[0]], shapes[number], edges=[Edge(sources[0], 0)]))
+        _add_layer(found[-1], layers[number], number, sources, shapes[number])
     return found
-
-
-def _shape_after(layer: Section, inputs: Sequence[Shape]) -> Shape:
-    """Output dimensions of a layer."""
-    side, channels = inputs[0]
-    if layer.name == "convolutional":
-        size, stride = layer.integer("size"), layer.integer("stride")
-        padding = size // 2 if layer.integer("pad", 0) else 0
-        return Shape((side + 2 * padding - size) // stride + 1, layer.integer("filters"))
-    if layer.name == "maxpool":
-        return Shape((side - 1) // layer.integer("stride") + 1, channels)
-    if layer.name == "upsample":
-        return Shape(side * layer.integer("stride"), channels)
-    if layer.name == "reorg":
-        stride = layer.integer("stride")
-        return Shape(side // stride, channels * stride**2)
-    return Shape(side, sum(shape.channels for shape in inputs))
 
 
 def _begins_stage(layers: Sequence[Section], number: int) -> bool:
@@ -148,9 +104,8 @@ def _begins_stage(layers: Sequence[Section], number: int) -> bool:
     return ends_residuals and all(following.name != "shortcut" for following in layers[number : number + 3])
 
 
-def _add_layer(stage: Stage, layers: Sequence[Section], number: int, shape: Shape) -> None:
+def _add_layer(stage: Stage, layer: Section, number: int, sources: Sequence[int], shape: Shape) -> None:
     """Append a layer to a stage; residual blocks after the first only raise the number in their heading."""
-    layer = layers[number]
     stage.shape_out = shape
     stage.convolutions += layer.name == "convolutional"
     if layer.name == "shortcut":
@@ -160,9 +115,8 @@ def _add_layer(stage: Stage, layers: Sequence[Section], number: int, shape: Shap
         heading = Strip("residual", f"Residual × {stage.residual_blocks}", number)
         stage.strips[place:] = [heading, *block]
     elif layer.name == "route":
-        read = sources(layer, number)
-        if len(read) > 1:
-            stage.edges += [Edge(source, len(stage.strips)) for source in read if source != number - 1]
+        if len(sources) > 1:
+            stage.edges += [Edge(source, len(stage.strips)) for source in sources if source != number - 1]
             stage.strips.append(Strip("concat", f"concat, {shape.channels}", number))
     else:
         stage.strips.append(Strip(*_strip_text(layer, shape), number))
