@@ -7,13 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Ellipse, Polygon, RegularPolygon
+from scipy import constants
 
 from helpers.experiment import Experiment
 from helpers.figures.house_style import HIGHLIGHT, INK, NEUTRAL, TWO_COLUMNS, letter, new_figure, pixel_axes, styled
 from helpers.preparation import sphere_form_factor
-
-PLANCK_KEV_NM = 1.239841984
-"""h c [keV nm], so that E = h c / λ."""
 
 PANEL_SHAPE = (512, 1024)
 """Rows and columns of the pnCCD panel [pixels] (section 2.1 of the paper)."""
@@ -74,7 +72,8 @@ def figure_1(experiment: Experiment) -> Figure:
 
 def photon_energy_kev(experiment: Experiment) -> float:
     """Photon energy, h c / λ [keV]."""
-    return PLANCK_KEV_NM / experiment.wavelength_nm
+    joule = constants.h * constants.c / (experiment.wavelength_nm * constants.nano)
+    return joule / (constants.eV * constants.kilo)
 
 
 def largest_q(experiment: Experiment) -> float:
