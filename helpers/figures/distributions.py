@@ -68,16 +68,16 @@ def size_histogram(sizes: Mapping[str, np.ndarray], size_range: tuple[float, flo
 def label_bias_figure(photons: np.ndarray, manual: np.ndarray, single: np.ndarray) -> Figure:
     """Share of the true single hits that the simulated expert labels, against their photons.
 
-    The bins hold equal numbers of single hits; the bars are 95 % Clopper–Pearson intervals.
+    Bins hold equal numbers of single hits; bars are 95 % Clopper–Pearson intervals.
 
     Parameters
     ----------
     photons
         (N,) [photons per pattern].
     manual
-        bool (N,): the label, True = single.
+        bool (N,): labelled as single.
     single
-        bool (N,): the truth, True = single.
+        bool (N,): single in truth.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def label_bias_figure(photons: np.ndarray, manual: np.ndarray, single: np.ndarra
 
 
 def labelled_share(photons: np.ndarray, manual: np.ndarray, single: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Share of the single hits that are labelled, in bins of equal numbers, with 95 % Clopper–Pearson intervals.
+    """Share of single hits with a label, in bins of equal numbers of them, with 95 % Clopper–Pearson intervals.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def labelled_share(photons: np.ndarray, manual: np.ndarray, single: np.ndarray) 
     Returns
     -------
     middle, share, lower, upper : ndarray (bins,)
-        Median of each bin [photons], then the share and the ends of its interval as fractions.
+        Median photons of a bin [photons], and fractions.
     """
     order = np.argsort(photons[single], kind="stable")
     bins = np.array_split(order, min(_SHARE_BINS, len(order)))
