@@ -30,6 +30,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "scored_gallery",
             "sum_image",
         ],
-        "preparation": ["centre_error_figure", "photon_bias_figure", "radial_profile_figure", "size_error_figure"],
+        "preparation": ["centre_error_figure", "photon_bias_figure", "size_error_figure"],
     },
 )

@@ -1,4 +1,4 @@
-"""What a camera delivers before anything is done to it: photon peaks, and lit pixels."""
+"""Raw frames of the camera: photon peaks in the pixel values, and lit pixels per frame."""
 
 from collections.abc import Sequence
 
@@ -60,7 +60,7 @@ def camera_figure(frames: np.ndarray, mask: np.ndarray, rule: HitRule) -> Figure
     mask
         (rows, columns), True = bad pixel.
     rule
-        ADU of a photon, where the peaks should be, and lit pixels of a hit.
+        ADU of a photon, which is the distance between two peaks, and fewest lit pixels of a hit.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def camera_figure(frames: np.ndarray, mask: np.ndarray, rule: HitRule) -> Figure
     _, lit, _ = whole_photons(frames, mask, rule)
     values, adu_per_photon, fewest_lit = frames[:, ~mask], rule.adu_per_photon, rule.lit_pixels[0]
     figure = new_figure(TWO_COLUMNS, 2.4)
-    peaks, frames = figure.subplots(1, 2)
+    peaks, lit_panel = figure.subplots(1, 2)
     # bins of whole ADU, because a camera counts in them
     width = max(1, round(adu_per_photon / _BINS_A_PHOTON))
     edges = np.arange(round(-0.4 * adu_per_photon) - 0.5, _PHOTONS_SHOWN * adu_per_photon, width)
@@ -81,9 +81,9 @@ def camera_figure(frames: np.ndarray, mask: np.ndarray, rule: HitRule) -> Figure
         yscale="log", xlabel=f"value of a pixel (ADU); dotted: 0 … {int(_PHOTONS_SHOWN)} photons", ylabel="pixels"
     )
     lit = np.maximum(lit, 1)
-    frames.hist(lit, np.geomspace(lit.min(), lit.max() + 1, _LIT_BINS), color=NEUTRAL)
-    frames.axvline(fewest_lit, color=HIGHLIGHT, linewidth=0.9)
-    frames.set(xscale="log", xlabel="lit pixels in a frame", ylabel="frames per bin")
-    number_twos_and_fives(frames.xaxis)
-    letter((peaks, frames), ["values of the good pixels", f"{np.mean(lit >= fewest_lit):.0%} of {lit.size} are hits"])
+    lit_panel.hist(lit, np.geomspace(lit.min(), lit.max() + 1, _LIT_BINS), color=NEUTRAL)
+    lit_panel.axvline(fewest_lit, color=HIGHLIGHT, linewidth=0.9)
+    lit_panel.set(xscale="log", xlabel="lit pixels in a frame", ylabel="frames per bin")
+    number_twos_and_fives(lit_panel.xaxis)
+    letter((peaks, lit_panel), ["values of the good pixels", f"{np.mean(lit >= fewest_lit):.0%} of {lit.size} are hits"])
     return figure
