@@ -85,5 +85,7 @@ def camera_figure(frames: np.ndarray, mask: np.ndarray, rule: HitRule) -> Figure
     lit_panel.axvline(fewest_lit, color=HIGHLIGHT, linewidth=0.9)
     lit_panel.set(xscale="log", xlabel="lit pixels in a frame", ylabel="frames per bin")
     number_twos_and_fives(lit_panel.xaxis)
-    letter((peaks, lit_panel), ["values of the good pixels", f"{np.mean(lit >= fewest_lit):.0%} of {lit.size} are hits"])
+    letter(
+        (peaks, lit_panel), ["values of the good pixels", f"{np.mean(lit >= fewest_lit):.0%} of {lit.size} are hits"]
+    )
     return figure

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -204,6 +205,13 @@ def test_figure_1_states_what_follows_from_the_geometry():
         f"{2 * math.pi / q:.1f} nm",
     ):
         assert number in written
+
+
+def test_figure_1_calls_the_detector_of_another_experiment_no_pnccd():
+    other = replace(AMOX34117, pixel_m=1e-4, rows=400, columns=380, centre_row=200.5, centre_column=190)
+    written = texts(figures.figure_1(other))
+    assert "detector\n400 × 380 pixels\nof 100 × 100 µm²" in written
+    assert not any("pnCCD" in text for text in written)
 
 
 def test_figure_2_shows_the_computed_dimensions_of_every_stage(networks):
