@@ -126,7 +126,7 @@ class Region(nn.Module):
 
 def split(values: Tensor, classes: int) -> Tensor:
     """See a head's channels as (N, anchors, 5 + classes, rows, columns)."""
-    return values.reshape(len(values), -1, 5 + classes, *values.shape[-2:])
+    return values.unflatten(1, (-1, 5 + classes))
 
 
 def box_weight(truth: Tensor) -> Tensor:
