@@ -45,15 +45,19 @@ class MissingStepError(WorkbookError, LookupError):
     """A step needs the artefacts of an earlier one that has not run."""
 
 
+class StaleResultError(WorkbookError, RuntimeError):
+    """A stored result belongs to other settings, patterns or code, and may not be computed anew."""
+
+
 class StorageError(WorkbookError, OSError):
     """A file cannot be written: the disk is full, or the folder cannot be written to."""
 
 
-class InUseError(WorkbookError, RuntimeError):
+class LockedError(WorkbookError, RuntimeError):
     """Another process works in the same folder, or on the same file."""
 
 
-class ProcessDiedError(WorkbookError, RuntimeError):
+class WorkerDiedError(WorkbookError, RuntimeError):
     """A worker process was killed."""
 
 
