@@ -168,9 +168,9 @@ def measure(
     for who, seconds in taken.items():
         spread = f"{min(seconds):.4f} to {max(seconds):.4f}"
         print(f"{name}: {who}, {counts[who]} at a time: median {median(seconds):.4f}, {spread} s an image")
+    unit = "processor s an image" if options.processor_time else "s an image"
     for who, wanted in WANTED.items():
-        ours, peer = median(taken["ours"]), median(taken[who])
-        record(name=f"{name}, {who}", ours=ours, peer=peer, unit="s an image", wanted=wanted)
+        record(name=f"{name}, {who}", ours=median(taken["ours"]), peer=median(taken[who]), unit=unit, wanted=wanted)
     print(f"{name}: load {os.getloadavg()[0]}")
 
 

@@ -1,4 +1,4 @@
-"""What the programs that classifying.py commands have in common: words on stdin, JSON lines on stdout.
+"""What the programs that networks.py commands have in common: words on stdin, JSON lines on stdout.
 
 load FILE…          read a network
 score FILE COUNT    score images of an .npy file, COUNT at a time; answers with wall and processor time and the scores
