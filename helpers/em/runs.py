@@ -4,11 +4,10 @@ state.pt   models, scales, classes and rotations after the last iteration: tenso
 em.json    settings, seed, run, checksums of patterns and code
 """
 
-import json
 import math
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from helpers.em.expectation_maximisation import CHUNK, EMState, PolarPatterns, b
 from helpers.em.settings import EMSettings
 from helpers.errors import NetworkFileError
 from helpers.patterns import PatternStack
-from helpers.system import code_digest, load_tensors, progress, save_tensors, write_text
+from helpers.system import claim_folder, code_digest, load_tensors, progress, save_tensors
 
 
 def blocks(stack: PatternStack, patterns: np.ndarray) -> Iterator[np.ndarray]:
@@ -52,7 +51,7 @@ def classify(
     settings
         Classes, iterations, tolerance.
     folder
-        Of this run; what lies there from other patterns, settings or code is deleted.
+        Folder of this run; what lies there from other patterns, settings or code is moved aside (`claim_folder`).
     seed, run
         Of the noise that it starts from.
     model
@@ -64,7 +63,8 @@ def classify(
         After the last iteration.
     """
     first = noise(data, settings, seed=seed, run=run) if model is None else model.to(data.totals)
-    _describe(folder, data, settings, first, {"seed": seed, "run": run})
+    description = _description(data, settings, first, {"seed": seed, "run": run})
+    claim_folder(folder, description, written_in="em.json")
     path = folder / "state.pt"
     state = read_state(path, data.totals.device) if path.exists() else None
     if state is None or _went_too_far(state, settings):
@@ -146,21 +146,15 @@ def _finite(tensor: torch.Tensor) -> bool:
     return tensor.is_floating_point() and bool(torch.isfinite(tensor).all())
 
 
-def _describe(folder: Path, data: PolarPatterns, settings: EMSettings, model: torch.Tensor, given: dict) -> None:
-    """Say what the folder belongs to; delete what belongs to something else."""
-    described = given | {
+def _description(data: PolarPatterns, settings: EMSettings, model: torch.Tensor, given: dict) -> dict[str, Any]:
+    """All that a run follows from; `given` are its seed and number."""
+    return given | {
         "settings": {name: value for name, value in settings.to_mapping().items() if name not in _MAY_CHANGE},
         "patterns": data.digest(),
         "start": float(model.double().std()),
         "code": code_digest("helpers.em.expectation_maximisation"),
         "device": data.totals.device.type,
     }
-    text = json.dumps(described, indent=2, sort_keys=True) + "\n"
-    written = folder / "em.json"
-    if folder.exists() and not (written.exists() and written.read_text(encoding="utf-8") == text):
-        written.unlink(missing_ok=True)  # first: killed in between, the rest belongs to nothing
-        shutil.rmtree(folder)
-    write_text(written, text)
 
 
 _MAY_CHANGE = ("iterations", "runs", "tolerance")

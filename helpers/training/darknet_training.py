@@ -31,7 +31,7 @@ def train(plan: Plan, folder: Path) -> FamilyFolder:
     plan
         The family, its examples and settings.
     folder
-        Of the family; what lies there from another plan or other code is deleted.
+        Folder of the family; what lies there from another plan or other code is moved aside (`claim_folder`).
 
     Returns
     -------
@@ -45,7 +45,7 @@ def train(plan: Plan, folder: Path) -> FamilyFolder:
     """
     artefacts = FamilyFolder(folder)
     backbone = _backbone(plan)
-    artefacts.describe(plan.description(start=backbone.name if backbone else RANDOM_WEIGHTS, code=__name__))
+    artefacts.claim(plan.description(start=backbone.name if backbone else RANDOM_WEIGHTS, code=__name__))
     run = _Run.begin(plan, artefacts, backbone)
     draws = Draws(plan)
     settings = plan.settings

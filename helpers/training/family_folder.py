@@ -8,8 +8,6 @@ scores_validation.csv  a score for each validation pattern and checkpoint; score
 state.pt               from where a killed training goes on
 """
 
-import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,7 @@ import pandas as pd
 
 from helpers.errors import MissingStepError, RunFileError
 from helpers.evaluation import iteration_column, iterations_of, read_scores
-from helpers.system import in_short, read_csv, read_json, write_csv, write_text
+from helpers.system import claim_folder, in_short, read_csv, read_json, write_csv, write_text
 
 _LOSS_COLUMNS = ["iteration", "loss", "average_loss", "learning_rate", "images_seen"]
 
@@ -50,15 +48,15 @@ class FamilyFolder:
         """Scores of the set `name`: validation or test."""
         return self.path / f"scores_{name}.csv"
 
-    def describe(self, description: Mapping[str, Any]) -> None:
-        """Write `family.json`; artefacts of a training with another description are deleted first, which is said."""
-        text = json.dumps(description, indent=2, sort_keys=True) + "\n"
-        written = self.path / "family.json"
-        if self.path.exists() and not (written.exists() and written.read_text(encoding="utf-8") == text):
-            print(f"{self.path.name}: its settings, examples or code have changed; it is trained anew", flush=True)
-            written.unlink(missing_ok=True)  # first: killed in between, the rest belongs to nothing
-            shutil.rmtree(self.path)
-        write_text(written, text)
+    def claim(self, description: Mapping[str, Any]) -> None:
+        """Make the folder for a training; what another training has left there is stale, and moved aside.
+
+        Parameters
+        ----------
+        description
+            All that the artefacts follow from, and the threshold, which nothing is trained anew for: `family.json`.
+        """
+        claim_folder(self.path, description, written_in="family.json", may_differ=["threshold"])
 
     def description(self) -> dict[str, Any]:
         """Read `family.json`.

@@ -51,7 +51,7 @@ def train_modern(plan: Plan, folder: Path) -> FamilyFolder:
     """
     _refuse_darknet_settings(plan.settings)
     artefacts = FamilyFolder(folder)
-    artefacts.describe(plan.description(start=RANDOM_WEIGHTS, code=__name__))
+    artefacts.claim(plan.description(start=RANDOM_WEIGHTS, code=__name__))
     if _iterations_done(artefacts) >= plan.settings.iterations:
         return artefacts
     ultralytics_networks.ultralytics()

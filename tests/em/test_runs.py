@@ -78,15 +78,17 @@ def test_a_finished_run_is_read_not_computed(data, undisturbed, capsys):
     assert set(state.snapshots) == {0, 1, 2, 4}
 
 
-def test_other_settings_seeds_or_patterns_start_anew(data, twin, tmp_path):
-    classify(data, SETTINGS, tmp_path, seed=2)
-    first = (tmp_path / "state.pt").read_bytes()
-    classify(data, SETTINGS, tmp_path, seed=3)
-    assert (tmp_path / "state.pt").read_bytes() != first
-    (tmp_path / "stray.txt").write_text("of the run before")
+def test_other_settings_seeds_or_patterns_start_anew_and_the_old_run_is_kept(data, tmp_path, capsys):
+    folder = tmp_path / "run_1"
+    classify(data, SETTINGS, folder, seed=2)
+    first = (folder / "state.pt").read_bytes()
+    classify(data, SETTINGS, folder, seed=3)
+    assert (folder / "state.pt").read_bytes() != first
+    assert (tmp_path / "stale" / "run_1-1" / "state.pt").read_bytes() == first
     other = EMSettings(**SETTINGS.to_mapping() | {"classes": 3})
-    assert classify(data, other, tmp_path, seed=3).model.shape[0] == 3
-    assert not (tmp_path / "stray.txt").exists()
+    assert classify(data, other, folder, seed=3).model.shape[0] == 3
+    assert "run_1 is stale (settings.classes, start changed)" in capsys.readouterr().out
+    assert [path.parent.name for path in tmp_path.glob("run_*/state.pt")] == ["run_1"]
 
 
 def test_a_run_ends_when_it_gains_less_than_the_tolerance(data, tmp_path):

@@ -276,7 +276,7 @@ def _family(folder: Path) -> Path:
     artefacts = FamilyFolder(folder / "yolov2-jet-log")
     settings = TrainingSettings(size=64, width=0.03125, steps=(2, 3), scales=(0.1, 0.1)).to_mapping()
     described = {"family": "yolov2-jet-log", "settings": settings, "threshold": 0.24, "consensus": [4], "shape": [5, 6]}
-    artefacts.describe(described)
+    artefacts.claim(described)
     (artefacts.path / "checkpoints").mkdir()
     _checkpoint(artefacts.path / "checkpoints")
     return artefacts.path / "family.json"

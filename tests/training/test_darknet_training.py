@@ -249,12 +249,23 @@ def test_a_training_killed_with_sigkill_goes_on_to_the_same_checkpoint_bytes(tmp
 
 def test_a_finished_training_is_left_alone_and_other_settings_begin_anew(tmp_path):
     artefacts = trained(tmp_path / "family")
-    before = artefacts.state.stat().st_mtime_ns
+    written, before = artefacts.state.stat().st_mtime_ns, checkpoint_bytes(artefacts.path)
     trained(tmp_path / "family")
-    assert artefacts.state.stat().st_mtime_ns == before
+    assert artefacts.state.stat().st_mtime_ns == written
     trained(tmp_path / "family", TrainingSettings(**{**SETTINGS.to_mapping(), "iterations": 4}), kept=[4])
     assert len(artefacts.loss()) == 4
     assert not artefacts.checkpoint(6).exists()
+    aside = FamilyFolder(tmp_path / "stale" / "family-1")
+    assert checkpoint_bytes(aside.path) == before
+    assert len(aside.loss()) == 6
+
+
+def test_a_changed_threshold_trains_nothing_anew(tmp_path):
+    artefacts = trained(tmp_path / "family")
+    before = artefacts.state.stat().st_mtime_ns
+    trained(tmp_path / "family", threshold=0.3)
+    assert artefacts.state.stat().st_mtime_ns == before
+    assert artefacts.description()["threshold"] == 0.3
 
 
 def test_a_loss_that_is_no_number_stops_with_its_iteration(tmp_path):

@@ -62,17 +62,21 @@ def test_scores_keep_every_digit(tmp_path):
     assert np.array_equal(read.astype(np.float32), scores)
 
 
-def test_another_description_deletes_what_an_earlier_training_left_and_says_so(tmp_path, capsys):
-    folder = FamilyFolder(tmp_path / "yolov2-jet-linear")
-    folder.describe({"seed": 1})
+def test_a_folder_of_another_training_is_moved_aside_and_one_with_another_threshold_is_not(tmp_path, capsys):
+    folder = FamilyFolder(tmp_path / "families" / "yolov2-jet-linear")
+    folder.claim({"settings": {"seed": 1}, "threshold": 0.24})
     save_tensors(folder.state, {"iteration": 1})
-    folder.describe({"seed": 1})
+    folder.claim({"settings": {"seed": 1}, "threshold": 0.3})
     assert folder.state.exists()
+    assert folder.description()["threshold"] == 0.3
     assert capsys.readouterr().out == ""
-    folder.describe({"seed": 2})
-    assert not folder.state.exists()
-    assert "yolov2-jet-linear: its settings, examples or code have changed" in capsys.readouterr().out
-    assert folder.description() == {"seed": 2}
+    folder.claim({"settings": {"seed": 2}, "threshold": 0.3})
+    assert [path.name for path in folder.path.iterdir()] == ["family.json"]
+    assert "yolov2-jet-linear is stale (settings.seed changed); it is made anew" in capsys.readouterr().out
+    aside = FamilyFolder(tmp_path / "families" / "stale" / "yolov2-jet-linear-1")
+    assert aside.state.exists()
+    assert aside.description() == {"settings": {"seed": 1}, "threshold": 0.3}
+    assert [path.parent.name for path in (tmp_path / "families").glob("*/family.json")] == ["yolov2-jet-linear"]
 
 
 def test_missing_artefacts_name_the_step_that_makes_them(tmp_path):
