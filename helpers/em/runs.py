@@ -1,7 +1,7 @@
 """Independent runs of EM classification, each in a folder: what is written after an iteration is where it goes on.
 
-state.pt   models, scales, classes and rotations after the last iteration: tensors and plain values, no code
-em.json    settings, seed, run, checksums of patterns and code
+state.safetensors  models, scales, classes and rotations after the last iteration
+em.json            settings, seed, run, checksums of patterns and code
 """
 
 import math
@@ -65,7 +65,7 @@ def classify(
     first = noise(data, settings, seed=seed, run=run) if model is None else model.to(data.totals)
     description = _description(data, settings, first, {"seed": seed, "run": run})
     claim_folder(folder, description, written_in="em.json")
-    path = folder / "state.pt"
+    path = folder / "state.safetensors"
     state = read_state(path, data.totals.device) if path.exists() else None
     if state is None or _went_too_far(state, settings):
         state = begin(data, settings, first)
@@ -100,10 +100,8 @@ def iteration_line(state: EMState) -> str:
 def write_state(path: Path, state: EMState) -> None:
     """Write a state, whole or not at all; equal states give equal bytes."""
     values = {name: getattr(state, name) for name in EMState.__dataclass_fields__}
-    # a copy, because tensors that share memory are written otherwise than those that do not
-    plain = {name: value.cpu().clone() if torch.is_tensor(value) else value for name, value in values.items()}
-    plain["snapshots"] = {done: model.cpu().clone() for done, model in state.snapshots.items()}
-    save_tensors(path, plain | {"log_likelihood": list(state.log_likelihood), "changed": list(state.changed)})
+    # copies, because the last model may be a snapshot too, and no two tensors of a file may share memory
+    save_tensors(path, values | {"snapshots": {done: model.clone() for done, model in state.snapshots.items()}})
 
 
 def read_state(path: Path, device: torch.device) -> EMState:
@@ -117,7 +115,8 @@ def read_state(path: Path, device: torch.device) -> EMState:
     values = load_tensors(path, device)
     if set(values) != set(EMState.__dataclass_fields__) or not _fits(values):
         raise NetworkFileError(f"{path}: holds no state of EM, or parts of different ones; delete it and run EM anew")
-    return EMState(**values | {"log_likelihood": tuple(values["log_likelihood"]), "changed": tuple(values["changed"])})
+    histories = {name: tuple(values[name]) for name in ("log_likelihood", "changed")}
+    return EMState(**values | histories | {"snapshots": {int(k): one for k, one in values["snapshots"].items()}})
 
 
 def _fits(values: dict) -> bool:
@@ -126,11 +125,10 @@ def _fits(values: dict) -> bool:
     tensors = (model, scale, values["classes"], values["rotations"])
     if not all(torch.is_tensor(one) and one.numel() for one in tensors) or not isinstance(values["snapshots"], dict):
         return False
-    snapshots = values["snapshots"].items()
     models = [model, *values["snapshots"].values()]
     return (
         all(torch.is_tensor(one) and one.ndim == 3 and one.shape == model.shape and _finite(one) for one in models)
-        and all(type(done) is int and done >= 0 for done, _ in snapshots)
+        and all(done.isdecimal() for done in values["snapshots"])
         and scale.ndim == 1
         and _finite(scale)
         and all(one.shape == scale.shape and one.dtype == torch.int64 and one.min() >= 0 for one in tensors[2:])

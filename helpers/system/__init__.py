@@ -17,7 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "write_text",
             "written_whole",
         ],
-        "lock": ["locked", "share_lock"],
+        "lock": ["locked"],
         "processes": ["cores", "end_with_parent", "one_thread_processes"],
         "progress_lines": ["SPARSE", "is_sparse", "progress"],
         "reading_ahead": ["read_ahead"],

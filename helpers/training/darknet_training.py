@@ -15,6 +15,7 @@ from helpers.system import is_sparse, load_tensors, progress, save_tensors
 from helpers.training.darknet_networks import build_network
 from helpers.training.family_folder import FamilyFolder, darknet_line
 from helpers.training.loss_history import RANDOM_WEIGHTS, check_loss, history_row
+from helpers.training.optimizer_state import restore_optimizer
 from helpers.training.plan import Draws, Plan
 from helpers.training.scoring import score_counts
 from helpers.training.settings import TrainingSettings
@@ -86,7 +87,7 @@ class _Run:
         if artefacts.state.exists():
             state = load_tensors(artefacts.state, plan.device)
             network.load_state_dict(state["weights"])
-            run.optimizer.load_state_dict(state["optimizer"])
+            restore_optimizer(run.optimizer, state["optimizer"])
             run.history = state["history"]
         return run
 

@@ -1,11 +1,11 @@
 """What the training of a family leaves and classification reads: one folder a family.
 
 family.json            the family, its settings, threshold, consensus, first weights and training data
-checkpoints/*.pt       weights of the checkpoints that the consensus needs: tensors and plain values, no code
+checkpoints/*          weights of the checkpoints that the consensus needs (safetensors)
 loss.csv               the loss of each iteration
 training.log           the same as Darknet prints it
 scores_validation.csv  a score for each validation pattern and checkpoint; scores_test.csv likewise
-state.pt               from where a killed training goes on
+state.safetensors      from where a killed training goes on
 """
 
 from collections.abc import Mapping
@@ -38,11 +38,11 @@ class FamilyFolder:
     @property
     def state(self) -> Path:
         """From where a killed training goes on."""
-        return self.path / "state.pt"
+        return self.path / "state.safetensors"
 
     def checkpoint(self, iteration: int) -> Path:
         """Weights after an iteration."""
-        return self.path / "checkpoints" / f"{iteration_column(iteration)}.pt"
+        return self.path / "checkpoints" / f"{iteration_column(iteration)}.safetensors"
 
     def scores_path(self, name: str) -> Path:
         """Scores of the set `name`: validation or test."""

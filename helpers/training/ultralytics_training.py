@@ -21,6 +21,7 @@ from helpers.system import is_sparse, load_tensors, save_tensors
 from helpers.training import ultralytics_networks
 from helpers.training.family_folder import FamilyFolder, darknet_line
 from helpers.training.loss_history import RANDOM_WEIGHTS, check_loss, history_row
+from helpers.training.optimizer_state import restore_optimizer
 from helpers.training.plan import Draws, Plan
 from helpers.training.scoring import score_counts
 from helpers.training.settings import TrainingSettings
@@ -212,7 +213,7 @@ def _trainer_class() -> type:
             self.model.load_state_dict(state["weights"])
             self.ema.ema.load_state_dict(state["average"])
             self.ema.updates = state["updates"]
-            self.optimizer.load_state_dict(state["optimizer"])
+            restore_optimizer(self.optimizer, state["optimizer"])
             self.history = state["history"]
             self.train_loader.iteration = len(self.history)
             self.start_epoch = len(self.history) // self.plan.settings.checkpoint_every

@@ -179,7 +179,9 @@ def _table_resize(step: StoredStep) -> pd.DataFrame:
 def _em_score(step: StoredStep) -> np.ndarray:
     """Share of the runs of EM that call a pattern single."""
     cpu, em = torch.device("cpu"), step.folder / "em"
-    states = [load_tensors(em / f"run_{number}" / "state.pt", cpu) for number in range(1, step.profile.em.runs + 1)]
+    states = [
+        load_tensors(em / f"run_{number}" / "state.safetensors", cpu) for number in range(1, step.profile.em.runs + 1)
+    ]
     classes = np.stack([state["classes"].numpy() for state in states])
     choice, _ = read_choice(em / "choice.json", key=runs_key(classes), classes=step.profile.em.classes)
     return votes(classes, choice)

@@ -213,8 +213,8 @@ def _read_cfg(path: Path) -> None:
 def _checkpoint(folder: Path) -> Path:
     sections = [(one.name, dict(one.options)) for one in _network().sections]
     content = {"family": "yolov2-jet-log", "iteration": 4, "sections": sections, "weights": _network().state_dict()}
-    save_tensors(folder / "iteration_000004.pt", content)
-    return folder / "iteration_000004.pt"
+    save_tensors(folder / "iteration_000004.safetensors", content)
+    return folder / "iteration_000004.safetensors"
 
 
 def _read_checkpoint(path: Path) -> None:
@@ -236,8 +236,8 @@ def _modern_weights() -> dict:
 
 def _modern(folder: Path) -> Path:
     content = {"family": "yolo11n-jet-log", "model": "yolo11n.yaml", "iteration": 4, "weights": _modern_weights()}
-    save_tensors(folder / "iteration_000004.pt", content)
-    return folder / "iteration_000004.pt"
+    save_tensors(folder / "iteration_000004.safetensors", content)
+    return folder / "iteration_000004.safetensors"
 
 
 def _read_modern(path: Path) -> None:
@@ -256,8 +256,8 @@ def _em_state(folder: Path) -> Path:
         torch.arange(8),
         {1: model},
     )
-    write_state(folder / "state.pt", state)
-    return folder / "state.pt"
+    write_state(folder / "state.safetensors", state)
+    return folder / "state.safetensors"
 
 
 def _read_em_state(path: Path) -> None:

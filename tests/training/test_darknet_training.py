@@ -59,7 +59,7 @@ def checkpoint_bytes(folder):
 
 def test_training_leaves_what_classification_and_the_tables_need(tmp_path):
     artefacts = trained(tmp_path / "family")
-    assert set(checkpoint_bytes(artefacts.path)) == {"iteration_000004.pt", "iteration_000006.pt"}
+    assert set(checkpoint_bytes(artefacts.path)) == {"iteration_000004.safetensors", "iteration_000006.safetensors"}
     assert list(artefacts.loss()["iteration"]) == [1, 2, 3, 4, 5, 6]
     assert list(artefacts.loss()["images_seen"]) == [4, 8, 12, 16, 20, 24]
     scores = artefacts.scores("validation")

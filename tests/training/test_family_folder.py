@@ -10,41 +10,6 @@ from helpers.training.family_folder import darknet_line
 CPU = torch.device("cpu")
 
 
-class Payload:
-    """Runs a command when it is unpickled."""
-
-    def __init__(self, mark):
-        self.mark = mark
-
-    def __reduce__(self):
-        return (self.mark.touch, ())
-
-
-def test_tensors_come_back_and_equal_content_gives_equal_bytes(tmp_path):
-    content = {"weights": {"a": torch.arange(6.0).reshape(2, 3)}, "iteration": 7, "sections": [{"type": "net"}]}
-    save_tensors(tmp_path / "one.pt", content)
-    save_tensors(tmp_path / "two.pt", content)
-    assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "two.pt").read_bytes()
-    read = load_tensors(tmp_path / "one.pt", CPU)
-    assert read["iteration"] == 7
-    assert torch.equal(read["weights"]["a"], content["weights"]["a"])
-
-
-def test_a_checkpoint_with_code_is_refused_and_its_code_not_run(tmp_path):
-    mark = tmp_path / "the code ran"
-    torch.save({"weights": Payload(mark)}, tmp_path / "hostile.pt")
-    with pytest.raises(NetworkFileError, match=r"hostile\.pt"):
-        load_tensors(tmp_path / "hostile.pt", CPU)
-    assert not mark.exists()
-
-
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04"])
-def test_a_damaged_checkpoint_is_named(tmp_path, content):
-    (tmp_path / "damaged.pt").write_bytes(content)
-    with pytest.raises(NetworkFileError, match=r"damaged\.pt"):
-        load_tensors(tmp_path / "damaged.pt", CPU)
-
-
 def test_scores_of_a_repeated_checkpoint_replace_it_and_all_later_ones(tmp_path):
     folder = FamilyFolder(tmp_path)
     patterns = np.array([3, 8])

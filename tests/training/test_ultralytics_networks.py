@@ -15,9 +15,9 @@ def test_only_networks_that_darknet_lacks_are_modern():
 
 
 def test_a_checkpoint_of_another_kind_is_named(tmp_path):
-    torch.save({"weights": {}}, tmp_path / "other.pt")
-    with pytest.raises(NetworkFileError, match=r"other\.pt"):
-        load_modern(tmp_path / "other.pt", CPU)
+    torch.save({"weights": {}}, tmp_path / "other.safetensors")
+    with pytest.raises(NetworkFileError, match=r"other\.safetensors"):
+        load_modern(tmp_path / "other.safetensors", CPU)
 
 
 @pytest.mark.parametrize(("model", "scale"), [("yolo11n.yaml", "n"), ("yolo11x.yaml", "x"), ("yolov8s.yaml", "s")])

@@ -34,7 +34,7 @@ def test_a_modern_family_leaves_the_same_artefacts_and_asks_the_network_for_noth
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     threads = torch.get_num_threads()
     artefacts = trained(tmp_path / "family")
-    assert set(checkpoint_bytes(artefacts.path)) == {"iteration_000004.pt", "iteration_000006.pt"}
+    assert set(checkpoint_bytes(artefacts.path)) == {"iteration_000004.safetensors", "iteration_000006.safetensors"}
     assert list(artefacts.loss()["iteration"]) == [1, 2, 3, 4, 5, 6]
     assert list(artefacts.scores("validation").columns) == [
         "pattern",
