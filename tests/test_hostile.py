@@ -25,10 +25,9 @@ from helpers.em.runs import read_state
 from helpers.errors import DownloadError, NetworkFileError, PatternFileError, ProfileError
 from helpers.patterns import describe, open_stack, write_any_selection, write_selection
 from helpers.system import load_tensors, save_tensors
-from helpers.training import load_modern, load_network
+from helpers.training import load_network, load_ultralytics
 from helpers.training.ultralytics_networks import described
-from helpers.workbook import Run, commands, load_profile, staleness
-from helpers.workbook.fetch import published_files
+from helpers.workbook import Run, commands, fetch, load_profile, staleness
 from helpers.workbook.notebook_page import write_page
 from helpers.workbook.report import write_report
 from helpers.workbook.runner import run_workbook
@@ -58,7 +57,7 @@ def workbook(tmp_path, monkeypatch):
     return lambda *arguments: CliRunner().invoke(commands.workbook, [*map(str, arguments)], catch_exceptions=False)
 
 
-@pytest.mark.parametrize("load", [load_tensors, load_network, load_modern, read_state])
+@pytest.mark.parametrize("load", [load_tensors, load_network, load_ultralytics, read_state])
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_checkpoint_that_would_run_a_command_is_refused_and_runs_none(tmp_path, load, zipped):
     mark = tmp_path / "pwned"
@@ -80,7 +79,7 @@ def test_the_description_of_a_model_in_a_checkpoint_is_not_evaluated(tmp_path, m
     for model in (network, "evil.yaml", str(tmp_path / "evil.yaml"), "../evil.yaml", "http://127.0.0.1:9/evil.yaml", 3):
         save_tensors(tmp_path / "hostile.safetensors", {"model": model, "weights": {}})
         with pytest.raises(NetworkFileError, match=r"hostile\.safetensors: its weights do not fit"):
-            load_modern(tmp_path / "hostile.safetensors", CPU)
+            load_ultralytics(tmp_path / "hostile.safetensors", CPU)
     assert described("yolo11n.yaml")["scale"] == "n"  # the package's own, not the one in the working directory
     assert "activation" not in described("yolo11n.yaml")
     assert not Path("pwned").exists()
@@ -270,12 +269,12 @@ def test_an_event_id_is_text_in_a_selection(tmp_path):
 
 @pytest.mark.parametrize("target", ["../../outside.cxi", "/tmp/outside.cxi", "weights/../../outside"])
 def test_a_published_file_goes_nowhere_but_below_data(tmp_path, monkeypatch, target):
-    entries = yaml.safe_load(published_files.ADDRESSES.read_text(encoding="utf-8"))
+    entries = yaml.safe_load(fetch.PUBLISHED.read_text(encoding="utf-8"))
     entries["darknet19"]["target"] = target
-    (tmp_path / "addresses.yaml").write_text(yaml.safe_dump(entries))
-    monkeypatch.setattr(published_files, "ADDRESSES", tmp_path / "addresses.yaml")
-    with pytest.raises(DownloadError, match="below_data is"):
-        published_files.published_file("darknet19")
+    (tmp_path / "published.yaml").write_text(yaml.safe_dump(entries))
+    monkeypatch.setattr(fetch, "PUBLISHED", tmp_path / "published.yaml")
+    with pytest.raises(DownloadError, match="is outside"):
+        fetch.published_file("darknet19")
 
 
 def test_a_stamp_deletes_nothing_outside_its_run(tmp_path):

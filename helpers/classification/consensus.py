@@ -24,9 +24,9 @@ from helpers.training import (
     Scorer,
     TrainingSettings,
     check_description,
-    is_modern,
-    load_modern,
+    is_ultralytics,
     load_network,
+    load_ultralytics,
     patterns_a_batch,
     score_counts,
 )
@@ -106,8 +106,8 @@ def load_family(folder: Path, device: torch.device | None = None) -> TrainedFami
 
 
 def _scorer(family: Family, checkpoint: Path, device: torch.device) -> Scorer:
-    if is_modern(family):
-        return load_modern(checkpoint, device)
+    if is_ultralytics(family):
+        return load_ultralytics(checkpoint, device)
     network = darknet.folded(load_network(checkpoint, device))
     return lambda images: darknet.scores(network, images)
 

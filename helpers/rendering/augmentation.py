@@ -74,7 +74,7 @@ class Augmentation:
         return self.hue > 0 or max(self.saturation, self.exposure) > 1
 
 
-class Draws(NamedTuple):
+class RandomChanges(NamedTuple):
     """Random changes of a batch, on the device of the numbers that they come from."""
 
     sides: Tensor
@@ -156,17 +156,17 @@ def render_changed(
         (N, 10) from `draw_numbers`.
     """
     pixels = channels(counts, representation)
-    draws = changes(numbers.to(pixels.device), augmentation)
-    rows, columns = place_axes(tuple(pixels.shape[-2:]), size, augmentation, draws)
-    mirrored = columns.taps.mirrored(draws.flip)
+    drawn = changes(numbers.to(pixels.device), augmentation)
+    rows, columns = place_axes(tuple(pixels.shape[-2:]), size, augmentation, drawn)
+    mirrored = columns.taps.mirrored(drawn.flip)
     images = resample(pixels, rows.taps, mirrored)
     if augmentation.method == "place":
         fill_canvas(images, rows.taps, mirrored)
     if augmentation.distorts:
         images = images[:, :1] if representation.colour == "gray" else images
-        images = distort(images, draws.hue, draws.saturation, draws.exposure)
+        images = distort(images, drawn.hue, drawn.saturation, drawn.exposure)
     images = images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
-    return images, _follow(boxes.to(images), rows, columns, draws.flip)
+    return images, _follow(boxes.to(images), rows, columns, drawn.flip)
 
 
 def draw_numbers(number: int, generator: torch.Generator) -> Tensor:
@@ -187,7 +187,7 @@ def draw_numbers(number: int, generator: torch.Generator) -> Tensor:
     return torch.rand(number, NUMBERS, generator=generator)
 
 
-def changes(numbers: Tensor, augmentation: Augmentation) -> Draws:
+def changes(numbers: Tensor, augmentation: Augmentation) -> RandomChanges:
     """Random changes of a batch (Darknet's `rand_uniform` and `rand_scale`).
 
     Parameters
@@ -199,17 +199,19 @@ def changes(numbers: Tensor, augmentation: Augmentation) -> Draws:
 
     Returns
     -------
-    Draws
+    RandomChanges
         One row an image, on the device of the numbers.
     """
     flip = (numbers[:, 4] < 0.5) & augmentation.flip
     hue = augmentation.hue * (2 * numbers[:, 5] - 1)
     saturation = _scale(augmentation.saturation, *numbers[:, 6:8].T)
     exposure = _scale(augmentation.exposure, *numbers[:, 8:10].T)
-    return Draws(numbers[:, :4], flip, hue, saturation, exposure)
+    return RandomChanges(numbers[:, :4], flip, hue, saturation, exposure)
 
 
-def place_axes(shape: tuple[int, int], size: int, augmentation: Augmentation, draws: Draws) -> tuple[Axis, Axis]:
+def place_axes(
+    shape: tuple[int, int], size: int, augmentation: Augmentation, drawn: RandomChanges
+) -> tuple[Axis, Axis]:
     """Where the pixels of a batch come from, and the same mapping for boxes.
 
     Parameters
@@ -220,18 +222,18 @@ def place_axes(shape: tuple[int, int], size: int, augmentation: Augmentation, dr
         Side of the network input [pixels].
     augmentation
         Recipe and jitter.
-    draws
+    drawn
         Random changes of the batch.
 
     Returns
     -------
     rows, columns : Axis
-        On the device of the draws, before any flip.
+        On the device of the changes, before any flip.
     """
     enlarged = enlarged_shape(shape)
     method = _cropped_spans if augmentation.method == "crop" else _placed_spans
     axis = _crop_axis if augmentation.method == "crop" else _place_axis
-    spans = method(enlarged, size, augmentation.jitter, draws.sides)
+    spans = method(enlarged, size, augmentation.jitter, drawn.sides)
     rows, columns = (
         axis(*span, pixels, length, size) for span, pixels, length in zip(spans, shape, enlarged, strict=True)
     )

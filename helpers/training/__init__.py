@@ -11,6 +11,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "plan": ["Examples", "Plan"],
         "scoring": ["Scorer", "patterns_a_batch", "score_counts"],
         "settings": ["TrainingSettings"],
-        "ultralytics_networks": ["is_modern", "load_modern"],
+        "ultralytics_networks": ["is_ultralytics", "load_ultralytics"],
     },
 )

@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 
 from helpers import darknet
-from helpers.system import is_sparse, load_tensors, progress, save_tensors
+from helpers.system import begin_long_computation, is_sparse, load_tensors, progress, save_tensors
 from helpers.training.darknet_networks import build_network
 from helpers.training.family_folder import FamilyFolder, darknet_line
 from helpers.training.loss_history import RANDOM_WEIGHTS, check_loss, history_row
 from helpers.training.optimizer_state import restore_optimizer
-from helpers.training.plan import Draws, Plan
+from helpers.training.plan import MiniBatches, Plan
 from helpers.training.scoring import score_counts
 from helpers.training.settings import TrainingSettings
 
@@ -48,12 +48,14 @@ def train(plan: Plan, folder: Path) -> FamilyFolder:
     backbone = _backbone(plan)
     artefacts.claim(plan.description(start=backbone.name if backbone else RANDOM_WEIGHTS, code=__name__))
     run = _Run.begin(plan, artefacts, backbone)
-    draws = Draws(plan)
+    batches = MiniBatches(plan)
     settings = plan.settings
     first = len(run.history) + 1
+    if first <= settings.iterations:
+        begin_long_computation(str(plan.family))
     for iteration in progress(range(first, settings.iterations + 1), label=str(plan.family)):
         run.began = run.began if run.unread else time.perf_counter()
-        run.unread.append(_iterate(run, draws, iteration))
+        run.unread.append(_iterate(run, batches, iteration))
         finished = iteration % settings.checkpoint_every == 0
         if finished or len(run.unread) == _LOSSES_AT_ONCE:
             _read_losses(run)
@@ -109,11 +111,11 @@ def _optimizer(network: darknet.Network, settings: TrainingSettings) -> torch.op
     return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, fused=fused)
 
 
-def _iterate(run: _Run, draws: Draws, iteration: int) -> torch.Tensor:
+def _iterate(run: _Run, batches: MiniBatches, iteration: int) -> torch.Tensor:
     """One iteration: all mini-batches, one step; returns its cost, which is not waited for."""
     for group in run.optimizer.param_groups:
         group["lr"] = run.plan.settings.learning_rate_at(iteration)
-    cost = _accumulate(run, draws, iteration)
+    cost = _accumulate(run, batches, iteration)
     run.optimizer.step()
     return cost
 
@@ -131,14 +133,14 @@ def _read_losses(run: _Run) -> None:
     run.unread.clear()
 
 
-def _accumulate(run: _Run, draws: Draws, iteration: int) -> torch.Tensor:
+def _accumulate(run: _Run, batches: MiniBatches, iteration: int) -> torch.Tensor:
     """Sum the gradients of the mini-batches; returns Darknet's cost of the batch, on the device."""
     run.network.train()
     run.optimizer.zero_grad(set_to_none=True)
     settings, device = run.plan.settings, run.plan.device
     seen = (iteration - 1) * settings.batch
     cost = torch.zeros((), device=device)
-    for images, truth in draws.at(iteration):
+    for images, truth in batches.at(iteration):
         seen += len(images)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"):
             loss, batch_cost = darknet.loss(run.network, images, truth, seen=seen)

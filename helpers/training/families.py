@@ -16,8 +16,8 @@ from helpers.system import cores, one_thread_processes
 from helpers.training.darknet_training import train
 from helpers.training.family_folder import FamilyFolder
 from helpers.training.plan import Plan
-from helpers.training.ultralytics_networks import is_modern
-from helpers.training.ultralytics_training import train_modern
+from helpers.training.ultralytics_networks import is_ultralytics
+from helpers.training.ultralytics_training import train_ultralytics
 
 _VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
@@ -64,7 +64,7 @@ def train_family(plan: Plan, folder: Path) -> FamilyFolder:
 
     Parameters, returns and errors are those of `darknet_training.train`.
     """
-    return train_modern(plan, folder) if is_modern(plan.family) else train(plan, folder)
+    return train_ultralytics(plan, folder) if is_ultralytics(plan.family) else train(plan, folder)
 
 
 def visible_gpus() -> list[str]:

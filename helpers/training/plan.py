@@ -109,7 +109,7 @@ class Plan:
         }
 
 
-class Draws:
+class MiniBatches:
     """The images of each mini-batch: a function of (seed, iteration), on the device.
 
     Random numbers are drawn on the CPU, so that they are the same everywhere, and sent in one piece without waiting;

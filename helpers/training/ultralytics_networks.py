@@ -1,4 +1,4 @@
-"""Today's detectors: ultralytics builds them, and a checkpoint of theirs scores patterns as any other does."""
+"""Networks of ultralytics as families: loaded from a checkpoint, they score patterns as any other does."""
 
 import atexit
 import os
@@ -22,13 +22,13 @@ _QUIET = {"YOLO_OFFLINE": "1", "YOLO_VERBOSE": "false", "YOLO_AUTOINSTALL": "fal
 """ultralytics neither asks the network for anything nor reports to it."""
 
 
-def is_modern(family: Family) -> bool:
+def is_ultralytics(family: Family) -> bool:
     """Whether ultralytics trains this family."""
     return family.network not in DARKNET_NETWORKS
 
 
-def load_modern(checkpoint: Path, device: torch.device) -> Scorer:
-    """Load a checkpoint of a modern family as a function from images to scores.
+def load_ultralytics(checkpoint: Path, device: torch.device) -> Scorer:
+    """Load a checkpoint of an ultralytics family as a function from images to scores.
 
     Raises
     ------

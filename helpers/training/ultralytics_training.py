@@ -1,4 +1,4 @@
-"""Train today's detectors as families: on the same patterns, with the same artefacts.
+"""Train networks of ultralytics as families: on the same patterns, with the same artefacts.
 
 The trainer is ultralytics' own (its optimizer, warm-up, learning rate and moving average of the weights); ours are the
 images, drawn as for the paper's networks, and the checkpoints. One of its epochs is `checkpoint_every` iterations.
@@ -17,12 +17,12 @@ from typing import Any
 import torch
 
 from helpers.errors import ProfileError
-from helpers.system import is_sparse, load_tensors, save_tensors
+from helpers.system import begin_long_computation, is_sparse, load_tensors, save_tensors
 from helpers.training import ultralytics_networks
 from helpers.training.family_folder import FamilyFolder, darknet_line
 from helpers.training.loss_history import RANDOM_WEIGHTS, check_loss, history_row
 from helpers.training.optimizer_state import restore_optimizer
-from helpers.training.plan import Draws, Plan
+from helpers.training.plan import MiniBatches, Plan
 from helpers.training.scoring import score_counts
 from helpers.training.settings import TrainingSettings
 
@@ -39,7 +39,7 @@ _DARKNET_ONLY = (
 )
 
 
-def train_modern(plan: Plan, folder: Path) -> FamilyFolder:
+def train_ultralytics(plan: Plan, folder: Path) -> FamilyFolder:
     """Train a family with ultralytics, or go on with a training that was killed; a finished one is left as it is.
 
     The network of its plan names a model of ultralytics: `yolo11n` is `yolo11n.yaml`, with random weights. Parameters,
@@ -55,6 +55,7 @@ def train_modern(plan: Plan, folder: Path) -> FamilyFolder:
     artefacts.claim(plan.description(start=RANDOM_WEIGHTS, code=__name__))
     if _iterations_done(artefacts) >= plan.settings.iterations:
         return artefacts
+    begin_long_computation(str(plan.family))
     ultralytics_networks.ultralytics()
     with tempfile.TemporaryDirectory() as scratch, _same_threads() as restore_threads:
         trainer = _trainer_class()(overrides=_overrides(plan, Path(scratch)))
@@ -71,7 +72,7 @@ def _refuse_darknet_settings(settings: TrainingSettings) -> None:
     for name in _DARKNET_ONLY:
         if getattr(settings, name) != getattr(plain, name):
             raise ProfileError(
-                f"{name} is a setting of the Darknet networks; remove it from the modern network's section"
+                f"{name} is a setting of the Darknet networks; remove it from the section of an ultralytics network"
             )
 
 
@@ -132,7 +133,7 @@ class _Batches:
     drop_last = True
 
     def __init__(self, plan: Plan) -> None:
-        self.draws = Draws(plan)
+        self.mini_batches = MiniBatches(plan)
         self.iteration = 0
         self.batches = plan.settings.checkpoint_every
         self.batch_size = plan.settings.batch
@@ -145,7 +146,7 @@ class _Batches:
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         for _ in range(len(self)):
             self.iteration += 1
-            [(images, truth)] = self.draws.at(self.iteration)
+            [(images, truth)] = self.mini_batches.at(self.iteration)
             positive = truth[:, 0, 2] > 0
             boxes = truth[positive, 0, :4]
             yield {

@@ -24,10 +24,9 @@ from helpers.patterns import describe, open_stack, write_selection
 from helpers.patterns.dragonfly.detector import write_detector
 from helpers.patterns.writing import write_stack
 from helpers.system import save_tensors
-from helpers.training import FamilyFolder, TrainingSettings, load_modern, load_network
+from helpers.training import FamilyFolder, TrainingSettings, load_network, load_ultralytics
 from helpers.training.ultralytics_networks import ultralytics
-from helpers.workbook import Run, load_profile, staleness
-from helpers.workbook.fetch import published_files
+from helpers.workbook import Run, fetch, load_profile, staleness
 from helpers.workbook.profile import PROFILES
 from helpers.workbook.record import read_record
 from helpers.workbook.report import write_report
@@ -226,7 +225,7 @@ def _read_checkpoint(path: Path) -> None:
 
 
 @cache
-def _modern_weights() -> dict:
+def _ultralytics_weights() -> dict:
     ultralytics()
     from ultralytics.nn.tasks import DetectionModel
 
@@ -234,14 +233,14 @@ def _modern_weights() -> dict:
     return DetectionModel("yolo11n.yaml", nc=1, verbose=False).state_dict()
 
 
-def _modern(folder: Path) -> Path:
-    content = {"family": "yolo11n-jet-log", "model": "yolo11n.yaml", "iteration": 4, "weights": _modern_weights()}
+def _ultralytics(folder: Path) -> Path:
+    content = {"family": "yolo11n-jet-log", "model": "yolo11n.yaml", "iteration": 4, "weights": _ultralytics_weights()}
     save_tensors(folder / "iteration_000004.safetensors", content)
     return folder / "iteration_000004.safetensors"
 
 
-def _read_modern(path: Path) -> None:
-    scores = load_modern(path, CPU)(torch.zeros(1, 3, 64, 64))
+def _read_ultralytics(path: Path) -> None:
+    scores = load_ultralytics(path, CPU)(torch.zeros(1, 3, 64, 64))
     assert torch.isfinite(scores).all(), "scores are not finite"
 
 
@@ -424,24 +423,22 @@ def _read_profile(path: Path) -> None:
         TrainingSettings.from_mapping(settings)
 
 
-def _addresses(folder: Path) -> Path:
-    (folder / "addresses.yaml").write_text(
-        (Path(published_files.__file__).parent / "addresses.yaml").read_text(encoding="utf-8")
-    )
-    return folder / "addresses.yaml"
+def _published(folder: Path) -> Path:
+    (folder / "published.yaml").write_text(fetch.PUBLISHED.read_text(encoding="utf-8"))
+    return folder / "published.yaml"
 
 
-def _read_addresses(path: Path) -> None:
-    kept, published_files.ADDRESSES = published_files.ADDRESSES, path
+def _read_published(path: Path) -> None:
+    kept, fetch.PUBLISHED = fetch.PUBLISHED, path
     try:
         for name in ("cxidb-156", "darknet19", "darknet53"):
-            file = published_files.published_file(name)
+            file = fetch.published_file(name)
             assert all(isinstance(one, str) for one in (*file.addresses, file.page, file.content)), "no text"
-            assert file.target.resolve().is_relative_to(published_files.DATA.resolve()), "outside data/"
+            assert file.path.resolve().is_relative_to(fetch.DATA.resolve()), "outside data/"
             assert file.size is None or file.size > 0, "no size"
             file.by_hand()
     finally:
-        published_files.ADDRESSES = kept
+        fetch.PUBLISHED = kept
 
 
 def _record(folder: Path) -> Path:
@@ -530,7 +527,7 @@ READERS: dict[str, Reader] = {
     "Darknet backbone": Reader(_backbone, _read_backbone, ((BYTES, 40),)),
     "Darknet .cfg": Reader(_cfg, _read_cfg, ((BYTES, 40), (TEXT, 100))),
     "checkpoint": Reader(_checkpoint, _read_checkpoint, _OF_CHECKPOINT),
-    "checkpoint, ultralytics": Reader(_modern, _read_modern, ((BYTES, 12), (CHECKPOINTS, 28))),
+    "checkpoint, ultralytics": Reader(_ultralytics, _read_ultralytics, ((BYTES, 12), (CHECKPOINTS, 28))),
     "EM state": Reader(_em_state, _read_em_state, _OF_CHECKPOINT),
     "family.json": Reader(_family, _read_family, _OF_JSON),
     "scores": Reader(_scores, _read_scores, _OF_CSV),
@@ -544,7 +541,7 @@ READERS: dict[str, Reader] = {
     "box": Reader(_box, _read_box, _OF_JSON),
     "class choice": Reader(_choice, _read_choice, _OF_JSON),
     "profile": Reader(_profile, _read_profile, ((BYTES, 30), (TEXT, 70), (YAML, 30))),
-    "addresses": Reader(_addresses, _read_addresses, ((BYTES, 15), (TEXT, 40), (YAML, 15))),
+    "addresses": Reader(_published, _read_published, ((BYTES, 15), (TEXT, 40), (YAML, 15))),
     "run.json": Reader(_record, _read_record, _OF_JSON),
     "stamp of a step": Reader(_stamp, _read_stamp, _OF_JSON),
     "checksums": Reader(_checksums, _read_stamp, _OF_JSON),
