@@ -290,6 +290,7 @@ def _cropped_spans(
     enlarged: tuple[int, int], size: int, jitter: float, sides: Tensor
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Whole pixels cut off before and after the picture along rows and columns; negative: added."""
+    # the largest move of a side, in float32 and cut to whole pixels as in C
     tall, wide = (float(np.trunc(np.float32(length) * np.float32(jitter))) for length in enlarged)
     moved = 2 * sides - 1
     left, right = (moved[:, :2] * wide).trunc().to(torch.int64).unbind(dim=1)
@@ -299,11 +300,15 @@ def _cropped_spans(
 
 def _crop_axis(before: Tensor, after: Tensor, pixels: int, enlarged: int, size: int) -> Axis:
     """Darknet's `crop_image`, which repeats the edge outside of the picture, then `resize_image`."""
+    # pixels of the enlarged picture that are left, or a longer axis where some were added
     length = enlarged - before - after
+    # the two pixels of what is left that each input pixel mixes
     first, second, share = resize_taps(length, size)
+    # counted from the edge of the whole picture, the edge repeated outside; then the detector pixels that they show
     first, second = (
         detector_pixel((tap + before[:, None]).clamp(0, enlarged - 1), pixels, enlarged) for tap in (first, second)
     )
+    # boxes: a relative position p of the whole picture becomes (p · enlarged − before) / length
     return Axis(Taps(first, second, share), torch.full_like(length, enlarged) / length, -before / length)
 
 
@@ -311,6 +316,7 @@ def _placed_spans(
     enlarged: tuple[int, int], size: int, jitter: float, sides: Tensor
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Length and offset of the placed picture along rows and columns, in pixels of the input with a fraction."""
+    # width and height change by themselves; the picture then fills the input along its longer side
     change = 1 + jitter * (2 * sides[:, :2] - 1)
     aspect = enlarged[1] * change[:, 0] / (enlarged[0] * change[:, 1])
     wide, tall = size * aspect.clamp(max=1), size / aspect.clamp(min=1)
@@ -320,9 +326,11 @@ def _placed_spans(
 
 def _place_axis(length: Tensor, offset: Tensor, pixels: int, enlarged: int, size: int) -> Axis:
     """Darknet's `place_image`: whole pixels, bilinear, black beyond the last pixel; boxes keep the fraction."""
+    # whole pixels of the input that the picture covers, and each input pixel counted from its edge
     covered = length.to(torch.int64)[:, None]
     target = torch.arange(size, device=length.device) - offset.to(torch.int64)[:, None]
     inside = (target >= 0) & (target < covered)
+    # position in the enlarged picture, and the two pixels there that are mixed; beyond its end there is none
     position = target.to(torch.float32) / covered * enlarged
     first = position.floor().to(torch.int64)
     first_pixel, second_pixel = (
@@ -333,12 +341,15 @@ def _place_axis(length: Tensor, offset: Tensor, pixels: int, enlarged: int, size
 
 def _follow(boxes: Tensor, rows: Axis, columns: Axis, flip: Tensor) -> Tensor:
     """Boxes after the same changes (Darknet's `correct_boxes`): mapped, mirrored, clipped, dropped if too small."""
+    # upper left and lower right corner in the input, (N, 2) as (x, y)
     centre, half = boxes[:, :2], boxes[:, 2:] / 2
     scale = torch.stack([columns.scale, rows.scale], dim=1)
     shift = torch.stack([columns.shift, rows.shift], dim=1)
     start, stop = (edge * scale + shift for edge in (centre - half, centre + half))
+    # a mirrored x is 1 − x, so left and right change places; what lies outside is cut off
     mirrored = flip[:, None] & (torch.arange(2, device=flip.device) == 0)
     start, stop = torch.where(mirrored, 1 - stop, start).clamp(0, 1), torch.where(mirrored, 1 - start, stop).clamp(0, 1)
+    # centre and size again; NaN where less than Darknet's smallest box is left
     followed = torch.cat([(start + stop) / 2, stop - start], dim=1)
     gone = (stop - start < SMALLEST_BOX).any(dim=1, keepdim=True)
     return followed.masked_fill(gone, torch.nan)

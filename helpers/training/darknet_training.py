@@ -112,10 +112,27 @@ def _optimizer(network: darknet.Network, settings: TrainingSettings) -> torch.op
 
 
 def _iterate(run: _Run, batches: MiniBatches, iteration: int) -> torch.Tensor:
-    """One iteration: all mini-batches, one step; returns its cost, which is not waited for."""
+    """One iteration: the gradients of all mini-batches, one step of SGD.
+
+    Parameters
+    ----------
+    run
+        The training in progress.
+    batches
+        Source of the images.
+    iteration
+        Its number, from 1.
+
+    Returns
+    -------
+    Tensor
+        Darknet's cost of the batch, on the device; it is not waited for.
+    """
+    # the schedule of the .cfg: burn-in, then steps
     for group in run.optimizer.param_groups:
         group["lr"] = run.plan.settings.learning_rate_at(iteration)
     cost = _accumulate(run, batches, iteration)
+    # w ← w − rate · v with v ← momentum · v + gradient + decay · w
     run.optimizer.step()
     return cost
 
@@ -134,16 +151,18 @@ def _read_losses(run: _Run) -> None:
 
 
 def _accumulate(run: _Run, batches: MiniBatches, iteration: int) -> torch.Tensor:
-    """Sum the gradients of the mini-batches; returns Darknet's cost of the batch, on the device."""
-    run.network.train()
+    """Sum the gradients of the mini-batches of an iteration; returns Darknet's cost of the batch, on the device."""
+    run.network.train()  # batch normalisation by the statistics of the mini-batch
     run.optimizer.zero_grad(set_to_none=True)
     settings, device = run.plan.settings, run.plan.device
+    # images of all iterations before: until 12 800, YOLOv2's loss draws every box towards its anchor
     seen = (iteration - 1) * settings.batch
     cost = torch.zeros((), device=device)
     for images, truth in batches.at(iteration):
         seen += len(images)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"):
             loss, batch_cost = darknet.loss(run.network, images, truth, seen=seen)
+        # gradients add up until the step; Darknet divides their sum by the images of the whole batch
         (loss / settings.batch).backward()
         cost += batch_cost
     return cost
