@@ -103,7 +103,7 @@ class PolarPatterns:
 
 @dataclass(frozen=True)
 class EMState:
-    """What an iteration leaves to the next, and to those who look at it.
+    """State of a run after an iteration, for the next one and for those who look at it.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def begin(data: PolarPatterns, settings: EMSettings, model: torch.Tensor) -> EMS
     Parameters
     ----------
     data
-        The patterns.
+        Patterns on the polar grid, transformed.
     settings
         `scales` (updated or fixed) is used.
     model
@@ -172,7 +172,7 @@ def iterate(data: PolarPatterns, state: EMState, settings: EMSettings) -> EMStat
     Parameters
     ----------
     data
-        The patterns.
+        Patterns on the polar grid, transformed.
     state
         After the last iteration; it is left as it is.
     settings
@@ -201,7 +201,7 @@ def expectation(data: PolarPatterns, model: torch.Tensor, scale: torch.Tensor) -
     Parameters
     ----------
     data
-        The patterns.
+        Patterns on the polar grid, transformed.
     model
         (classes, rings, angles) expected counts.
     scale
@@ -244,7 +244,7 @@ def maximisation(data: PolarPatterns, responsibilities: list[torch.Tensor], scal
     Parameters
     ----------
     data
-        The patterns.
+        Patterns on the polar grid, transformed.
     responsibilities
         One tensor a chunk, (patterns, classes, rotations), from `expectation`.
     scale
@@ -279,7 +279,7 @@ def fitting_scales(data: PolarPatterns, responsibilities: list[torch.Tensor], mo
     Parameters
     ----------
     data
-        The patterns.
+        Patterns on the polar grid, transformed.
     responsibilities
         One tensor a chunk, (patterns, classes, rotations), from `expectation`.
     model

@@ -131,7 +131,7 @@ class PolarGrid:
         Parameters
         ----------
         model
-            (rings, angles)
+            Expected counts (rings, angles).
 
         Returns
         -------

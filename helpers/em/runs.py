@@ -25,9 +25,9 @@ def blocks(stack: PatternStack, patterns: np.ndarray) -> Iterator[np.ndarray]:
     Parameters
     ----------
     stack
-        The patterns.
+        File of patterns.
     patterns
-        Indices (N,).
+        (N,) numbers of the patterns in the stack.
     """
     for start in progress(range(0, len(patterns), CHUNK), label="reading patterns"):
         yield stack.read(patterns[start : start + CHUNK])
@@ -47,13 +47,13 @@ def classify(
     Parameters
     ----------
     data
-        The patterns.
+        Patterns on the polar grid, transformed.
     settings
-        Classes, iterations, tolerance.
+        Number of classes, iterations, tolerance.
     folder
         Folder of this run; what lies there from other patterns, settings or code is moved aside (`claim_folder`).
     seed, run
-        Of the noise that it starts from.
+        Seed of the noise that the run starts from, and its number.
     model
         (classes, rings, angles) to start from instead of noise.
 
@@ -78,14 +78,14 @@ def classify(
 
 
 def converged(state: EMState, settings: EMSettings) -> bool:
-    """Whether the last iteration gained less log-likelihood per pattern than the tolerance."""
+    """True if the last iteration gained less log-likelihood per pattern than the tolerance."""
     if state.iteration < 2:
         return False
     return state.log_likelihood[-1] - state.log_likelihood[-2] < settings.tolerance
 
 
 def _went_too_far(state: EMState, settings: EMSettings) -> bool:
-    """Whether a run with these settings would have ended before this state."""
+    """True if a run with these settings would have ended before this state."""
     gains = np.diff(state.log_likelihood)
     return state.iteration > settings.iterations or bool((gains[:-1] < settings.tolerance).any())
 
@@ -121,7 +121,7 @@ def read_state(path: Path, device: torch.device) -> EMState:
 
 
 def _fits(values: dict) -> bool:
-    """Whether the parts of a state are of the right kind, and of the same patterns, classes and iterations."""
+    """True if the parts of a state are of the right kind, and of the same patterns, classes and iterations."""
     model, scale, likelihood, changed = (values[name] for name in ("model", "scale", "log_likelihood", "changed"))
     tensors = (model, scale, values["classes"], values["rotations"])
     if not all(torch.is_tensor(one) and one.numel() for one in tensors) or not isinstance(values["snapshots"], dict):

@@ -37,7 +37,7 @@ class Augmentation:
     jitter
         Largest move of a side (crop) or change of a side's length (place), relative to the side; 0 = off.
     flip
-        Whether half of the images are mirrored left to right.
+        True: half of the images are mirrored left to right.
     hue
         Largest shift of the hue, in turns; 0 = off.
     saturation, exposure
@@ -70,7 +70,7 @@ class Augmentation:
 
     @property
     def distorts(self) -> bool:
-        """Whether colours change at all."""
+        """True if colours change at all."""
         return self.hue > 0 or max(self.saturation, self.exposure) > 1
 
 
@@ -90,7 +90,7 @@ class RandomChanges(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """Where the pictures of a batch come to lie along one axis of the network input."""
+    """Mapping of the pictures of a batch to one axis of the network input, for pixels and for boxes."""
 
     taps: Taps
     """(N, size): the detector pixels that each input pixel mixes."""
@@ -195,7 +195,7 @@ def changes(numbers: Tensor, augmentation: Augmentation) -> RandomChanges:
     numbers
         (N, 10) from `draw_numbers`.
     augmentation
-        Strengths.
+        Strength of each change.
 
     Returns
     -------
@@ -212,7 +212,7 @@ def changes(numbers: Tensor, augmentation: Augmentation) -> RandomChanges:
 def place_axes(
     shape: tuple[int, int], size: int, augmentation: Augmentation, drawn: RandomChanges
 ) -> tuple[Axis, Axis]:
-    """Where the pixels of a batch come from, and the same mapping for boxes.
+    """Mapping of a batch to both axes of the network input, for pixels and for boxes.
 
     Parameters
     ----------

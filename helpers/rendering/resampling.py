@@ -115,7 +115,7 @@ def resample(channels: Tensor, rows: Taps, columns: Taps) -> Tensor:
     channels
         float32 (N, 3 or 1, rows, columns); fastest if each column lies together in memory, pixel by pixel.
     rows, columns
-        Where the pixels of the images come from.
+        Detector pixels that each input pixel mixes, along both axes.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def fill_canvas(images: Tensor, rows: Taps, columns: Taps) -> Tensor:
     images
         (N, channels, size, size) from `resample`.
     rows, columns
-        What they were made with.
+        The same axes that `resample` was given.
 
     Returns
     -------

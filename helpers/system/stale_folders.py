@@ -61,7 +61,7 @@ def _changes(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[st
 
 
 def _has_files(folder: Path) -> bool:
-    """Whether anything lies in a folder but what a killed process may have begun to write there."""
+    """True if anything lies in a folder but what a killed process may have begun to write there."""
     return folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
 
 

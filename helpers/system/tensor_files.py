@@ -28,7 +28,7 @@ def save_tensors(path: Path, content: Mapping[str, Any]) -> None:
     Parameters
     ----------
     path
-        The file.
+        File to write; its folder is made if needed.
     content
         Name → a tensor, a value that JSON can hold, or a mapping of such; names without `/`. Two tensors must not share
         memory. Names and tuples are read back as text and lists.
@@ -48,9 +48,9 @@ def load_tensors(path: Path, device: torch.device) -> dict[str, Any]:
     Parameters
     ----------
     path
-        The file.
+        File that `save_tensors` has written.
     device
-        The device that the tensors are brought to.
+        Device that the tensors are brought to.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def check_finite(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     Parameters
     ----------
     path
-        The file that they are from, for the message.
+        File that they are from, as the message names it.
     tensors
         Name → weights.
 

@@ -33,7 +33,7 @@ def train_families(plans: Mapping[Path, Plan], *, processes: int | None = None) 
     plans
         Folder of a family → its plan.
     processes
-        How many are trained at a time on a CPU; one a core if None.
+        Number of families that are trained at a time on a CPU; default: one a core.
 
     Returns
     -------
@@ -68,18 +68,18 @@ def train_family(plan: Plan, folder: Path) -> FamilyFolder:
 
 
 def visible_gpus() -> list[str]:
-    """What `CUDA_VISIBLE_DEVICES` calls the GPUs that this process may use: numbers, or the names that SLURM gives."""
+    """GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` calls them: numbers, or the names that SLURM gives."""
     names = os.environ.get(_VISIBLE_GPUS) or ",".join(map(str, range(torch.cuda.device_count())))
     return [name.strip() for name in names.split(",")][: torch.cuda.device_count()]
 
 
 def table_families(folders: Mapping[str, FamilyFolder]) -> pd.DataFrame:
-    """How each family began and where its loss ended.
+    """Start of each family, and the beginning and end of its loss.
 
     Parameters
     ----------
     folders
-        Family → what its training left.
+        Family → folder of its training.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What the training of a family leaves and classification reads: one folder a family.
+"""Files of a trained family, which classification and the tables read: one folder a family.
 
 family.json            the family, its settings, threshold, consensus, first weights and training data
 checkpoints/*          weights of the checkpoints that the consensus needs (safetensors)
@@ -30,22 +30,22 @@ class FamilyFolder:
     Parameters
     ----------
     path
-        `results/RUN/families/FAMILY`.
+        Folder `results/RUN/families/FAMILY`.
     """
 
     path: Path
 
     @property
     def state(self) -> Path:
-        """From where a killed training goes on."""
+        """File from which a killed training goes on."""
         return self.path / "state.safetensors"
 
     def checkpoint(self, iteration: int) -> Path:
-        """Weights after an iteration."""
+        """File of the weights after an iteration."""
         return self.path / "checkpoints" / f"{iteration_column(iteration)}.safetensors"
 
     def scores_path(self, name: str) -> Path:
-        """Scores of the set `name`: validation or test."""
+        """File of the scores of the set `name`: validation or test."""
         return self.path / f"scores_{name}.csv"
 
     def claim(self, description: Mapping[str, Any]) -> None:
@@ -123,7 +123,7 @@ def check_description(path: Path, described: Mapping[str, Any]) -> None:
 
 
 def _are_numbers(values: object) -> bool:
-    """Whether these are whole numbers above 0, each once."""
+    """True for a list of whole numbers above 0, each once."""
     return (
         isinstance(values, list)
         and all(type(value) is int and 0 < value < 10**9 for value in values)

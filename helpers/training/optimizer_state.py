@@ -14,7 +14,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]
     optimizer
         Built for the same weights as the one whose `state_dict` was saved.
     saved
-        That `state_dict`, its parameters numbered by text.
+        `state_dict` as the file holds it, the numbers of the parameters as text.
     """
     state = {int(number): values for number, values in saved["state"].items()}
     optimizer.load_state_dict({**saved, "state": state})

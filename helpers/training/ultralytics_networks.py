@@ -23,7 +23,7 @@ _QUIET = {"YOLO_OFFLINE": "1", "YOLO_VERBOSE": "false", "YOLO_AUTOINSTALL": "fal
 
 
 def is_ultralytics(family: Family) -> bool:
-    """Whether ultralytics trains this family."""
+    """True if ultralytics trains this family."""
     return family.network not in DARKNET_NETWORKS
 
 
@@ -51,7 +51,7 @@ def load_ultralytics(checkpoint: Path, device: torch.device) -> Scorer:
 
 
 def described(model: str) -> dict[str, Any]:
-    """What ultralytics' own description of a model holds: `yolo11n.yaml` is the scale n of its `yolo11.yaml`.
+    """Content of ultralytics' own description of a model: `yolo11n.yaml` is the scale n of its `yolo11.yaml`.
 
     A description is code: ultralytics evaluates the activation that it names, and takes a mapping, a path or an address
     as well. So only the files of the package count, whatever a checkpoint says or the working directory holds.

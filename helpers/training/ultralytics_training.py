@@ -127,7 +127,7 @@ def _overrides(plan: Plan, scratch: Path) -> dict[str, Any]:
 
 
 class _Batches:
-    """What ultralytics' trainer takes for a data loader: the batches of one epoch, as (seed, iteration) gives them."""
+    """Data loader of ultralytics' trainer: the batches of one epoch, as (seed, iteration) gives them."""
 
     num_workers = 0
     drop_last = True
