@@ -157,69 +157,71 @@ class _Batches:
             }
 
 
+class _OnPatterns:
+    """Methods of ultralytics' trainer in our words: it is fed with patterns, stores our files, and resumes exactly."""
+
+    def prepare(self, plan: Plan, artefacts: FamilyFolder) -> None:
+        self.plan, self.artefacts = plan, artefacts
+        self.history: list[dict[str, float]] = []
+        self.began = time.perf_counter()
+        self.add_callback("on_train_batch_start", _note_time)
+        self.add_callback("on_train_batch_end", _note_loss)
+
+    def get_model(self, cfg: str, weights: object = None, verbose: bool = True) -> torch.nn.Module:
+        try:
+            return super().get_model(cfg=ultralytics_networks.described(cfg), weights=weights, verbose=verbose)
+        except ValueError as error:
+            raise ProfileError(f"families: {error}; correct the network {self.plan.family.network!r}") from error
+
+    def get_dataset(self) -> dict[str, Any]:
+        return {"train": "training", "val": "validation", "nc": 1, "names": {0: "single hit"}, "channels": 3}
+
+    def get_dataloader(self, *_args: object, mode: str = "train", **_named: object) -> _Batches:
+        return _Batches(self.plan)
+
+    def preprocess_batch(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return batch
+
+    def _build_train_pipeline(self) -> None:
+        from ultralytics.engine.trainer import BaseTrainer
+
+        BaseTrainer._build_train_pipeline(self)  # that of detection looks into a data set on disk
+
+    def get_validator(self) -> SimpleNamespace:
+        return SimpleNamespace(metrics=SimpleNamespace(keys=[]))
+
+    def validate(self) -> tuple[dict[str, float], float]:
+        return {}, 0.0
+
+    def final_eval(self) -> None:
+        """Nothing: every checkpoint has been scored."""
+
+    def save_metrics(self, metrics: dict[str, float]) -> None:
+        """Store a checkpoint at the end of an epoch; the loss is in `loss.csv`."""
+        _store_checkpoint(self)
+
+    def save_model(self) -> bool:
+        return False
+
+    def resume_training(self, _checkpoint: object) -> None:
+        if not self.artefacts.state.exists():
+            return
+        state = load_tensors(self.artefacts.state, self.device)
+        self.model.load_state_dict(state["weights"])
+        self.ema.ema.load_state_dict(state["average"])
+        self.ema.updates = state["updates"]
+        restore_optimizer(self.optimizer, state["optimizer"])
+        self.history = state["history"]
+        self.train_loader.iteration = len(self.history)
+        self.start_epoch = len(self.history) // self.plan.settings.checkpoint_every
+
+
 @cache
 def _trainer_class() -> type:
-    """ultralytics' detection trainer on patterns in memory; made late, because importing ultralytics takes seconds."""
-    from ultralytics.engine.trainer import BaseTrainer
+    """Detection trainer of ultralytics on patterns in memory; made late, as importing ultralytics takes seconds."""
     from ultralytics.models.yolo.detect import DetectionTrainer
 
-    class PatternTrainer(DetectionTrainer):
-        """Feeds patterns, stores our artefacts, resumes exactly."""
-
-        def prepare(self, plan: Plan, artefacts: FamilyFolder) -> None:
-            self.plan, self.artefacts = plan, artefacts
-            self.history: list[dict[str, float]] = []
-            self.began = time.perf_counter()
-            self.add_callback("on_train_batch_start", _note_time)
-            self.add_callback("on_train_batch_end", _note_loss)
-
-        def get_model(self, cfg: str, weights: object = None, verbose: bool = True) -> torch.nn.Module:
-            try:
-                return super().get_model(cfg=ultralytics_networks.described(cfg), weights=weights, verbose=verbose)
-            except ValueError as error:
-                raise ProfileError(f"families: {error}; correct the network {self.plan.family.network!r}") from error
-
-        def get_dataset(self) -> dict[str, Any]:
-            return {"train": "training", "val": "validation", "nc": 1, "names": {0: "single hit"}, "channels": 3}
-
-        def get_dataloader(self, *_args: object, mode: str = "train", **_named: object) -> _Batches:
-            return _Batches(self.plan)
-
-        def preprocess_batch(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            return batch
-
-        def _build_train_pipeline(self) -> None:
-            BaseTrainer._build_train_pipeline(self)
-
-        def get_validator(self) -> SimpleNamespace:
-            return SimpleNamespace(metrics=SimpleNamespace(keys=[]))
-
-        def validate(self) -> tuple[dict[str, float], float]:
-            return {}, 0.0
-
-        def final_eval(self) -> None:
-            """Nothing: every checkpoint has been scored."""
-
-        def save_metrics(self, metrics: dict[str, float]) -> None:
-            """Nothing: the loss is in `loss.csv`."""
-            _store_checkpoint(self)
-
-        def save_model(self) -> bool:
-            return False
-
-        def resume_training(self, _checkpoint: object) -> None:
-            if not self.artefacts.state.exists():
-                return
-            state = load_tensors(self.artefacts.state, self.device)
-            self.model.load_state_dict(state["weights"])
-            self.ema.ema.load_state_dict(state["average"])
-            self.ema.updates = state["updates"]
-            restore_optimizer(self.optimizer, state["optimizer"])
-            self.history = state["history"]
-            self.train_loader.iteration = len(self.history)
-            self.start_epoch = len(self.history) // self.plan.settings.checkpoint_every
-
-    return PatternTrainer
+    return type("PatternTrainer", (_OnPatterns, DetectionTrainer), {})
 
 
 def _note_time(trainer: Any) -> None:
