@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 
 from helpers.errors import NetworkFileError
 from helpers.system.files import written_whole
+from helpers.system.tables_and_json import in_short
 
 _OURS = "workbook"
 """Our entry in the header's metadata; one alone, because safetensors puts several in any order."""
@@ -70,7 +71,7 @@ def load_tensors(path: Path, device: torch.device) -> dict[str, Any]:
             holder.setdefault(last, tensor.to(device))
     except (SafetensorError, OSError, LookupError, AttributeError, TypeError, ValueError, RecursionError) as error:
         raise NetworkFileError(
-            f"{path}: not a checkpoint of this workbook ({type(error).__name__}); train it anew"
+            f"{path}: not a checkpoint of this workbook ({in_short(error)}); train it anew"
         ) from error
     return content
 
@@ -96,7 +97,7 @@ def _checked_content(whole: bytes) -> dict[str, Any]:
     header = json.loads(json.loads(whole[8 : 8 + length])["__metadata__"][_OURS])
     checksum, content = header["checksum"].encode(), header["content"]
     if _checksum(whole, whole.find(checksum)) != checksum or not isinstance(content, dict):
-        raise ValueError("a wrong checksum, or no mapping")
+        raise ValueError("its checksum is wrong")
     return content
 
 
