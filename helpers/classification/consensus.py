@@ -94,7 +94,7 @@ def load_family(folder: Path, device: torch.device | None = None) -> TrainedFami
     try:
         return TrainedFamily(
             family=(family := Family.from_name(described["family"])),
-            settings=TrainingSettings.from_mapping(described["settings"]),
+            settings=TrainingSettings.from_mapping(described["settings"], folder / "family.json"),
             threshold=described["threshold"],
             iterations=described["consensus"],
             shape=tuple(described["shape"]),
