@@ -8,10 +8,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "darknet_networks": ["load_network"],
         "detected_boxes": ["detected_boxes"],
         "families": ["table_families", "train_families"],
-        "family_folder": ["FamilyFolder", "check_description"],
+        "family_folder": ["FamilyFolder"],
         "plan": ["Examples", "Plan"],
         "scoring": ["Scorer", "patterns_a_batch", "score_counts"],
         "settings": ["TrainingSettings"],
-        "ultralytics_networks": ["is_modern", "load_modern"],
+        "ultralytics_networks": ["is_ultralytics", "load_ultralytics"],
     },
 )

@@ -188,7 +188,7 @@ def test_a_plan_holds_what_the_profile_says_of_a_family(simulated):
 def test_a_caption_names_all_first_weights(simulated):
     starts = ["random weights", "darknet19"] + ["random weights"] * 20
     for name, start in zip(simulated.profile.families, starts, strict=False):
-        simulated.family(name).describe({"start": start})
+        simulated.family(name).claim({"start": start})
     assert simulated.first_weights == "darknet19 and random weights"
 
 
