@@ -1,4 +1,4 @@
-"""What stands beside Table 4: intervals, the row of EM, and the paper's own numbers."""
+"""Additions to Table 4: bootstrap intervals, the row of EM, and the paper's own numbers."""
 
 from collections.abc import Mapping
 
@@ -13,16 +13,21 @@ _BESIDE_THE_PAPER = ["iou", "precision", "recall", "f1", "mcc"]
 
 
 def references_of(patterns: pd.DataFrame) -> dict[str, np.ndarray]:
-    """What selections are compared with: `manual`, and `truth` where it is known; bool (patterns,).
+    """References that selections are compared with.
 
     Parameters
     ----------
     patterns
-        Rows of the sets, with the columns label and, for simulated data, single (`dataset.labels_of`).
+        Rows of the sets with the columns label and, for simulated patterns, truth (see `annotation.labels_of`).
+
+    Returns
+    -------
+    dict
+        "manual" → the expert's labels and, where it is known, "truth" → the simulation's truth; each bool (patterns,).
     """
     references = {"manual": patterns["label"].to_numpy(bool)}
-    if "single" in patterns:
-        references["truth"] = patterns["single"].to_numpy(bool)
+    if "truth" in patterns:
+        references["truth"] = patterns["truth"].to_numpy(bool)
     return references
 
 

@@ -65,29 +65,28 @@ def size_histogram(sizes: Mapping[str, np.ndarray], size_range: tuple[float, flo
 
 
 @styled
-def label_bias_figure(photons: np.ndarray, manual: np.ndarray, single: np.ndarray) -> Figure:
-    """Share of the true single hits that the simulated expert labels, against their photons.
+def label_bias_figure(photons: np.ndarray, label: np.ndarray, truth: np.ndarray) -> Figure:
+    """Fraction of the true single hits that the simulated expert labels, against their photons.
 
     Bins hold equal numbers of single hits; bars are 95 % Clopper–Pearson intervals.
 
     Parameters
     ----------
     photons
-        (N,) [photons per pattern].
-    manual
-        bool (N,): labelled as single.
-    single
-        bool (N,): single in truth.
+        (N,) photons of each pattern.
+    label
+        bool (N,), True where the expert labels the pattern as a single hit.
+    truth
+        bool (N,), True where the pattern is a single hit in the simulation.
 
     Returns
     -------
     Figure
         3.35 in wide.
     """
-    middle, share, lower, upper = labelled_share(
-        np.asarray(photons), np.asarray(manual, bool), np.asarray(single, bool)
-    )
-    overall = np.asarray(manual, bool)[np.asarray(single, bool)].mean()
+    label, truth = np.asarray(label, bool), np.asarray(truth, bool)
+    middle, share, lower, upper = labelled_share(np.asarray(photons), label, truth)
+    overall = label[truth].mean()
     figure = new_figure(ONE_COLUMN, 2.4)
     axes = figure.subplots()
     axes.axhline(overall, color=QUIET, linewidth=0.8, linestyle=(0, (3, 2)), label=f"all: {overall:.2f}")
@@ -110,24 +109,25 @@ def label_bias_figure(photons: np.ndarray, manual: np.ndarray, single: np.ndarra
     return figure
 
 
-def labelled_share(photons: np.ndarray, manual: np.ndarray, single: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Share of single hits with a label, in bins of equal numbers of them, with 95 % Clopper–Pearson intervals.
+def labelled_share(photons: np.ndarray, label: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Fraction of single hits with a label, in bins of equal numbers of them, with 95 % Clopper–Pearson intervals.
 
     Parameters
     ----------
-    photons, manual, single
-        (N,), as in `label_bias_figure`.
+    photons, label, truth
+        (N,) photons, expert's label and truth of each pattern, as in `label_bias_figure`.
 
     Returns
     -------
     middle, share, lower, upper : ndarray (bins,)
-        Median photons of a bin [photons], and fractions.
+        Median photons of a bin [photons], the labelled fraction, and the ends of its interval.
     """
-    order = np.argsort(photons[single], kind="stable")
+    order = np.argsort(photons[truth], kind="stable")
     bins = np.array_split(order, min(_SHARE_BINS, len(order)))
-    middle = np.array([np.median(photons[single][members]) for members in bins])
-    labelled = np.array([manual[single][members].sum() for members in bins])
+    middle = np.array([np.median(photons[truth][members]) for members in bins])
+    labelled = np.array([label[truth][members].sum() for members in bins])
     number = np.array([len(members) for members in bins])
+    # quantiles of the beta distribution; a bin with none or all of its hits labelled ends at 0 or 1
     lower = np.where(labelled > 0, beta.ppf(0.025, np.maximum(labelled, 1), number - labelled + 1), 0.0)
     upper = np.where(labelled < number, beta.ppf(0.975, labelled + 1, np.maximum(number - labelled, 1)), 1.0)
     return middle, labelled / number, lower, upper

@@ -160,7 +160,7 @@ def _table_box(step: StoredStep) -> pd.DataFrame:
 
 
 def _table_consistency(step: StoredStep) -> pd.DataFrame:
-    if annotation.TWO_PEOPLE in (step.folder / "tables" / "table_consistency.csv").read_text(encoding="utf-8"):
+    if annotation.INTER_ANNOTATOR in (step.folder / "tables" / "table_consistency.csv").read_text(encoding="utf-8"):
         raise NotInRunError("what the second person has said is in no file of the run")
     sets = step.sets if "sets.csv" in step.entry["reads"] else None
     return annotation.table_consistency(annotation.judgements(step.annotated, sets))

@@ -192,13 +192,13 @@ def test_what_cannot_be_prepared_is_refused_and_leaves_no_file(tmp_path, steps, 
 
 def test_frames_with_nan_and_infinite_values_are_named_and_prepared_and_columns_are_carried_on(tmp_path):
     stack = simple(12, at={(3, 5, 5): np.nan, (7, 5, 5): np.inf, (7, 5, 6): np.inf})
-    labels = pd.DataFrame({"size_nm": np.arange(12.0), "manual": 1})
+    labels = pd.DataFrame({"size_nm": np.arange(12.0), "label": 1})
     steps = Steps(kept_nm=(1, 1000), centre=(6.0, 127.0), rule=HitRule(lit_pixels=(100, None)))
     with pytest.warns(ImpossibleValuesWarning, match=r"2 of 12 frames .*: 3, 7$"):
         table = prepare(stack, tmp_path / "out.cxi", CAMERA, steps, columns=labels)
     assert table["kept"].all()
     assert list(table["source_size_nm"]) == list(labels["size_nm"])
-    assert table["manual"].all()
+    assert table["label"].all()
     assert table["notes"][7] == "2 infinite in good pixels, counted as no photons"
     assert list(np.flatnonzero(table["notes"] != "")) == [3, 7]
 
