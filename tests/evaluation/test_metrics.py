@@ -109,20 +109,6 @@ def test_scores_of_an_unscored_checkpoint_are_an_error():
         scores_at(scores, [400, 500])
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9]), st.booleans()), min_size=2, max_size=50).filter(
-        lambda pairs: any(positive for _, positive in pairs)
-    )
-)
-def test_precision_recall_curve_agrees_with_scikit_learn(pairs):
-    score, reference = (np.array(column) for column in zip(*pairs, strict=True))
-    curve = evaluation.precision_recall_curve(score, reference)
-    precision, recall, thresholds = metrics.precision_recall_curve(reference, score)
-    np.testing.assert_allclose(curve["threshold"], thresholds[::-1])
-    np.testing.assert_allclose(curve["precision"], precision[:-1][::-1])
-    np.testing.assert_allclose(curve["recall"], recall[:-1][::-1])
-
-
 def test_intervals_hold_the_estimate_and_shrink_with_the_test_set():
     small = Confusion.from_counts(selected=60, intersection=30, positives=50, patterns=900)
     large = Confusion.from_counts(selected=6000, intersection=3000, positives=5000, patterns=90_000)
