@@ -1,4 +1,4 @@
-"""Labels, the box that all positives share, the sets of Table 1, and the widget in which experts label."""
+"""Annotation: labels and their consistency, the shared bounding box, the sets of Table 1, and the labelling widget."""
 
 import lazy_loader
 
