@@ -1,10 +1,9 @@
-"""EM classification: class averages, how they form, how runs converge, how the time grows."""
+"""EM classification: class averages, their evolution, the convergence of runs, and radial profiles."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
@@ -24,25 +23,25 @@ from helpers.figures.house_style import (
 
 _KNOWN = "icosahedra of the known sizes"
 _GAMMA = 0.5
-"""Exponent of the colour scale, so that the weaker rings are seen, too."""
+"""Exponent of the colour scale, so that the weaker rings are visible, too."""
 
 
 @styled
 def classes_figure(
     pictures: np.ndarray, titles: Sequence[str], *, chosen: Sequence[int] = (), columns: int = 7
 ) -> Figure:
-    """Averages of the classes of a run, each on its own colour scale (of the square root); chosen ones have a frame.
+    """Class averages of an EM run, each on its own colour scale (of the square root); chosen classes have a frame.
 
     Parameters
     ----------
     pictures
-        (classes, side, side), NaN outside the band of q.
+        (classes, side, side) mean pattern of each class, NaN outside the band of q.
     titles
-        One a class.
+        Title of each class.
     chosen
-        Classes with a frame.
+        Numbers of the classes that get a frame.
     columns
-        Pictures in a row.
+        Number of pictures in a row.
 
     Returns
     -------
@@ -64,16 +63,16 @@ def classes_figure(
 
 @styled
 def evolution_figure(pictures: np.ndarray, iterations: Sequence[int], titles: Sequence[str]) -> Figure:
-    """Averages of some classes from noise to rings, a row a class; each picture on its own colour scale, as above.
+    """Class averages from noise to rings, a row for each class; each picture has its own colour scale.
 
     Parameters
     ----------
     pictures
-        (classes, iterations, side, side), NaN outside the band of q.
+        (classes, iterations, side, side) mean pattern of each class, NaN outside the band of q.
     iterations
-        After which each column was.
+        Iteration after which the pictures of each column were taken; 0 is the start.
     titles
-        One a class.
+        Title of each class.
 
     Returns
     -------
@@ -94,14 +93,14 @@ def evolution_figure(pictures: np.ndarray, iterations: Sequence[int], titles: Se
 
 @styled
 def convergence_figure(log_likelihood: Sequence[Sequence[float]], changed: Sequence[Sequence[int]]) -> Figure:
-    """Log-likelihood and changed classes of each iteration, a line a run.
+    """Log-likelihood and number of patterns that changed class at each iteration, a line for each run.
 
     Parameters
     ----------
     log_likelihood
-        Of each run and iteration, mean over the patterns.
+        Log-likelihood (mean over the patterns) at each iteration, a sequence for each run.
     changed
-        Patterns whose class changed, of each run and iteration.
+        Number of patterns whose class changed at each iteration, a sequence for each run.
 
     Returns
     -------
@@ -131,18 +130,18 @@ def convergence_figure(log_likelihood: Sequence[Sequence[float]], changed: Seque
 
 @styled
 def rings_figure(radii: np.ndarray, profiles: np.ndarray, chosen: Sequence[int], references: np.ndarray) -> Figure:
-    """Mean radial profiles of the classes of a run, and those of the particle that is looked for.
+    """Mean radial profiles of the classes of an EM run, and those of the expected particle.
 
     Parameters
     ----------
     radii
         (radii,) distance from the beam [pixels].
     profiles
-        (classes, radii) [photons per pixel]; NaN for an empty class.
+        (classes, radii) mean photons per pixel; NaN for an empty class.
     chosen
-        The classes on the left; all others are on the right.
+        Numbers of the classes on the left; all others are on the right.
     references
-        (references, radii), any scale.
+        (references, radii) profiles of the expected particle at several sizes, on any scale.
 
     Returns
     -------
@@ -168,40 +167,8 @@ def rings_figure(radii: np.ndarray, profiles: np.ndarray, chosen: Sequence[int],
     return figure
 
 
-@styled
-def growth_figure(timings: Mapping[str, pd.DataFrame]) -> Figure:
-    """Seconds of an iteration against what was varied, a panel each, on logarithmic axes.
-
-    Parameters
-    ----------
-    timings
-        What was varied ("patterns", "classes", "rotations") → its table with that column, and one column of seconds
-        for each way to compute; NaN where it was not measured.
-
-    Returns
-    -------
-    Figure
-        6.9 in wide; a gray line grows in proportion.
-    """
-    figure = new_figure(TWO_COLUMNS, 2.4)
-    panels = figure.subplots(1, len(timings), sharey=True, squeeze=False)[0]
-    for axes, (name, table) in zip(panels, timings.items(), strict=True):
-        amounts = table[name].to_numpy(float)
-        for way, colour in zip(table.columns.drop(name), (NEUTRAL, HIGHLIGHT, "#009E73"), strict=False):
-            axes.loglog(amounts, table[way], "o-", markersize=3, color=colour, label=way)
-        first = table.columns.drop(name)[0]
-        axes.loglog(amounts, table[first].iloc[-1] * amounts / amounts[-1], color=QUIET, linewidth=0.8, zorder=0.5)
-        axes.set_xlabel(name)
-        axes.set_xticks(amounts, [f"{amount:g}" for amount in amounts], size=6)
-        axes.minorticks_off()
-    panels[0].set_ylabel("seconds per iteration")
-    letter(panels)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower right", ncols=3)
-    return figure
-
-
 def _show(axes: Axes, picture: np.ndarray, *, from_lowest: bool = False) -> None:
-    """One class average without ticks."""
+    """Draw a class average without ticks."""
     colours = matplotlib.colormaps["viridis"].with_extremes(bad=BAD_PIXEL)
     norm = PowerNorm(_GAMMA, np.nanmin(picture) if from_lowest else 0.0, np.nanmax(picture))
     axes.imshow(picture, norm=norm, cmap=colours)

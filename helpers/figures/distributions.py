@@ -1,4 +1,4 @@
-"""How photons, sizes and labels are distributed over patterns."""
+"""Distributions of photons, sizes and labels over patterns."""
 
 from collections.abc import Mapping
 
@@ -14,12 +14,12 @@ _SHARE_BINS = 12
 
 @styled
 def photon_histogram(photons: Mapping[str, np.ndarray]) -> Figure:
-    """Photons of a pattern, by species.
+    """Histogram of the photons in a pattern, a line for each species.
 
     Parameters
     ----------
     photons
-        Species → (N,) [photons per pattern].
+        Species → (N,) number of photons in each of its patterns.
 
     Returns
     -------
@@ -39,12 +39,12 @@ def photon_histogram(photons: Mapping[str, np.ndarray]) -> Figure:
 
 @styled
 def size_histogram(sizes: Mapping[str, np.ndarray], size_range: tuple[float, float]) -> Figure:
-    """Sizes measured from the radial profiles, by label, and the range that is kept.
+    """Histogram of the sizes measured from the radial profiles, a line for each label, and the range that is kept.
 
     Parameters
     ----------
     sizes
-        Label → (N,) [nm].
+        Label → (N,) measured size of each of its patterns [nm].
     size_range
         Smallest and largest size that is kept [nm].
 
@@ -134,5 +134,5 @@ def labelled_share(photons: np.ndarray, label: np.ndarray, truth: np.ndarray) ->
 
 
 def _dashes(lines: int) -> list[str]:
-    """Line styles that go round, so that steps differ in gray print."""
+    """Line styles in turn, so that the lines differ in gray print, too."""
     return [("-", "--", "-.", ":")[k % 4] for k in range(lines)]

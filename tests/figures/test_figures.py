@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from sklearn.metrics import precision_recall_curve
 
 from helpers import figures
 from helpers.annotation import Box
 from helpers.darknet import yolov2, yolov3
-from helpers.evaluation import NEVER_SINGLE, Confusion, agreement, precision_recall_curve, table_4, validation_curve
+from helpers.evaluation import NEVER_SINGLE, Confusion, agreement, table_4, validation_curve
 from helpers.evaluation.metrics import intervals
 from helpers.experiment import AMOX34117
 from helpers.family import PAPER_FAMILIES, REPRESENTATIONS
@@ -22,7 +23,7 @@ from helpers.figures.curves import rate_changes
 from helpers.figures.distributions import labelled_share
 from helpers.figures.geometry import largest_q, photon_energy_kev
 from helpers.figures.house_style import new_figure, number_twos_and_fives, photon_norm
-from helpers.figures.network_stages import layer_shapes, stages
+from helpers.figures.network_stages import stages
 from helpers.figures.preparation import binned_bias
 from helpers.rendering import render, to_rgb
 
@@ -98,7 +99,7 @@ def compared(scored) -> pd.DataFrame:
 def networks():
     """The published architectures with few filters; sides and layers are those of the full networks."""
     generator = torch.Generator().manual_seed(0)
-    return [build(width=0.05, generator=generator).sections for build in (yolov2, yolov3)]
+    return [build(width=0.05, generator=generator) for build in (yolov2, yolov3)]
 
 
 def texts(figure: Figure) -> list[str]:
@@ -136,13 +137,11 @@ def class_figures() -> list[Figure]:
     pictures = np.random.default_rng(1).random((3, 4, 15, 15))
     pictures[..., 6:9, 6:9] = np.nan
     profiles = np.geomspace(5, 0.1, 12) * np.array([[1.0], [2.0], [np.nan]])
-    amounts = pd.DataFrame({"patterns": [10, 100], "transforms": [0.1, 1.0], "matrix product": [1.0, np.nan]})
     return [
         figures.classes_figure(pictures[:, 0], ["0: 5", "1: 7", "2: 0"], chosen=[1], columns=2),
         figures.evolution_figure(pictures, [0, 1, 2, 4], ["class 0", "class 1", "class 2"]),
         figures.convergence_figure([[-900.0, -500.0, -490.0], [-910.0, -480.0]], [[30, 4, 0], [30, 0]]),
         figures.rings_figure(np.arange(12), profiles, [0], profiles[:2]),
-        figures.growth_figure({"patterns": amounts, "classes": amounts.rename(columns={"patterns": "classes"})}),
     ]
 
 
@@ -156,7 +155,7 @@ def test_every_figure_is_labelled_and_fits_its_page(counts, mask, losses, curves
         figures.figure_5(counts[:2], counts[2:4], BOX),
         figures.training_figure(losses, curves, table_2_range=(200, 300)),
         figures.precision_recall_figure(
-            {name: precision_recall_curve(score, truth) for name, score in scores.items()},
+            {name: precision_recall_curve(truth, score) for name, score in scores.items()},
             dict.fromkeys(scores, (0.6, 0.5)),
             truth.mean(),
         ),
@@ -216,18 +215,10 @@ def test_figure_2_shows_the_computed_dimensions_of_every_stage(networks):
 
 
 def test_stages_hold_every_convolution_and_residual_block(networks):
-    small, large = (stages(sections) for sections in networks)
+    small, large = (stages(network) for network in networks)
     assert [stage.convolutions for stage in small] == [1, 1, 3, 3, 5, 7, 2]
     assert [stage.convolutions for stage in large] == [1, 3, 5, 17, 17, 9, 7, 8, 8]
     assert [stage.residual_blocks for stage in large] == [0, 1, 2, 8, 8, 4, 0, 0, 0]
-
-
-@pytest.mark.parametrize("build", [yolov2, yolov3])
-def test_walked_dimensions_are_those_of_the_network(build):
-    network = build(size=96, width=0.05)
-    walked = layer_shapes(network.sections)
-    for number, layer in enumerate(network.layers):
-        assert walked[number] == (layer.shape.side, layer.shape.channels)
 
 
 def test_figure_3_shows_the_counts_and_the_network_input(counts, mask):
@@ -290,10 +281,10 @@ def test_rate_changes_are_the_end_of_a_burn_in_and_the_steps():
 
 def test_precision_recall_figure_draws_curves_points_and_chance(scored):
     truth, scores = scored
-    drawn = {name: precision_recall_curve(score, truth) for name, score in scores.items()}
+    drawn = {name: precision_recall_curve(truth, score) for name, score in scores.items()}
     axes = figures.precision_recall_figure(drawn, {"yolov2-jet-linear": (0.7, 0.4)}, 0.2).axes[0]
-    for line, curve in zip(axes.lines, drawn.values(), strict=False):
-        assert np.array_equal(line.get_xydata(), curve[["recall", "precision"]])
+    for line, (precision, recall, _) in zip(axes.lines, drawn.values(), strict=False):
+        assert np.array_equal(line.get_xydata()[::-1], np.stack([recall, precision], axis=1)[:-1])
     point, _sample, chance = axes.lines[len(drawn) :]
     assert (list(point.get_xdata()), list(point.get_ydata())) == ([0.4], [0.7])
     assert set(chance.get_ydata()) == {0.2}
@@ -452,18 +443,6 @@ def test_photon_bias_is_that_of_the_sums_with_an_error_that_covers_it():
     assert error[-1] == pytest.approx(np.sqrt(1.02 / middle[-1] / 500), rel=0.15)
     legend = figures.photon_bias_figure(signal, {"as counted": measured}).legends[0].get_texts()[0].get_text()
     assert legend == f"as counted: {measured.sum() / signal.sum() - 1:+.1%} in all"
-
-
-@pytest.mark.parametrize("number", [1, 3, 7])
-def test_radial_profiles_have_a_panel_each_and_a_sphere_of_the_same_mean(number):
-    profiles = np.tile(np.exp(-np.arange(60.0) / 9), (number, 1))
-    titles = [f"frame {k}" for k in range(number)]
-    figure = figures.radial_profile_figure(profiles, np.full(number, 68.0), AMOX34117, radii=(16, 60), titles=titles)
-    assert len(figure.axes) == number
-    for axes in figure.axes:
-        measured, sphere = (line.get_ydata() for line in axes.lines)
-        assert sphere.mean() == pytest.approx(measured.mean())
-        np.testing.assert_allclose(measured, profiles[0][16:])
 
 
 def test_chosen_classes_have_a_frame_and_the_others_have_none():
