@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "agreement": ["INTER_ANNOTATOR", "judgements", "labels_in", "table_consistency"],
+        "agreement": ["judgements", "labels_in", "table_consistency"],
         "box": ["Box", "held_share", "propose_box", "read_box", "sum_patterns", "table_box", "write_box"],
         "darknet_export": ["export_darknet", "label_line"],
         "labels": ["labels_of"],

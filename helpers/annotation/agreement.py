@@ -17,9 +17,6 @@ from helpers.annotation.labels_file import LABELS, NOT_SINGLE, SINGLE, LabelsFil
 from helpers.errors import LabelsError
 from helpers.patterns import PatternStack
 
-INTER_ANNOTATOR = "two people"
-"""Name of the row of `table_consistency` that compares the labels of two people (inter-annotator agreement)."""
-
 
 @dataclass(frozen=True)
 class Agreement:
@@ -148,7 +145,7 @@ def judgements(
     """
     pairs = {"a labeller with themselves": self_agreement(file)}
     if second is not None:
-        pairs[INTER_ANNOTATOR] = agreement(_words(file), second)
+        pairs["two people"] = agreement(_words(file), second)
     if sets is not None and "truth" in sets:
         words = sets[["label", "truth"]].replace({True: SINGLE, False: NOT_SINGLE}).set_index(sets["pattern"])
         pairs["simulated expert and truth"] = agreement(words["label"].to_dict(), words["truth"].to_dict())

@@ -1,44 +1,41 @@
 """Training, validation and test sets of Table 1, drawn from labelled patterns."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
+from pydantic import NonNegativeInt
+from pydantic.dataclasses import dataclass
 
 from helpers.errors import LabelsError
 from helpers.evaluation import TABLE_1
+from helpers.system import STRICT
 
 
-@dataclass(frozen=True)
+@dataclass(config=STRICT, frozen=True)
 class SetSizes:
     """Numbers of patterns (positives, negatives) in each set; the defaults are those of the paper (Table 1).
 
     Raises
     ------
-    LabelsError
+    ValueError
         If a number is negative, or `outside` exceeds training and validation together.
     """
 
-    training: tuple[int, int] = (165, 390)
+    training: tuple[NonNegativeInt, NonNegativeInt] = (165, 390)
     """Positives and negatives of the training set."""
 
-    validation: tuple[int, int] = (53, 283)
+    validation: tuple[NonNegativeInt, NonNegativeInt] = (53, 283)
     """Positives and negatives of the validation set."""
 
-    outside: tuple[int, int] = (17, 593)
+    outside: tuple[NonNegativeInt, NonNegativeInt] = (17, 593)
     """Positives and negatives of both sets that come from outside the size range. The paper implies the default: 891
     patterns train and validate, and 281 of them are in the range (201 of the 1196 positives, 80 of the negatives)."""
 
     def __post_init__(self) -> None:
-        for name in ("training", "validation", "outside"):
-            sizes = getattr(self, name)
-            if len(sizes) != 2 or min(sizes) < 0:
-                raise LabelsError(f"{name} must be (positives, negatives), two whole numbers from 0, got {sizes}")
         for kind, training, validation, outside in zip(
             ("positives", "negatives"), self.training, self.validation, self.outside, strict=True
         ):
             if outside > training + validation:
-                raise LabelsError(
+                raise ValueError(
                     f"{outside} {kind} from outside the size range are more than the {training + validation} of "
                     f"training and validation together; lower outside"
                 )

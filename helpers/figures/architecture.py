@@ -23,9 +23,9 @@ _TEXT = 6.0
 _KINDS = {
     "convolution": ("#DCE9F5", "convolution: size, filters"),
     "down": ("#FBDDB8", "down-sampling"),
-    "residual": ("#CDEBDD", "residual blocks, each with its two convolutions"),
+    "residual": ("#CDEBDD", "residual blocks of two convolutions each"),
     "up": ("#E9D5EC", "up-sampling"),
-    "concat": ("#E2E2E2", "data of two layers, one behind the other"),
+    "concat": ("#E2E2E2", "concatenation of two layers"),
     "head": ("#F6C3A8", "detection: cells × cells × numbers"),
 }
 
@@ -243,7 +243,7 @@ def _arrow(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
 def _draw_legend(axes: Axes, y: float) -> None:
     """Legend of the colours, in the empty corner of a panel."""
     axes.text(0.33, y - _STRIP / 2, "bold", size=_TEXT, weight="bold", ha="right", va="center_baseline")
-    axes.text(0.37, y - _STRIP / 2, "dimensions of the input of a stage", size=_TEXT, va="center_baseline")
+    axes.text(0.37, y - _STRIP / 2, "input dimensions of a stage", size=_TEXT, va="center_baseline")
     for k, (colour, meaning) in enumerate(_KINDS.values()):
         top = y + _STRIP * k
         axes.add_patch(

@@ -21,7 +21,7 @@ from helpers.figures.house_style import (
     thumbnail,
 )
 
-_KNOWN = "icosahedra of the known sizes"
+_KNOWN = "icosahedra of known sizes"
 _GAMMA = 0.5
 """Exponent of the colour scale, so that the weaker rings are visible, too."""
 
@@ -117,7 +117,7 @@ def convergence_figure(log_likelihood: Sequence[Sequence[float]], changed: Seque
             iterations, np.ma.masked_equal(highest - np.asarray(gained), 0), ".-", color=colour, label=f"run {run}"
         )
         right.plot(iterations, moved, ".-", color=colour)
-    left.set(xlabel="iteration", ylabel="log-likelihood of a pattern\nbelow the highest of all", yscale="log")
+    left.set(xlabel="iteration", ylabel="log-likelihood per pattern,\nbelow the highest", yscale="log")
     right.set(xlabel="iteration", ylabel="patterns that changed class")
     right.set_yscale("symlog", linthresh=1)
     right.set_ylim(bottom=0)
@@ -153,14 +153,14 @@ def rings_figure(radii: np.ndarray, profiles: np.ndarray, chosen: Sequence[int],
     compared = references / references.mean(axis=1, keepdims=True)
     for axes, wanted, colour in zip(panels, (True, False), (HIGHLIGHT, NEUTRAL), strict=True):
         shown = [profile for k, profile in enumerate(profiles) if (k in chosen) is wanted and np.nansum(profile) > 0]
-        label = "classes that were chosen" if wanted else "the other classes"
+        label = "chosen classes" if wanted else "other classes"
         for number, profile in enumerate(shown):
             axes.semilogy(
                 radii, profile / profile.mean(), color=colour, linewidth=0.7, label=label if number == 0 else None
             )
         axes.fill_between(radii, compared.min(0), compared.max(0), color=QUIET, alpha=0.3, linewidth=0, label=_KNOWN)
         axes.set(xlabel="distance from the beam (pixels)", ylim=(1e-3, None))
-    panels[0].set_ylabel("photons over their mean")
+    panels[0].set_ylabel("photons (relative to the mean)")
     letter(panels, ["chosen", "not chosen"])
     handles = {text: handle for axes in panels for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower right", ncols=3)

@@ -104,7 +104,7 @@ def precision_recall_figure(
             clip_on=False,
         )
     axes.plot([], [], "o", color="white", markeredgecolor="black", markeredgewidth=0.6, label="stable selection")
-    axes.axhline(positives_share, color=QUIET, linewidth=0.8, linestyle=(0, (2, 2)), label="chosen by chance")
+    axes.axhline(positives_share, color=QUIET, linewidth=0.8, linestyle=(0, (2, 2)), label="random choice")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall (fraction)", ylabel="precision (fraction)")
     axes.grid(visible=True)
     figure.legend(loc="outside right upper")

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from helpers.annotation import LabelsFile, judgements, labels_in, table_consistency
-from helpers.annotation.agreement import INTER_ANNOTATOR, agreement, self_agreement
+from helpers.annotation.agreement import agreement, self_agreement
 from helpers.annotation.labels_file import LABELS
 from helpers.errors import LabelsError
 
@@ -75,7 +75,7 @@ def test_all_judgements_that_there_are_make_a_row(to_label, tmp_path):
     table = table_consistency(judgements(file, sets, other)).set_index("judgements")
     assert table["patterns"].to_dict() == {
         "a labeller with themselves": 0,
-        INTER_ANNOTATOR: 2,
+        "two people": 2,
         "simulated expert and truth": 3,
     }
     assert table["disputed"].tolist() == [0, 1, 1]
