@@ -1,4 +1,4 @@
-"""Every number of the tables, computed from stored scores alone: equations (1) to (5), Tables 2 to 4, intervals."""
+"""Evaluation from stored scores alone: equations (1) to (5), Tables 2 to 4, intervals, and the paper's numbers."""
 
 import lazy_loader
 
@@ -11,7 +11,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "agreement",
             "by_score",
             "consensus_f1",
-            "precision_recall_curve",
             "stable_selection",
             "validation_curve",
         ],

@@ -1,4 +1,4 @@
-"""Raw frames of the camera: photon peaks in the pixel values, and lit pixels per frame."""
+"""Raw output of a camera: photon peaks in the values of its pixels, and lit pixels of its frames."""
 
 from collections.abc import Sequence
 
@@ -71,7 +71,7 @@ def camera_figure(frames: np.ndarray, mask: np.ndarray, rule: HitRule) -> Figure
     values, adu_per_photon, fewest_lit = frames[:, ~mask], rule.adu_per_photon, rule.lit_pixels[0]
     figure = new_figure(TWO_COLUMNS, 2.4)
     peaks, lit_panel = figure.subplots(1, 2)
-    # bins of whole ADU, because a camera counts in them
+    # bins of whole ADU, because the camera's values are whole numbers
     width = max(1, round(adu_per_photon / _BINS_A_PHOTON))
     edges = np.arange(round(-0.4 * adu_per_photon) - 0.5, _PHOTONS_SHOWN * adu_per_photon, width)
     peaks.hist(np.ravel(values), edges, histtype="stepfilled", color=NEUTRAL)
