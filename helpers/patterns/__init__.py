@@ -13,6 +13,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "growing.followed_file": ["NewPatterns", "Place"],
         "growing.following": ["Following"],
         "opening": ["describe", "open_stack"],
+        "options": ["DEFAULTS", "ReadOptions"],
+        "probe": ["probe"],
         "selections": [
             "SUFFIXES",
             "check_output",
@@ -22,6 +24,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "write_selections",
         ],
         "stack": ["PatternStack"],
-        "writing": ["new_stack", "write_table"],
+        "writing": ["new_stack", "write_stack", "write_table"],
     },
 )

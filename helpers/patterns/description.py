@@ -3,7 +3,7 @@
 import numpy as np
 
 from helpers.errors import PatternFileError
-from helpers.patterns.layouts import listed
+from helpers.patterns.layouts.base import listed
 from helpers.patterns.stack import PatternStack
 from helpers.system import in_short, printable
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from helpers.errors import PatternFileError
 from helpers.patterns.dragonfly import emc
+from helpers.patterns.dragonfly.detector import detector_beside, write_detector
 from helpers.patterns.hdf5.file import member
 from helpers.patterns.hdf5.writing import hdf5_to_write
 from helpers.patterns.stack import PatternStack
@@ -228,7 +229,7 @@ def _check_copy(path: Path, stack: PatternStack) -> None:
         raise PatternFileError(f"{path}: is the file of the patterns itself; choose another name for the copy")
     with h5py.File(stack.path, "r") as file:
         for dataset in stack.datasets:
-            if member(file, stack.path, dataset).file.filename != file.filename:
+            if member(file, dataset).file.filename != file.filename:
                 raise PatternFileError(
                     f"{path}: {dataset} of {stack.path} is a link to another file; copy that one, or write .csv"
                 )
@@ -284,11 +285,11 @@ def write_photons(
             f"{path}: no pattern of {stack.path} is selected, and Dragonfly cannot read a file without patterns; lower "
             "the threshold, or write .csv"
         )
-    detector = _detector_of(stack)
+    known = _detector_of(stack)
     pixels = stack.shape[1] * stack.shape[2]
     blocks = _blocks(stack, patterns, rounded=rounded)
-    with written_whole(detector.detector_beside(path)) as partial:  # no detector without photons, nor the reverse
-        detector.write_detector(partial, mask=stack.mask, **detector)
+    with written_whole(detector_beside(path)) as partial:  # no detector without photons, nor the reverse
+        write_detector(partial, mask=stack.mask, **known)
         if path.suffix.lower() == ".h5":
             emc.write_emc_hdf5(path, blocks, patterns=patterns.size, pixels=pixels)
         else:

@@ -14,7 +14,7 @@ import torch
 from helpers.classification import load_family, score_stack, stored_scores, stored_selection
 from helpers.classification.files import classify_file
 from helpers.errors import MissingStepError, NetworkFileError, PatternFileError
-from helpers.patterns import open_stack, write_selection
+from helpers.patterns import ReadOptions, open_stack, write_selection
 from helpers.patterns.selections import write_photons
 from helpers.training import FamilyFolder
 
@@ -115,7 +115,9 @@ def test_photons_of_dragonfly_give_the_same_selection(twin, model, tmp_path):
         write_photons(tmp_path / "twin.emc", stack)
     classify_file(tmp_path / "twin.emc", model, output=tmp_path / "emc.csv")
     (tmp_path / "twin_detector.h5").unlink()
-    classify_file(tmp_path / "twin.emc", model, output=tmp_path / "shape.csv", frame_shape=(123, 240))
+    classify_file(
+        tmp_path / "twin.emc", model, output=tmp_path / "shape.csv", options=ReadOptions(frame_shape=(123, 240))
+    )
     classify_file(twin, model, output=tmp_path / "twin.csv")
     expected = pd.read_csv(tmp_path / "twin.csv")["score"]
     for name in ("emc.csv", "shape.csv"):

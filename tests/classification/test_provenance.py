@@ -8,11 +8,11 @@ import pytest
 
 from helpers.classification.provenance import code_in, family_state, origin_of, scoring_code
 from helpers.errors import MissingStepError
-from helpers.patterns import open_stack
+from helpers.patterns import ReadOptions, open_stack
 
 
 def origin(path, model, *, batch=8, **reading):
-    with open_stack(path, **reading) as stack:
+    with open_stack(path, ReadOptions(**reading)) as stack:
         return origin_of(stack, model, reading, batch=batch)
 
 

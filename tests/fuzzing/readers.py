@@ -20,7 +20,7 @@ from helpers.em.class_choice import write_choice
 from helpers.em.expectation_maximisation import EMState
 from helpers.em.runs import read_state, write_state
 from helpers.experiment import AMOX34117
-from helpers.patterns import describe, open_stack, write_selection
+from helpers.patterns import ReadOptions, describe, open_stack, write_selection
 from helpers.patterns.dragonfly.detector import write_detector
 from helpers.patterns.writing import write_stack
 from helpers.system import save_tensors
@@ -83,9 +83,9 @@ def _stack_of(name: str) -> Reader:
 
 def _read_stack(path: Path, options: dict) -> None:
     """Read everything of a stack and check that it can be photons."""
-    text = describe(path, pictures=True, **options)
+    text = describe(path, ReadOptions(**options), pictures=True)
     assert text.encode(), "no description"
-    with open_stack(path, **options) as stack:
+    with open_stack(path, ReadOptions(**options)) as stack:
         counts = stack.read(slice(0, 16))
         assert counts.shape == (min(len(stack), 16), *stack.shape[1:]), "another shape than was told"
         assert np.isfinite(counts).all(), "not finite"

@@ -13,7 +13,7 @@ import pytest
 
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117
-from helpers.patterns import Following, open_stack
+from helpers.patterns import Following, ReadOptions, open_stack
 from helpers.patterns.growing.followed_file import SETTLED_S, FollowedFile
 from helpers.patterns.growing.growing_stack import is_locked, is_written_with_swmr, written_patterns
 from helpers.patterns.writing import write_stack
@@ -239,7 +239,7 @@ def test_a_bad_pattern_is_named_and_the_others_are_read(tmp_path):
     assert "in unmasked pixels of pattern 2" in new.refused[2]
     assert "negative" in new.refused[3]
     np.testing.assert_array_equal(new.counts, counts[[0, 1, 4]])
-    with Following(tmp_path / "a.cxi", shape=(4, 6), nan_as_zero=True) as following:
+    with Following(tmp_path / "a.cxi", shape=(4, 6), options=ReadOptions(nan_as_zero=True)) as following:
         (new,) = dict.fromkeys(new for new, _ in drained(following, 5))
     assert list(new.refused) == [3]
 

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as npst
 
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117
-from helpers.patterns import describe, open_stack, write_selection
+from helpers.patterns import ReadOptions, describe, open_stack, write_selection
 from helpers.patterns.writing import write_stack
 
 COUNTS = np.arange(5 * 4 * 6, dtype=np.uint16).reshape(5, 4, 6)
@@ -159,7 +159,7 @@ def test_several_stacks_of_one_shape_are_one_and_can_be_named(tmp_path):
     with open_stack(path) as stack:
         assert (len(stack), stack.dataset) == (10, "entry_1/data_1/data, entry_2/data_1/data")
         np.testing.assert_array_equal(stack.read(slice(None)), np.concatenate([COUNTS, COUNTS + 1]))
-    with open_stack(path, dataset="/entry_2/data_1/data") as stack:
+    with open_stack(path, ReadOptions(dataset="/entry_2/data_1/data")) as stack:
         assert stack.read(slice(0, 1))[0, 0, 0] == 1
 
 
@@ -267,7 +267,7 @@ def test_nan_and_infinity_become_zero_when_asked_but_negative_counts_do_not(tmp_
     data = COUNTS.astype("f4")
     data[1, 0, :2] = [np.nan, -np.inf]
     data[4, 0, 0] = -1
-    with open_stack(write_plain(tmp_path / "a.cxi", data), nan_as_zero=True) as stack:
+    with open_stack(write_plain(tmp_path / "a.cxi", data), ReadOptions(nan_as_zero=True)) as stack:
         assert not stack.read(slice(1, 2))[0, 0, :2].any()
         with pytest.raises(PatternFileError, match="negative"):
             stack.read(slice(4, 5))

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as npst
 
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117
-from helpers.patterns import check_output, open_stack, write_any_selection
+from helpers.patterns import ReadOptions, check_output, open_stack, write_any_selection
 from helpers.patterns.selections import write_photons
 from helpers.patterns.writing import write_stack
 from tests.patterns import test_layouts as layouts
@@ -35,7 +35,7 @@ def dumped(path, *options):
 
 def opened_layout(folder, layout):
     write, name, *_ = layouts.LAYOUTS[layout]
-    return open_stack(folder / name, **write(folder / name))
+    return open_stack(folder / name, ReadOptions(**write(folder / name)))
 
 
 @pytest.mark.parametrize("layout", HDF5_LAYOUTS)
@@ -45,14 +45,14 @@ def test_a_copy_of_each_hdf5_layout_holds_the_selection_beside_the_patterns(tmp_
         before, datasets = stack.path.read_bytes(), stack.datasets
         counts = stack.read(slice(None))
     options = {"frame_shape": (5, 6)} if layout == "Dragonfly HDF5" else {}
-    with open_stack(tmp_path / "copy.h5", **options) as copy:
+    with open_stack(tmp_path / "copy.h5", ReadOptions(**options)) as copy:
         names = ("select", "score") if layout == "batches" else ("single_hit/select", "single_hit/score")
         assert copy.table()[names[0]].tolist() == SELECT
         np.testing.assert_array_equal(copy.table()[names[1]], SCORE)
         if not options:
             np.testing.assert_array_equal(copy.read(slice(None)), counts)
             assert copy.datasets == datasets
-    with open_stack(tmp_path / "copy.h5", **options) as copy, h5py.File(tmp_path / "copy.h5") as file:
+    with open_stack(tmp_path / "copy.h5", ReadOptions(**options)) as copy, h5py.File(tmp_path / "copy.h5") as file:
         first = copy.datasets[0]
         place = (
             first.replace("pattern", "select")

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from tqdm.auto import tqdm
 
 from helpers.classification.online.scoring import Batch, OnlineClassification, Tally
 from helpers.errors import PatternFileError
+from helpers.patterns import DEFAULTS, ReadOptions
 from helpers.system import is_sparse
 
 LOST_S = 10.0
@@ -169,7 +169,7 @@ def follow(
     output: Path | None = None,
     threshold: float | None = None,
     stop_after: float | None = None,
-    **reading: Any,
+    options: ReadOptions = DEFAULTS,
 ) -> str:
     """Classify patterns as they are written, and write the selection at the end.
 
@@ -185,8 +185,8 @@ def follow(
         Score above which a checkpoint says single; the family's own if None.
     stop_after
         End when there was no new pattern for so long [s]; never if None.
-    **reading
-        Options of `cxi.open_stack`.
+    options
+        How the files are read.
 
     Returns
     -------
@@ -207,7 +207,10 @@ def follow(
             "--follow for other forms"
         )
     log = output.with_name(output.stem + _LOG_SUFFIX)
-    with ended_by_signals(), OnlineClassification(where, model, log=log, threshold=threshold, **reading) as online:
+    with (
+        ended_by_signals(),
+        OnlineClassification(where, model, log=log, threshold=threshold, options=options) as online,
+    ):
         began = online.total
         reason = _run(online, stop_after)
         written = online.write_selection(output)

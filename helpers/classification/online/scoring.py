@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,7 @@ import pandas as pd
 from helpers.classification.consensus import TrainedFamily, load_family
 from helpers.classification.online.score_log import ScoreLog, latest_recordings, places
 from helpers.evaluation import iteration_column, stable_selection
-from helpers.patterns import Following, NewPatterns
+from helpers.patterns import DEFAULTS, Following, NewPatterns, ReadOptions
 from helpers.preparation import are_hits, lit_pixels
 from helpers.system import sha256, write_csv
 from helpers.training import FamilyFolder, patterns_a_batch
@@ -127,8 +126,8 @@ class OnlineClassification:
         Score above which a checkpoint says single; the family's own if None.
     clock
         Seconds that do not go back.
-    **reading
-        Options of `cxi.open_stack`.
+    options
+        How the files are read.
 
     Raises
     ------
@@ -144,7 +143,7 @@ class OnlineClassification:
         log: Path,
         threshold: float | None = None,
         clock: Callable[[], float] = time.monotonic,
-        **reading: Any,
+        options: ReadOptions = DEFAULTS,
     ) -> None:
         self.trained = load_family(model)
         self.threshold = self.trained.threshold if threshold is None else threshold
@@ -163,7 +162,7 @@ class OnlineClassification:
         known = self.log.table()
         self._count_known(known)
         self._began = clock()
-        self.following = Following(where, shape=self.trained.shape, places=places(known), **reading)
+        self.following = Following(where, shape=self.trained.shape, places=places(known), options=options)
 
     def __enter__(self) -> "OnlineClassification":
         return self

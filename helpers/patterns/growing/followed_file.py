@@ -10,21 +10,18 @@ import zlib
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from helpers.errors import PatternFileError
 from helpers.patterns.growing.growing_stack import GrowingStack, is_written_with_swmr, one_line
-from helpers.patterns.options import Reading
+from helpers.patterns.options import DEFAULTS, ReadOptions
 
 SETTLED_S = 1.0
 """A file that is not written with SWMR is whole when it has not changed for so long [s]."""
 
 _UNREADABLE = (OSError, RuntimeError, KeyError, ValueError)
 """What HDF5 and our own checks raise while a file is half written or has just been replaced."""
-
-_AS_IT_IS = {"dataset": None, "nan_as_zero": False, "frame_shape": None, "mask_polarity": "format", "detector": None}
 
 
 @dataclass
@@ -95,11 +92,13 @@ class FollowedFile:
         Where an earlier run has ended; at the start if None.
     shape
         Rows and columns that its patterns must have.
-    **reading
-        Options of `cxi.open_stack`.
+    options
+        How it is read.
     """
 
-    def __init__(self, path: Path, place: Place | None = None, *, shape: tuple[int, int], **reading: Any) -> None:
+    def __init__(
+        self, path: Path, place: Place | None = None, *, shape: tuple[int, int], options: ReadOptions = DEFAULTS
+    ) -> None:
         self.path = path
         self.place = place or Place()
         self.waiting = 0
@@ -109,8 +108,7 @@ class FollowedFile:
         self.misfit = ""
         """What of it will never fit the family, or ""."""
         self._shape = shape
-        given = _AS_IT_IS | reading
-        self._reading = Reading(path, *(given[name] for name in _AS_IT_IS))
+        self._options = options
         self._open: GrowingStack | None = None
         self._is_taken_up = False
         self._state = self._finished = (0, 0, 0)
@@ -167,7 +165,7 @@ class FollowedFile:
             if self.problem and now - self._tried < SETTLED_S:
                 return
             self._tried = now
-            self._open = GrowingStack(self._reading, live=live)
+            self._open = GrowingStack(self.path, self._options, live=live)
             self._refuse_misfit(self._open.stack.shape[1:], self._open.stack.dataset)
         self.problem = ""
         self._count(self._open.patterns(now, self.place.done if self._is_taken_up else 0), now)

@@ -9,10 +9,10 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from helpers.errors import PatternFileError
 from helpers.patterns.growing.followed_file import FollowedFile, NewPatterns, Place
+from helpers.patterns.options import DEFAULTS, ReadOptions
 
 SUFFIXES = (".cxi", ".h5", ".hdf5")
 """What counts as a pattern file in a folder."""
@@ -37,8 +37,8 @@ class Following:
         Rows and columns that the patterns must have.
     places
         Absolute path of a file → where an earlier run has ended.
-    **reading
-        Options of `cxi.open_stack`.
+    options
+        How the files are read.
     """
 
     def __init__(
@@ -47,13 +47,13 @@ class Following:
         *,
         shape: tuple[int, int],
         places: Mapping[str, Place] | None = None,
-        **reading: Any,
+        options: ReadOptions = DEFAULTS,
     ) -> None:
         self.where = Path(where)
         self.is_one_file = not (self.where.is_dir() or any(sign in str(where) for sign in _MAGIC))
         self._shape = shape
         self._places = dict(places or {})
-        self._reading = reading
+        self._options = options
         self._files: dict[str, FollowedFile] = {}
         self._scanned = -float("inf")
 
@@ -112,7 +112,7 @@ class Following:
             for path in self._found():
                 if path not in self._files:
                     place = self._places.get(path)
-                    self._files[path] = FollowedFile(Path(path), place, shape=self._shape, **self._reading)
+                    self._files[path] = FollowedFile(Path(path), place, shape=self._shape, options=self._options)
         for file in self._files.values():
             file.look(now)
         if self.is_one_file and (misfit := next(iter(self.misfits.items()), None)):

@@ -13,12 +13,12 @@ import h5py
 import numpy as np
 
 from helpers.errors import PatternFileError
-from helpers.patterns.columns import EVENT_IDS, decoded
-from helpers.patterns.hdf5.file import member
-from helpers.patterns.hdf5_stack import dataset_stack
-from helpers.patterns.metadata import beside
-from helpers.patterns.options import Reading
-from helpers.patterns.stack import Origin, PatternStack
+from helpers.patterns.hdf5.file import dataset, errors_name
+from helpers.patterns.layouts.base import Layout
+from helpers.patterns.layouts.columns import decoded
+from helpers.patterns.opening import stack_in
+from helpers.patterns.options import ReadOptions
+from helpers.patterns.stack import PatternStack
 from helpers.patterns.storage import AssembledStorage, DatasetStorage
 
 IDS_LATE_S = 1.0
@@ -36,32 +36,36 @@ class GrowingStack:
 
     Parameters
     ----------
-    reading
-        How the file is read.
+    path
+        The file.
+    options
+        How it is read.
     live
         Whether it is written with SWMR now; then it must hold one data set, with one mask for all patterns.
 
     Raises
     ------
     PatternFileError
-        As `cxi.open_stack`; or if a writer without SWMR has the file open; or if a growing file is more than one data
+        As `open_stack`; or if a writer without SWMR has the file open; or if a growing file is more than one data
         set.
     OSError, RuntimeError, KeyError
         If HDF5 finds the file half written.
     """
 
-    def __init__(self, reading: Reading, *, live: bool) -> None:
-        if not live and is_locked(reading.path):
-            raise PatternFileError(f"{reading.path}: a writer has it open")
+    def __init__(self, path: Path, options: ReadOptions, *, live: bool) -> None:
+        if not live and is_locked(path):
+            raise PatternFileError(f"{path}: a writer has it open")
         self.live = live
-        self._reading = reading
+        self._path = path
+        self._options = options
         self._ids: h5py.Dataset | None = None
         self._ids_moved = -np.inf
-        self._file = h5py.File(reading.path, "r", swmr=live, locking=False)
+        self._file = h5py.File(path, "r", swmr=live, locking=False)
         try:
-            self.stack = dataset_stack(reading, self._file)
-            if live:
-                self._make_ready_to_grow()
+            with errors_name(path):
+                self.stack = stack_in(self._file, path, options)
+                if live:
+                    self._make_ready_to_grow()
         except BaseException:
             self._file.close()
             raise
@@ -70,11 +74,11 @@ class GrowingStack:
         """Take one handle of the data, which can be refreshed, and one of the event ids."""
         if len(self.stack.parts) > 1 or self.stack.parts[0].masks is not None:
             raise PatternFileError(
-                f"{self._reading.path}: {self.stack.dataset}: a file that is still written is read from one data set, "
+                f"{self.stack.dataset}: a file that is still written is read from one data set, "
                 "with one mask for all patterns; name one with --dataset, or follow a folder of whole files"
             )
         self._data = self._file[self.stack.dataset]
-        self._ids = growing_ids(self._file, self._reading.path, self.stack.dataset)
+        self._ids = growing_ids(self._file, self.stack.dataset)
         self._grow()
 
     def close(self) -> None:
@@ -112,9 +116,8 @@ class GrowingStack:
         storage = DatasetStorage(self._data)
         if stack.geometry is not None:
             storage = AssembledStorage(storage, stack.geometry)
-        origin = Origin(stack.layout, stack.title, stack.geometry, stack.experiment, stack.missing, self._file)
-        grown = replace(part, storage=storage, event_ids=None, columns={})
-        self.stack = PatternStack(stack.path, [grown], origin, nan_as_zero=self._reading.nan_as_zero)
+        grown = replace(part, storage=storage, event_ids=lambda: None, columns=dict)
+        self.stack = PatternStack(stack.path, [grown], stack.origin, nan_as_zero=self._options.nan_as_zero)
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         """Counts of the patterns that can be read, and why the others cannot.
@@ -139,7 +142,7 @@ class GrowingStack:
                 try:
                     counts.append(self._read_one(index))
                 except PatternFileError as error:
-                    refused[int(index)] = one_line(error, self._reading.path)
+                    refused[int(index)] = one_line(error, self._path)
             return np.concatenate(counts) if counts else np.empty((0, *self.stack.shape[1:]), np.float32), refused
 
     def _read_one(self, index: int) -> np.ndarray:
@@ -204,13 +207,13 @@ def written_patterns(data: h5py.Dataset, start: int) -> int:
     return start
 
 
-def growing_ids(file: h5py.File, path: Path, dataset: str) -> h5py.Dataset | None:
+def growing_ids(file: h5py.File, data: str) -> h5py.Dataset | None:
     """The event ids of a growing data set, beside it or in its entry, or None."""
-    for name in EVENT_IDS:
-        for place in (beside(dataset, name), f"{dataset.partition('/')[0]}/{name}", name):
-            node = member(file, path, place)
-            if isinstance(node, h5py.Dataset) and node.ndim == 1:
-                return node
+    for name in Layout.event_id_names:
+        for group in (data.rpartition("/")[0], data.partition("/")[0], ""):
+            ids = dataset(file, f"{group}/{name}")
+            if ids is not None and ids.ndim == 1:
+                return ids
     return None
 
 
