@@ -11,9 +11,10 @@ from helpers.errors import MissingStepError
 from helpers.patterns import ReadOptions, open_stack
 
 
-def origin(path, model, *, batch=8, **reading):
-    with open_stack(path, ReadOptions(**reading)) as stack:
-        return origin_of(stack, model, reading, batch=batch)
+def origin(path, model, *, batch=8, **given):
+    options = ReadOptions(**given)
+    with open_stack(path, options) as stack:
+        return origin_of(stack, model, options, batch=batch)
 
 
 def later(path):
