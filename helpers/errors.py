@@ -49,11 +49,11 @@ class StorageError(WorkbookError, OSError):
     """A file cannot be written: the disk is full, or the folder cannot be written to."""
 
 
-class InUseError(WorkbookError, RuntimeError):
+class LockedError(WorkbookError, RuntimeError):
     """Another process works in the same folder, or on the same file."""
 
 
-class ProcessDiedError(WorkbookError, RuntimeError):
+class WorkerDiedError(WorkbookError, RuntimeError):
     """A worker process was killed."""
 
 

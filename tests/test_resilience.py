@@ -13,7 +13,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from helpers.errors import ProcessDiedError, StorageError
+from helpers.errors import StorageError, WorkerDiedError
 from helpers.experiment import AMOX34117
 from helpers.figures import save_picture
 from helpers.patterns.writing import write_stack
@@ -273,7 +273,7 @@ def test_an_input_that_vanishes_is_one_line_and_put_back_the_run_goes_on(twin, t
 
 
 def test_a_killed_worker_is_one_line():
-    with pytest.raises(ProcessDiedError, match="a worker process was killed"), one_thread_processes(1) as pool:
+    with pytest.raises(WorkerDiedError, match="a worker process was killed"), one_thread_processes(1) as pool:
         pool.submit(os.kill, pool.submit(os.getpid).result(), signal.SIGKILL).result()
 
 

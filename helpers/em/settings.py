@@ -1,13 +1,15 @@
 """How EM classification runs: classes, rotations, the band of q. Defaults are those of the co-author's program."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
 
-from helpers.errors import ProfileError
-from helpers.system import in_short
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from helpers.system import STRICT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class EMSettings:
     """Settings of EM classification (section 2.1 of the paper; `spi_em_class` by S. Bobkov).
 
@@ -33,36 +35,21 @@ class EMSettings:
         "float32" or "float64".
     """
 
-    classes: int = 20
-    rotations: int = 100
-    iterations: int = 50
-    runs: int = 5
-    q_range: tuple[int, int] = (15, 60)
-    tolerance: float = 0.01
-    intensity: str = "log"
+    classes: PositiveInt = 20
+    rotations: PositiveInt = 100
+    iterations: PositiveInt = 50
+    runs: PositiveInt = 5
+    q_range: Annotated[tuple[int, int], Field(strict=False)] = (15, 60)
+    tolerance: NonNegativeFloat = 0.01
+    intensity: Literal["log", "linear"] = "log"
     friedel: bool = True
-    scales: str = "updated"
-    precision: str = "float64"
+    scales: Literal["updated", "fixed"] = "updated"
+    precision: Literal["float32", "float64"] = "float64"
 
     def __post_init__(self) -> None:
-        for name in ("classes", "rotations", "iterations", "runs"):
-            if type(getattr(self, name)) is not int:
-                raise ProfileError(f"{name} must be a whole number, got {in_short(repr(getattr(self, name)))}")
-        object.__setattr__(self, "q_range", tuple(self.q_range))
-        for name in ("classes", "rotations", "iterations", "runs"):
-            if getattr(self, name) < 1:
-                raise ProfileError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.q_range[0] < self.q_range[1]:
-            raise ProfileError(f"q_range must be two ascending radii from 0, got {list(self.q_range)}")
-        if not self.tolerance >= 0:
-            raise ProfileError(f"tolerance must not be negative, got {self.tolerance}")
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise ProfileError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+            raise ValueError(f"q_range must be two ascending radii from 0, got {list(self.q_range)}")
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values, as a JSON file gives them back."""
         return asdict(self) | {"q_range": list(self.q_range)}
-
-
-_CHOICES = {"intensity": ("log", "linear"), "scales": ("updated", "fixed"), "precision": ("float32", "float64")}

@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "reading_ahead": ["read_ahead"],
         "tables_and_json": ["Kind", "check_columns", "in_short", "parsed", "printable", "read_csv", "read_json"],
         "tensor_files": ["check_finite", "load_tensors", "save_tensors"],
+        "validation": ["STRICT", "validated"],
         "yaml_files": ["read_yaml"],
     },
 )

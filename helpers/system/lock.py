@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from helpers.errors import InUseError
+from helpers.errors import LockedError
 
 LOCK = "WORKBOOK_LOCK"
 """Environment variable that tells children the lock of the process that started them."""
@@ -41,7 +41,7 @@ def locked(what: Path, lock: Path) -> Iterator[None]:
 
     Raises
     ------
-    InUseError
+    LockedError
         If another process holds it, or children of a killed one do not end within 30 s.
     """
     children = lock.with_name(f"{lock.name}.children")
@@ -94,7 +94,7 @@ def _taken(what: Path, lock: Path) -> int:
         except BlockingIOError:
             text = os.read(descriptor, 1 << 16).decode(errors="replace")
             os.close(descriptor)
-            raise InUseError(f"{what} is in use by {_in_words(text)}; wait until it ends, or end it") from None
+            raise LockedError(f"{what} is in use by {_in_words(text)}; wait until it ends, or end it") from None
         if _is(descriptor, lock):
             return descriptor
         os.close(descriptor)  # its holder has deleted it in between
@@ -122,7 +122,7 @@ def _wait(descriptor: int, what: Path) -> None:
             return _flock(descriptor, what)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise InUseError(
+                raise LockedError(
                     f"{what} is in use by processes that a killed one has left; end them (ps -ef), then try again"
                 ) from None
         time.sleep(_SECONDS_BETWEEN_TRIES)

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.queues import SimpleQueue
 from threading import Event, Thread
 
-from helpers.errors import ProcessDiedError
+from helpers.errors import WorkerDiedError
 from helpers.system.lock import share_lock
 
 _WARNINGS, _TIDIED = "PYTHONWARNINGS", "ignore:resource_tracker:UserWarning"
@@ -51,7 +51,7 @@ def one_thread_processes(
 
     Raises
     ------
-    ProcessDiedError
+    WorkerDiedError
         If one of them is killed.
     """
     reader, writer = Pipe(duplex=False)
@@ -69,7 +69,7 @@ def one_thread_processes(
             with _deaths_noticed(pool, writer):
                 yield pool
         except BrokenProcessPool as error:
-            raise ProcessDiedError(
+            raise WorkerDiedError(
                 "a worker process was killed, perhaps for want of memory; the same command goes on from there"
             ) from error
         except BaseException:

@@ -4,19 +4,21 @@ The defaults are the paper's probable ones; it printed none ("the YOLO default h
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 
 from helpers.errors import ProfileError
-from helpers.system import in_short
+from helpers.system import STRICT, validated
 
 _SMALLEST_SIDE, _LARGEST_SIDE, _STRIDE = 320, 608, 32
 _ITERATIONS_A_SIDE = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class TrainingSettings:
     """Hyper-parameters of a family, named as in Darknet's `.cfg` where it has the name.
 
@@ -50,84 +52,62 @@ class TrainingSettings:
         Of the weights and of all draws.
     """
 
-    size: int
-    width: float = 1.0
-    iterations: int = 5000
-    checkpoint_every: int = 100
-    batch: int = 64
-    subdivisions: int = 1
-    learning_rate: float = 1e-3
-    burn_in: int = 0
-    steps: tuple[int, ...] = ()
-    scales: tuple[float, ...] = ()
-    momentum: float = 0.9
-    decay: float = 5e-4
-    jitter: float = 0.2
+    size: PositiveInt
+    width: PositiveFloat = 1.0
+    iterations: PositiveInt = 5000
+    checkpoint_every: PositiveInt = 100
+    batch: PositiveInt = 64
+    subdivisions: PositiveInt = 1
+    learning_rate: Annotated[float, Field(ge=0, le=1)] = 1e-3
+    burn_in: NonNegativeInt = 0
+    steps: Annotated[tuple[NonNegativeInt, ...], Field(strict=False)] = ()
+    scales: Annotated[tuple[NonNegativeFloat, ...], Field(strict=False)] = ()
+    momentum: NonNegativeFloat = 0.9
+    decay: NonNegativeFloat = 5e-4
+    jitter: NonNegativeFloat = 0.2
     flip: bool = True
-    hue: float = 0.1
-    saturation: float = 1.5
-    exposure: float = 1.5
-    augmentation: str = "crop"
-    resize: str = "stretch"
+    hue: NonNegativeFloat = 0.1
+    saturation: NonNegativeFloat = 1.5
+    exposure: NonNegativeFloat = 1.5
+    augmentation: Literal["crop", "place"] = "crop"
+    resize: Literal["stretch", "letterbox"] = "stretch"
     random_size: bool = False
-    batch_norm_momentum: float = 0.01
+    batch_norm_momentum: NonNegativeFloat = 0.01
     passthrough: str | None = None
-    box_weight: str | None = None
+    box_weight: str | int | None = None
     backbone: str | None = None
-    precision: str = "float32"
-    seed: int = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    seed: NonNegativeInt = 0
 
     def __post_init__(self) -> None:
-        self._check_kinds()
-        for name in ("steps", "scales"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.box_weight is not None:
             object.__setattr__(self, "box_weight", str(self.box_weight))
         if self.batch % self.subdivisions:
-            raise ProfileError(f"batch ({self.batch}) must be a multiple of subdivisions ({self.subdivisions})")
+            raise ValueError(f"batch ({self.batch}) must be a multiple of subdivisions ({self.subdivisions})")
         if len(self.steps) != len(self.scales):
-            raise ProfileError(f"steps and scales must be of one length, got {self.steps} and {self.scales}")
+            raise ValueError(f"steps and scales must be of one length, got {self.steps} and {self.scales}")
         if self.iterations % self.checkpoint_every:
-            raise ProfileError(
+            raise ValueError(
                 f"iterations ({self.iterations}) must be a multiple of checkpoint_every ({self.checkpoint_every})"
             )
-        if not 0 <= self.learning_rate <= 1:
-            raise ProfileError(f"learning_rate must be between 0 and 1, got {self.learning_rate}")
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise ProfileError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-
-    def _check_kinds(self) -> None:
-        """Refuse values of another kind than the defaults, and numbers that are none or out of all proportion."""
-        for field in fields(self):
-            value, default = getattr(self, field.name), field.default
-            if isinstance(default, tuple):
-                right = isinstance(value, list | tuple) and all(map(_is_number, value))
-            elif isinstance(default, bool | str):
-                right = isinstance(value, type(default))
-            elif default is None:
-                right = value is None or isinstance(value, str | int)
-            else:
-                whole = not isinstance(default, float)
-                right = _is_number(value) and value >= 0 and (isinstance(value, int) or not whole)
-            if not right or (field.name in _POSITIVE and not value > 0):
-                raise ProfileError(f"{field.name} has an impossible value {in_short(repr(value))}; correct it")
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> "TrainingSettings":
-        """Read a section `networks` of a profile.
+    def from_mapping(cls, mapping: Mapping[str, Any], source: object = "training settings") -> "TrainingSettings":
+        """Read a section `networks` of a profile, or the settings that a trained family was trained with.
+
+        Parameters
+        ----------
+        mapping
+            Name → plain value; `size` must be there.
+        source
+            The file or section that they are from, as an error names it.
 
         Raises
         ------
         ProfileError
             If a key is unknown, `size` is missing, or a value is impossible.
         """
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(mapping) - known):
-            raise ProfileError(f"unknown training setting {unknown[0]!r}; known are {', '.join(sorted(known))}")
-        if "size" not in mapping:
-            raise ProfileError("the network's input size is missing: add size (416 and 608 in the paper)")
-        return cls(**mapping)
+        return validated(cls, mapping, error=ProfileError, source=source)
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values, as a JSON file gives them back."""
@@ -150,17 +130,3 @@ class TrainingSettings:
     def checkpoints(self) -> list[int]:
         """Iterations after which a model is kept or scored."""
         return list(range(self.checkpoint_every, self.iterations + 1, self.checkpoint_every))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
-
-
-_POSITIVE = ("size", "width", "iterations", "checkpoint_every", "batch", "subdivisions")
-_LARGEST = 1e300
-
-_CHOICES = {
-    "augmentation": ("crop", "place"),
-    "resize": ("stretch", "letterbox"),
-    "precision": ("float32", "bfloat16"),
-}

@@ -13,7 +13,7 @@ from helpers.annotation import SetSizes
 from helpers.em import EMSettings
 from helpers.errors import ProfileError, WorkbookError
 from helpers.family import Family
-from helpers.system import in_short, read_yaml
+from helpers.system import in_short, read_yaml, validated
 
 PROFILES = ROOT / "helpers" / "profiles"
 """Where the profiles that a name stands for are kept: `demo` is `demo.yaml`."""
@@ -211,6 +211,8 @@ def _build(kind: type, mapping: Any, where: str) -> Any:
 
 def _value(hint: Any, value: Any, where: str) -> Any:
     """A value of the file as the type that the field asks for."""
+    if hint is EMSettings:
+        return validated(EMSettings, value, error=ProfileError, source=where)
     if is_dataclass(hint):
         return _build(hint, value, where)
     if isinstance(hint, types.GenericAlias):

@@ -2,6 +2,7 @@ import pytest
 
 from helpers.em import EMSettings
 from helpers.errors import ProfileError
+from helpers.system import validated
 
 
 def test_the_defaults_are_those_of_the_co_authors_program():
@@ -12,13 +13,14 @@ def test_the_defaults_are_those_of_the_co_authors_program():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"classes": 0}, "classes must be at least 1, got 0"),
-        ({"q_range": (60, 15)}, r"q_range must be two ascending radii from 0, got \[60, 15\]"),
-        ({"tolerance": -1.0}, "tolerance must not be negative"),
-        ({"scales": "free"}, "scales must be one of updated, fixed, got 'free'"),
-        ({"intensity": "sqrt"}, "intensity must be one of log, linear"),
+        ({"classes": 0}, "em: classes must be greater than 0, got 0"),
+        ({"q_range": [60, 15]}, r"q_range must be two ascending radii from 0, got \[60, 15\]"),
+        ({"runs": 2.5}, "em: runs must be a whole number, got 2.5"),
+        ({"tolerance": -1.0}, "tolerance must be greater than or equal to 0, got -1.0"),
+        ({"scales": "free"}, "scales must be 'updated' or 'fixed', got 'free'"),
+        ({"intensity": "sqrt"}, "intensity must be 'log' or 'linear'"),
     ],
 )
 def test_impossible_values_are_refused(wrong, message):
     with pytest.raises(ProfileError, match=message):
-        EMSettings(**wrong)
+        validated(EMSettings, wrong, error=ProfileError, source="em")

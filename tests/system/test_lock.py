@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from helpers.errors import InUseError
+from helpers.errors import LockedError
 from helpers.system import locked
 from tests.system.test_processes import eventually, runs
 
@@ -45,7 +45,7 @@ WAIT = "print('holds', flush=True); time.sleep(60)"
 
 
 def test_the_error_names_who_holds_it(tmp_path):
-    with holding(tmp_path, WAIT, "more words") as (holder, _), pytest.raises(InUseError) as caught:
+    with holding(tmp_path, WAIT, "more words") as (holder, _), pytest.raises(LockedError) as caught:
         locked(tmp_path, tmp_path / ".lock").__enter__()
     who = rf"process {holder.pid} on \S+ since [-\d]+ [:\d]+ \(-c .*'more words'\)"
     assert re.match(rf"{re.escape(str(tmp_path))} is in use by {who}; wait until", str(caught.value))
@@ -84,7 +84,7 @@ def test_children_that_do_not_end_keep_others_out(tmp_path, monkeypatch):
     with holding(tmp_path, spawn) as (holder, child):
         assert holder.stdout.readline() == "shares\n"
         kill(holder)
-        with pytest.raises(InUseError, match="processes that a killed one has left"):
+        with pytest.raises(LockedError, match="processes that a killed one has left"):
             locked(tmp_path, tmp_path / ".lock").__enter__()
         os.kill(int(child), signal.SIGKILL)
     assert eventually(lambda: not runs(int(child)))

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from helpers.errors import ProcessDiedError
+from helpers.errors import WorkerDiedError
 from helpers.system import cores, one_thread_processes
 
 
@@ -134,7 +134,7 @@ def die_while_sending():
 
 def test_a_process_that_dies_while_it_sends_a_result_is_noticed():
     began = time.monotonic()
-    with pytest.raises(ProcessDiedError, match="a worker process was killed"), one_thread_processes(2) as pool:
+    with pytest.raises(WorkerDiedError, match="a worker process was killed"), one_thread_processes(2) as pool:
         pool.submit(die_while_sending).result()
     assert time.monotonic() - began < 30
 

@@ -40,12 +40,15 @@ def test_checkpoints_end_with_the_last_iteration():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"sise": 96}, "sise"),
-        ({}, "size is missing"),
+        ({"size": 96, "sise": 96}, "unknown key sise; known are size, width"),
+        ({}, r"training settings: missing key size; correct it"),
         ({"size": 96, "batch": 10, "subdivisions": 4}, "multiple of subdivisions"),
         ({"size": 96, "steps": [10], "scales": []}, "one length"),
+        ({"size": 96.5}, "size must be a whole number, got 96.5"),
+        ({"size": 96, "learning_rate": 2}, "learning_rate must be less than or equal to 1, got 2"),
+        ({"size": 96, "decay": "5e-4"}, r"decay must be a number, got '5e-4' \(YAML needs a dot"),
         ({"size": 96, "iterations": 150}, "multiple of checkpoint_every"),
-        ({"size": 96, "resize": "crop"}, "resize must be one of stretch, letterbox"),
+        ({"size": 96, "resize": "crop"}, "resize must be 'stretch' or 'letterbox', got 'crop'"),
     ],
 )
 def test_wrong_settings_are_named(wrong, message):
