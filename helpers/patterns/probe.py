@@ -4,10 +4,12 @@ HDF5 2.0 never comes back from a damaged heap of texts, nor from a link to a pip
 imported, so that a probe costs milliseconds and not the second of a new Python.
 """
 
+import faulthandler
 import json
 import os
 import select
 import signal
+import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -98,9 +100,11 @@ def _answer(
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
             signal.signal(number, signal.SIG_DFL)
         signal.alarm(int(limit_s) + 1)  # also where the parent is killed
+        faulthandler.disable()
         silence = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silence, 1)
-        os.dup2(silence, 2)
+        for number in (1, 2):  # where libraries write
+            os.dup2(silence, number)
+        sys.stdout = sys.stderr = os.fdopen(silence, "w")
         answer = {"looked": _read(path, options, look)}
     except WorkbookError as error:
         answer = {"error": str(error)}
