@@ -1,4 +1,6 @@
+import re
 import shutil
+import sys
 
 import h5py
 import hdf5plugin
@@ -9,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from helpers import ROOT
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117
 from helpers.patterns import ReadOptions, describe, open_stack, write_selection
@@ -389,3 +392,44 @@ def test_selection_without_event_ids_leaves_the_column_empty(tmp_path):
     path = tmp_path / "selection.csv"
     write_selection(path, file="a.cxi", indices=[3], event_ids=None, scores=[0.5], single=[True])
     assert path.read_text() == "file,index,event_id,score,single\na.cxi,3,,0.5,1\n"
+
+
+def functions_called_by(call):
+    """Names of the functions of helpers that are entered, comprehensions not counted."""
+    found = set()
+
+    def note(frame, event, _):
+        code = frame.f_code
+        if event == "call" and "/helpers/" in code.co_filename and not code.co_name.startswith("<"):
+            found.add((code.co_filename, code.co_qualname))
+
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+def test_our_own_file_is_opened_by_few_functions_and_no_message_is_made_in_advance(ours):
+    open_stack(ours).close()
+    found = functions_called_by(lambda: open_stack(ours).close())
+    assert 20 < len(found) <= 40
+    assert not {name for _, name in found} & {"in_short", "printable"}
+
+
+def test_what_is_not_asked_for_is_not_read(ours):
+    with h5py.File(ours, "r+") as file:
+        file["entry_1/instrument_1/detector_1/distance"][()] = 0.5
+        del file["entry_1/image_1/event_id"]
+        file["entry_1/image_1"].create_dataset("event_id", (5,), "i8")  # never written
+    with open_stack(ours) as stack:
+        assert stack.experiment.distance_m == 0.5
+        with pytest.raises(PatternFileError, match=r"ours\.cxi: entry_1/image_1/event_id.*was never written"):
+            stack.event_ids  # noqa: B018
+
+
+def test_each_file_of_a_layout_is_a_row_of_the_documentation():
+    modules = {path.name for path in (ROOT / "helpers" / "patterns" / "layouts").glob("[a-z]*.py")}
+    rows = re.findall(r"^\|.*\| `(\w+\.py)` \|", (ROOT / "docs" / "files.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(rows) == modules - {"base.py", "columns.py"}
