@@ -18,7 +18,7 @@ from helpers.patterns.layouts.base import Layout
 from helpers.patterns.layouts.columns import decoded
 from helpers.patterns.opening import stack_in
 from helpers.patterns.options import ReadOptions
-from helpers.patterns.stack import PatternStack
+from helpers.patterns.stack import Origin, PatternStack
 from helpers.patterns.storage import AssembledStorage, DatasetStorage
 
 IDS_LATE_S = 1.0
@@ -77,7 +77,11 @@ class GrowingStack:
                 f"{self.stack.dataset}: a file that is still written is read from one data set, "
                 "with one mask for all patterns; name one with --dataset, or follow a folder of whole files"
             )
-        self._data = self._file[self.stack.dataset]
+        stack, experiment = self.stack, (self.stack.experiment, self.stack.missing)
+        # read now: while another handle of the data is open, one that is refreshed loses its chunks (HDF5 2.0)
+        layout, title = stack.layout, stack.title
+        self._origin = Origin(lambda: layout, lambda: title, stack.geometry, lambda: experiment, self._file)
+        self._data = self._file[stack.dataset]
         self._ids = growing_ids(self._file, self.stack.dataset)
         self._grow()
 
@@ -117,7 +121,7 @@ class GrowingStack:
         if stack.geometry is not None:
             storage = AssembledStorage(storage, stack.geometry)
         grown = replace(part, storage=storage, event_ids=lambda: None, columns=dict)
-        self.stack = PatternStack(stack.path, [grown], stack.origin, nan_as_zero=self._options.nan_as_zero)
+        self.stack = PatternStack(stack.path, [grown], self._origin, nan_as_zero=self._options.nan_as_zero)
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         """Counts of the patterns that can be read, and why the others cannot.
