@@ -16,13 +16,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from helpers.errors import PatternFileError, WorkbookError
+from helpers.patterns.hdf5.file import FOREIGN
 from helpers.patterns.opening import open_stack
 from helpers.patterns.options import DEFAULTS, ReadOptions
 from helpers.patterns.stack import PatternStack
 from helpers.system import in_short
+
+_READ_AT_ONCE = 1000
 
 LIMIT_S = 60.0
 """Time that a child may take; to open a thousand sources on a slow network file system takes seconds."""
@@ -118,7 +122,21 @@ def _answer(
 def _read(path: Path, options: ReadOptions, look: Callable[[PatternStack], Any] | None) -> Any:
     """Open a stack and read what belongs to its patterns; what cannot be decoded there is no error yet."""
     with open_stack(path, options) as stack:
-        for read in (stack.table, stack.walk, lambda: stack.read_frames(np.array([0, len(stack) - 1]))):
-            with suppress(WorkbookError):
+        first_and_last = np.array([0, len(stack) - 1])
+        for read in (stack.table, lambda: stack.read_frames(first_and_last), lambda: _walk(stack)):
+            with suppress(WorkbookError, *FOREIGN):
                 read()
         return None if look is None else look(stack)
+
+
+def _walk(stack: PatternStack) -> None:
+    """Follow the index of all chunks, and read all lists: Dragonfly's lie beside each other in HDF5."""
+    for name in stack.datasets if stack.origin.file is not None else ():
+        data = stack.origin.file[name]
+        if data.chunks is not None:
+            data.id.chunk_iter(lambda _: None)
+        if h5py.check_vlen_dtype(data.dtype) is not None:
+            for lists in data.parent.values():
+                if isinstance(lists, h5py.Dataset) and lists.shape == data.shape:
+                    for start in range(0, len(lists), _READ_AT_ONCE):
+                        lists[start : start + _READ_AT_ONCE]

@@ -290,11 +290,6 @@ class PatternStack:
         table = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
         return table.set_axis(pd.RangeIndex(len(self), name="pattern"))
 
-    def walk(self) -> None:
-        """Follow what leads to the patterns in the file, where a damaged one makes HDF5 crash or hang (`probe`)."""
-        with errors_name(self.path):
-            self._storage.walk()
-
     def batches(self, size: int) -> Iterator[tuple[int, np.ndarray]]:
         """All patterns in order.
 

@@ -25,10 +25,6 @@ class Storage(Protocol):
         """Values (n, *shape[1:]) of some patterns (n,), in any order."""
         ...
 
-    def walk(self) -> None:
-        """Follow what leads to the patterns, where a damaged file would make HDF5 crash or hang."""
-        ...
-
 
 class DatasetStorage:
     """A data set of HDF5 whose first axis is the pattern.
@@ -68,11 +64,6 @@ class DatasetStorage:
             self._chunks.check(start, stop)
         return self._dataset[start:stop]
 
-    def walk(self) -> None:
-        """Follow the index of the chunks."""
-        if self._chunks is not None:
-            self._dataset.id.chunk_iter(lambda _: None)
-
 
 class AssembledStorage:
     """Another storage, put together by a geometry."""
@@ -86,10 +77,6 @@ class AssembledStorage:
     def read(self, patterns: np.ndarray) -> np.ndarray:
         """Pictures (n, rows, columns), float32."""
         return self._assembly.images(self._inner.read(patterns))
-
-    def walk(self) -> None:
-        """As the other storage does."""
-        self._inner.walk()
 
 
 class JoinedStorage:
@@ -116,8 +103,3 @@ class JoinedStorage:
             here = part == number
             values[here] = self._parts[number].read(inside[here])
         return values
-
-    def walk(self) -> None:
-        """As each part does."""
-        for part in self._parts:
-            part.walk()

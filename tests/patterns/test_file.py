@@ -53,12 +53,12 @@ def test_a_name_that_is_not_there_is_none(file, name):
 @pytest.mark.parametrize(
     ("name", "error", "reason"),
     [
-        ("lost", BrokenLinkError, "lost is a link to /none, which is not there; mend the link"),
+        ("lost", BrokenLinkError, "lost is a link to /none, which leads nowhere; mend the link"),
         ("lost/below", BrokenLinkError, "lost is a link to /none"),
-        ("a/lost below", BrokenLinkError, "a/lost below is a link to none, which is not there"),
-        ("circle", BrokenLinkError, "circle is a link to /circle, which is not there"),
+        ("a/lost below", BrokenLinkError, "a/lost below is a link to none, which leads nowhere"),
+        ("circle", BrokenLinkError, "circle is a link to /circle, which leads nowhere"),
         ("gone", PatternFileError, r"gone is a link to none\.h5, which is missing; put the right file beside a\.h5"),
-        ("to gone", PatternFileError, r"gone is a link to none\.h5, which is missing"),
+        ("to gone", BrokenLinkError, "to gone is a link to /gone, which leads nowhere"),
         ("folder", PatternFileError, r"folder is a link to \., which is no file"),
         ("other name", PatternFileError, r"other name is a link to other\.h5, which has no /b"),
         ("itself", PatternFileError, r"itself is a link to a\.h5, which has no /itself, leads back here"),

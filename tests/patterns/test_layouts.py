@@ -499,7 +499,7 @@ def detector_of_other_photons(folder):
         (empty_emc, r"a\.emc: sparse photons are empty.*write at least one"),
         (link_to_nothing, r"a\.cxi: is a link to moved_away\.cxi, which is missing; mend"),
         (external_link_to_nothing, r"a\.cxi: entry_2/data_1 is a link to run_0177\.h5, which is missing; put"),
-        (soft_link_to_an_external_link_to_nothing, r"raw is a link to run_0177\.h5, which is missing; put"),
+        (soft_link_to_an_external_link_to_nothing, r"entry_1/data_1 is a link to /raw, which leads nowhere; mend"),
         (external_link_to_no_data_set, r"entry_1/data_1/data is a link to run_0177\.h5, which has no /absent"),
         (
             virtual_without_a_source,

@@ -27,7 +27,6 @@ SPARSE, DENSE_INTEGERS, DENSE_FLOATS = 0, 1, 2
 KINDS = ("sparse photons", "dense int32 frames", "dense float64 frames")
 MEMBERS = ("num_pix", "place_ones", "place_multi", "count_multi")
 
-_READ_AT_ONCE = 1000
 _HEADER_BYTES = 1024
 _NUMBER = np.dtype("<i4")
 _LARGEST_COUNT = np.iinfo(np.int32).max
@@ -58,9 +57,6 @@ class SparseFile:
             for after, lists in zip(self._after, (ones, several, several), strict=True)
         )
         return _dense(self.shape[1], patterns, place_ones, place_several, counts)
-
-    def walk(self) -> None:
-        """Nothing leads to the patterns: their places follow from the header."""
 
 
 class SparseDatasets:
@@ -97,12 +93,6 @@ class SparseDatasets:
         lists = ([data[pattern] for pattern in patterns] for data in self._lists)
         return _dense(self.shape[1], patterns, *lists)
 
-    def walk(self) -> None:
-        """Read all lists, in whose heap a damaged file makes HDF5 hang."""
-        for start in range(0, self.shape[0], _READ_AT_ONCE):
-            for data in self._lists:
-                data[start : start + _READ_AT_ONCE]
-
 
 def _holds_lists(data: h5py.Dataset) -> bool:
     """Whether a data set holds a list of integers for each pattern."""
@@ -122,9 +112,6 @@ class DenseFile:
     def read(self, patterns: np.ndarray) -> np.ndarray:
         """Values (n, pixels)."""
         return np.asarray(self._frames[patterns])
-
-    def walk(self) -> None:
-        """Nothing leads to the patterns: their places follow from the header."""
 
 
 _NOTHING = np.empty(0, np.int32)

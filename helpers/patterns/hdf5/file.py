@@ -13,8 +13,6 @@ import h5py
 from helpers.errors import BrokenLinkError, PatternFileError, WorkbookError
 from helpers.system import in_short
 
-_MOST_HOPS = 16
-
 FOREIGN = (OSError, LookupError, RuntimeError, ValueError, TypeError, MemoryError, ArithmeticError, SystemError)
 """What HDF5, h5py and NumPy raise on files that are damaged or not what they seem."""
 
@@ -75,9 +73,9 @@ def member(group: h5py.Group, name: str) -> h5py.Dataset | h5py.Group | None:
     Raises
     ------
     BrokenLinkError
-        If a link on the way leads nowhere, in this file or in another.
+        If a link within the file leads nowhere.
     PatternFileError
-        If the object is damaged, or neither a data set nor a group.
+        If a link to another file does, or if the object is damaged, or neither a data set nor a group.
     """
     try:
         node = group[name] if name else group
@@ -101,8 +99,8 @@ def names_in(group: h5py.Group) -> list[str]:
     return [name for name in group if isinstance(name, str)]
 
 
-def _is_absent(group: h5py.Group, name: str, *, hops: int = 0) -> bool:
-    """Whether a name that does not open is simply not there; False if the object is damaged. `hops` links led here."""
+def _is_absent(group: h5py.Group, name: str) -> bool:
+    """Whether a name that does not open is simply not there, and no broken link; False if the object is damaged."""
     node: h5py.Dataset | h5py.Group = group
     parts = [part for part in name.split("/") if part not in ("", ".")]
     for number, part in enumerate(parts, start=1):
@@ -112,27 +110,24 @@ def _is_absent(group: h5py.Group, name: str, *, hops: int = 0) -> bool:
         try:
             node = node[part]
         except FOREIGN as error:
-            followed = in_short("/".join(parts[:number]))
-            if isinstance(link, h5py.ExternalLink):
-                raise PatternFileError(f"{followed} is {_why_broken(link, Path(node.file.filename))}") from error
             if isinstance(link, h5py.HardLink):
                 return False
-            target = link.path if link.path.startswith("/") else f"{node.name}/{link.path}"
-            if hops < _MOST_HOPS and not _is_absent(node.file, target, hops=hops + 1):
-                return False
+            what = f"{in_short('/'.join(parts[:number]))} is a link to"
+            if isinstance(link, h5py.ExternalLink):
+                raise PatternFileError(f"{what} {_other_file(link, Path(node.file.filename))}") from error
             raise BrokenLinkError(
-                f"{followed} is a link to {in_short(link.path)}, which is not there; mend the link, or remove it"
+                f"{what} {in_short(link.path)}, which leads nowhere; mend the link, or remove it"
             ) from error
     return False
 
 
-def _why_broken(link: h5py.ExternalLink, here: Path) -> str:
-    """Where a link to another file leads, and why there is nothing."""
+def _other_file(link: h5py.ExternalLink, here: Path) -> str:
+    """Where a link to another file leads, why there is nothing, and what to do."""
     place = find_beside(here, link.filename)
     reason = f"which has no {in_short(link.path)}, leads back here or is damaged"
     if place is None or not place.is_file():
         reason = "which is missing" if place is None else "which is no file"
-    return f"a link to {in_short(link.filename)}, {reason}; put the right file beside {here.name}"
+    return f"{in_short(link.filename)}, {reason}; put the right file beside {here.name}"
 
 
 def find_beside(here: Path, name: str) -> Path | None:
