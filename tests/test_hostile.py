@@ -226,7 +226,7 @@ def test_a_copy_with_marks_writes_nothing_into_linked_files(tmp_path, write_patt
     before = (tmp_path / "victim.h5").read_bytes()
     with h5py.File(tmp_path / "a.cxi", "r+") as file:
         file["entry_1/image_1/single_hit"] = h5py.ExternalLink("victim.h5", "/group")
-    given = {"patterns": np.arange(3), "scores": np.array([0.1, 0.9, 0.5]), "single": np.array([False, True, False])}
+    given = {"patterns": np.arange(3), "scores": np.array([0.1, 0.9, 0.5]), "selected": np.array([False, True, False])}
     with open_stack(tmp_path / "a.cxi") as stack:
         write_any_selection(tmp_path / "b.cxi", stack, **given)
     assert (tmp_path / "victim.h5").read_bytes() == before
@@ -264,7 +264,7 @@ def test_raw_bytes_of_another_file_are_no_patterns(tmp_path):
 
 def test_an_event_id_is_text_in_a_selection(tmp_path):
     ids = np.array(['=HYPERLINK("x")', "a,b\nc", '"', "../../x"], dtype=object)
-    given = {"indices": np.arange(4), "scores": np.ones(4), "single": np.ones(4, bool)}
+    given = {"patterns": np.arange(4), "scores": np.ones(4), "selected": np.ones(4, bool)}
     write_selection(tmp_path / "a.csv", file="a.cxi", event_ids=ids, **given)
     assert pd.read_csv(tmp_path / "a.csv")["event_id"].tolist() == ids.tolist()
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]

@@ -235,7 +235,7 @@ def select(output: Path, stack: PatternStack, table: pd.DataFrame, threshold: fl
     patterns = table["pattern"].to_numpy()
     scores = table.drop(columns="pattern").to_numpy()
     single = stable_selection(scores, threshold)
-    write_any_selection(output, stack, patterns=patterns, scores=scores.min(axis=1), single=single)
+    write_any_selection(output, stack, patterns=patterns, scores=scores.min(axis=1), selected=single)
     return single
 
 

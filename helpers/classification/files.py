@@ -227,7 +227,7 @@ class _Selections:
             self._selected[source] = select(output, stack, table, self._threshold)
             return
         self._selected[source] = stable_selection(scores, self._threshold)
-        given = {"scores": scores.min(axis=1), "single": self._selected[source]}
+        given = {"scores": scores.min(axis=1), "selected": self._selected[source]}
         self._tables[source] = selection_table(stack, patterns=patterns, **given)
 
     def finish(self) -> np.ndarray:

@@ -14,7 +14,7 @@ POLARITIES: tuple[Polarity, ...] = ("format", "nonzero-bad", "nonzero-good")
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How a pattern file is read; the defaults fit every known layout.
+    """Options of reading a pattern file; the defaults fit every known layout.
 
     Parameters
     ----------

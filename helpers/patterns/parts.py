@@ -152,7 +152,7 @@ def bad_pixels(values: np.ndarray, polarity: Polarity, *, two_is_bad: bool) -> n
 
 
 def mask_rule(source: str, polarity: Polarity, *, two_is_bad: bool) -> str:
-    """Where a mask is from and what it means, for people."""
+    """Source and meaning of a mask, for people."""
     if polarity == "nonzero-good":
         return f"{source} (0 = bad)"
     return f"{source} ({'2 = bad' if two_is_bad and polarity == 'format' else 'not 0 = bad'})"

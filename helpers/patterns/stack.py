@@ -117,7 +117,7 @@ class PatternStack:
 
     @cached_property
     def title(self) -> str:
-        """What the file says about itself, on one line."""
+        """Title of the file, on one line."""
         with errors_name(self.path):
             return self.origin.title()
 
@@ -133,7 +133,7 @@ class PatternStack:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What the file lacks for an experiment, for people."""
+        """Values that the file lacks for an experiment, for people."""
         return tuple(self._experiment[1])
 
     @cached_property
@@ -164,7 +164,7 @@ class PatternStack:
         return listed(self.datasets)
 
     def origins(self, patterns: np.ndarray | None = None) -> pd.DataFrame:
-        """Where patterns come from.
+        """Origin of patterns: their data sets, and their numbers there.
 
         Parameters
         ----------
@@ -176,17 +176,17 @@ class PatternStack:
         DataFrame
             Columns dataset and dataset_index, one row a pattern.
         """
-        wanted = np.arange(len(self)) if patterns is None else _pattern_indices(patterns, len(self))
+        wanted = np.arange(len(self)) if patterns is None else _numbers(patterns, len(self))
         part, inside = self._storage.locate(wanted)
         return pd.DataFrame({"dataset": np.array(self.datasets, dtype=object)[part], "dataset_index": inside})
 
-    def read(self, indices: slice | np.ndarray) -> np.ndarray:
+    def read(self, patterns: slice | np.ndarray) -> np.ndarray:
         """Photon counts of some patterns.
 
         Parameters
         ----------
-        indices
-            A slice, or an array of pattern indices in any order.
+        patterns
+            A slice, or an array of pattern numbers in any order.
 
         Returns
         -------
@@ -198,9 +198,9 @@ class PatternStack:
         PatternFileError
             If a good pixel holds what cannot be a photon count (`photon_check`), or if the file cannot be decoded.
         IndexError
-            If an index is not that of a pattern.
+            If a number is not that of a pattern.
         """
-        wanted = _pattern_indices(indices, len(self))
+        wanted = _numbers(patterns, len(self))
         counts = self.read_frames(wanted)
         if self._nan_as_zero:
             counts[~np.isfinite(counts)] = 0
@@ -209,12 +209,12 @@ class PatternStack:
             raise PatternFileError(f"{self.path}: {self._named(wanted[place], finding)}; {cure}")
         return counts
 
-    def read_frames(self, indices: slice | np.ndarray) -> np.ndarray:
+    def read_frames(self, patterns: slice | np.ndarray) -> np.ndarray:
         """Values of some patterns as the detector gave them, unchecked: `preparation` makes photons of them.
 
         Parameters
         ----------
-        indices
+        patterns
             As in `read`.
 
         Returns
@@ -227,9 +227,9 @@ class PatternStack:
         PatternFileError
             If the file cannot be decoded.
         IndexError
-            If an index is not that of a pattern.
+            If a number is not that of a pattern.
         """
-        wanted = _pattern_indices(indices, len(self))
+        wanted = _numbers(patterns, len(self))
         with errors_name(self.path):
             try:
                 with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which `read` refuses
@@ -254,7 +254,7 @@ class PatternStack:
                 values[here] = np.where(masked.masks(inside[here]), 0, values[here])
 
     def _named(self, pattern: int, finding: str) -> str:
-        """What was found in a pattern, with the data set that it is from."""
+        """A finding in a pattern, with the data set that it is from."""
         part, inside = self._storage.locate(np.array([pattern]))
         other = f" (pattern {inside[0]} of that data set)" if len(self.parts) > 1 else ""
         return f"{self.datasets[part[0]]} has {finding} in unmasked pixels of pattern {pattern}{other}"
@@ -301,7 +301,7 @@ class PatternStack:
         Yields
         ------
         start : int
-            Index of the first pattern of the batch.
+            Number of the first pattern of the batch.
         counts : ndarray (n, rows, columns)
             As `read`.
         """
@@ -309,16 +309,16 @@ class PatternStack:
             yield start, self.read(slice(start, start + size))
 
 
-def _pattern_indices(indices: slice | np.ndarray, patterns: int) -> np.ndarray:
+def _numbers(patterns: slice | np.ndarray, length: int) -> np.ndarray:
     """Pattern numbers from a slice or an array of numbers."""
-    if isinstance(indices, slice):
-        return np.arange(*indices.indices(patterns))
-    wanted = np.asarray(indices)
+    if isinstance(patterns, slice):
+        return np.arange(*patterns.indices(length))
+    wanted = np.asarray(patterns)
     if wanted.ndim != 1 or not (wanted.size == 0 or wanted.dtype.kind in "iu"):
-        raise IndexError(f"patterns are chosen by a slice or a 1-D array of numbers, got {indices!r}")
-    unknown = wanted[(wanted < 0) | (wanted >= patterns)]
+        raise IndexError(f"patterns are chosen by a slice or a 1-D array of numbers, got {patterns!r}")
+    unknown = wanted[(wanted < 0) | (wanted >= length)]
     if unknown.size:
-        raise IndexError(f"there is no pattern {unknown[0]} in a stack of {patterns}")
+        raise IndexError(f"there is no pattern {unknown[0]} in a stack of {length}")
     return wanted.astype(np.intp)
 
 

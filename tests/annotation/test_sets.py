@@ -157,7 +157,7 @@ def test_a_written_selection_is_a_label_file(stack, tmp_path):
     indices = np.array([1, 3])
     single = np.array([True, False])
     ids = stack.event_ids[indices]
-    write_selection(path, file=stack.path, indices=indices, event_ids=ids, scores=[0.1, 0.2], single=single)
+    write_selection(path, file=stack.path, patterns=indices, event_ids=ids, scores=[0.1, 0.2], selected=single)
     labels = read_labels(path, stack)
     assert labels["pattern"].tolist() == [1, 3]
     assert labels["label"].tolist() == [True, False]

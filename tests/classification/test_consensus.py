@@ -189,7 +189,7 @@ def test_a_stored_selection_is_read_for_its_own_patterns_only(tmp_path):
     path = tmp_path / "em.csv"
     assert stored_selection(path, np.array([2, 5])) is None
     given = {"file": "twin.cxi", "event_ids": None, "scores": np.array([0.2, 0.8])}
-    write_selection(path, indices=np.array([2, 5]), single=np.array([False, True]), **given)
+    write_selection(path, patterns=np.array([2, 5]), selected=np.array([False, True]), **given)
     assert list(stored_selection(path, np.array([2, 5]))) == [False, True]
     with pytest.raises(MissingStepError, match=r"em\.csv is a selection of other patterns"):
         stored_selection(path, np.array([2, 6]))

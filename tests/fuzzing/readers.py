@@ -346,7 +346,7 @@ def _read_sets(path: Path) -> None:
 
 
 def _selection(folder: Path) -> Path:
-    given = {"indices": np.arange(9), "event_ids": None, "scores": np.linspace(0, 1, 9), "single": np.arange(9) > 4}
+    given = {"patterns": np.arange(9), "event_ids": None, "scores": np.linspace(0, 1, 9), "selected": np.arange(9) > 4}
     write_selection(folder / "em.csv", file="own.cxi", **given)
     return folder / "em.csv"
 

@@ -380,17 +380,17 @@ def test_selection_has_one_row_a_pattern(tmp_path):
     write_selection(
         path,
         file="a.cxi",
-        indices=np.array([3, 5]),
+        patterns=np.array([3, 5]),
         event_ids=np.array([30, 50]),
         scores=np.array([0.9, 0.1]),
-        single=np.array([True, False]),
+        selected=np.array([True, False]),
     )
     assert path.read_text() == "file,index,event_id,score,single\na.cxi,3,30,0.9,1\na.cxi,5,50,0.1,0\n"
 
 
 def test_selection_without_event_ids_leaves_the_column_empty(tmp_path):
     path = tmp_path / "selection.csv"
-    write_selection(path, file="a.cxi", indices=[3], event_ids=None, scores=[0.5], single=[True])
+    write_selection(path, file="a.cxi", patterns=[3], event_ids=None, scores=[0.5], selected=[True])
     assert path.read_text() == "file,index,event_id,score,single\na.cxi,3,,0.5,1\n"
 
 

@@ -19,14 +19,14 @@ from helpers.patterns.hdf5.writing import hdf5_to_write
 from helpers.system import written_whole
 
 BAD = 2
-"""What the mask says of a bad pixel."""
+"""Value of a bad pixel in the mask."""
 
 _MEMBERS = ("qx", "qy", "qz", "mask", "detd", "ewald_rad")
 _ORIGIN_TOLERANCE = 1e-6
 
 
 def detector_beside(path: Path) -> Path:
-    """Where the detector of a file of photons is looked for: the same stem and `_detector.h5`."""
+    """Path of the detector that belongs to a file of photons: the same stem and `_detector.h5`."""
     return path.with_name(f"{path.stem}_detector.h5")
 
 

@@ -14,7 +14,7 @@ from helpers.errors import BrokenLinkError, PatternFileError, WorkbookError
 from helpers.system import in_short
 
 FOREIGN = (OSError, LookupError, RuntimeError, ValueError, TypeError, MemoryError, ArithmeticError, SystemError)
-"""What HDF5, h5py and NumPy raise on files that are damaged or not what they seem."""
+"""Errors that HDF5, h5py and NumPy raise on files that are damaged or not what they seem."""
 
 
 def open_hdf5(path: Path) -> h5py.File:
@@ -122,7 +122,7 @@ def _is_absent(group: h5py.Group, name: str) -> bool:
 
 
 def _other_file(link: h5py.ExternalLink, here: Path) -> str:
-    """Where a link to another file leads, why there is nothing, and what to do."""
+    """The file that a broken link names, why there is nothing, and the next step."""
     place = find_beside(here, link.filename)
     reason = f"which has no {in_short(link.path)}, leads back here or is damaged"
     if place is None or not place.is_file():

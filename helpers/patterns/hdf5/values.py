@@ -124,7 +124,7 @@ class Chunks:
         self._is_shuffled = filters == [_SHUFFLE, _GZIP]
         plain = data.dtype.kind in "iufb" and data.id.get_type().get_size() == data.dtype.itemsize
         self.unpacked_here = plain and (self._is_shuffled or filters == [_GZIP]) and data.chunks == (1, *data.shape[1:])
-        """Whether `pattern` reads: each pattern is a chunk of gzip, which is checked and unpacked in one go."""
+        """True where each pattern is a chunk of gzip, which `pattern` checks and unpacks in one go."""
 
     def pattern(self, pattern: int) -> np.ndarray:
         """The values of a pattern that is a chunk of its own, in gzip."""

@@ -47,7 +47,7 @@ class Layout:
 
     name: ClassVar[str] = ""
     two_is_bad: ClassVar[bool] = False
-    """Whether a mask of this layout calls pixels bad with 2 (Dragonfly) instead of any value but 0 (CXI)."""
+    """True where a mask calls pixels bad with 2 (Dragonfly) instead of any value but 0 (CXI)."""
     event_id_names: ClassVar[tuple[str, ...]] = (
         "event_id",
         "experiment_identifier",
@@ -173,7 +173,7 @@ class Layout:
         return float(centre[1]), float(centre[0])
 
     def title(self) -> str:
-        """What the entry says about itself, on one line."""
+        """The title of the entry, on one line."""
         title = self.entry.dataset(self.entry.name, "title") if self.entry.name else None
         if title is None or not title.size or not is_plain(title.dtype):
             return ""

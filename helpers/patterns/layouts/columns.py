@@ -90,7 +90,7 @@ class ColumnGroup:
         return Column(node, self.rows) if self._fits(node) else None
 
     def _node(self, group: h5py.Group, name: str, *, top: bool) -> h5py.Group | h5py.Dataset | None:
-        """What a name leads to, links only where they count; None if that is nowhere."""
+        """The object that a name leads to, through links only where they count; None if that is nowhere."""
         if not (self.links and top):
             return member(group, name) if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
         try:
