@@ -1,8 +1,8 @@
 """Writing of HDF5 files that survives a full disk and signals.
 
-On a full disk HDF5 2.0 crashes while it closes the file (6 of 6 times with its own driver). So it never learns of it: it
-writes through a Python file that notes the first error, which is raised once the library has closed. Nor does it learn
-of what the handler of a signal raises, for which Python may choose the moment when the library writes.
+On a full disk HDF5 2.0 crashes while it closes the file (6 of 6 times with its own driver). So it never learns of it:
+it writes through a Python file that notes the first error, which is raised once the library has closed. Nor does it
+learn of what the handler of a signal raises, for which Python may choose the moment when the library writes.
 """
 
 import io
