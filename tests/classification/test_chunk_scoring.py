@@ -17,7 +17,7 @@ def tasks(twin, model, tmp_path):
     with open_stack(twin) as stack:
         origin = origin_of(stack, model, DEFAULTS, batch=16)
         chunks = chunks_of(twin, len(stack), batch=16)
-    source = Source(twin, {}, model, family_state(model), origin, ChunkFolder(tmp_path / "chunks"))
+    source = Source(twin, DEFAULTS, model, family_state(model), origin, ChunkFolder(tmp_path / "chunks"))
     return [(source, chunk) for chunk in chunks]
 
 
