@@ -14,7 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "growing.following": ["Following"],
         "opening": ["describe", "open_stack"],
         "options": ["DEFAULTS", "ReadOptions"],
-        "probe": ["probe"],
+        "probing": ["probe"],
         "selections": [
             "SUFFIXES",
             "check_output",
