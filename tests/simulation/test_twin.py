@@ -28,21 +28,21 @@ def table(twin):
 
 def test_quotas_are_met_exactly(table):
     in_range = table["size_nm"].between(*SIZE_RANGE_NM)
-    manual = table["manual"] == 1
+    label = table["label"] == 1
     assert len(table) == 142
-    assert (in_range & manual).sum() == round(0.15 * 120)
-    assert (in_range & ~manual).sum() == 120 - 18
-    assert (~in_range & manual).sum() == 2
-    assert (~in_range & ~manual).sum() == 20
+    assert (in_range & label).sum() == round(0.15 * 120)
+    assert (in_range & ~label).sum() == 120 - 18
+    assert (~in_range & label).sum() == 2
+    assert (~in_range & ~label).sum() == 20
 
 
 def test_outside_quota_is_scaled_from_the_papers_and_rounded_up(tmp_path):
     simulate(tmp_path / "few.cxi", patterns=10, manual_fraction=0.3, seed=1, processes=1)
     with open_stack(tmp_path / "few.cxi") as stack:
         in_range = stack.table()["size_nm"].between(*SIZE_RANGE_NM)
-        manual = stack.table()["manual"] == 1
-    assert (in_range.sum(), (in_range & manual).sum()) == (10, 3)
-    assert ((~in_range & manual).sum(), (~in_range & ~manual).sum()) == (1, 1)
+        label = stack.table()["label"] == 1
+    assert (in_range.sum(), (in_range & label).sum()) == (10, 3)
+    assert ((~in_range & label).sum(), (~in_range & ~label).sum()) == (1, 1)
 
 
 def test_same_seed_gives_the_same_bytes_with_one_and_two_processes(twin, tmp_path):
@@ -86,8 +86,8 @@ def test_truth_is_single_for_the_species_single_alone(table):
 
 
 def test_expert_never_calls_a_non_single_single_but_misses_singles(table):
-    assert not (table.loc[table["truth"] == 0, "manual"]).any()
-    assert 0 < table.loc[table["truth"] == 1, "manual"].mean() < 1
+    assert not (table.loc[table["truth"] == 0, "label"]).any()
+    assert 0 < table.loc[table["truth"] == 1, "label"].mean() < 1
     assert shots.expert_probability(False, 1e6) == 0
 
 
