@@ -1,4 +1,4 @@
-"""What an online classification sees: rates and delay over time, and how scores are distributed."""
+"""Figures of an online classification: rates and delay over time, and the distribution of scores."""
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ def online_rates_figure(history: pd.DataFrame) -> Figure:
     Parameters
     ----------
     history
-        Of `OnlineClassification.history`: second, scored, hits, single, delay [s].
+        Table of `OnlineClassification.history`: second, scored, hits, selected (patterns), delay [s].
 
     Returns
     -------
@@ -38,7 +38,7 @@ def online_rates_figure(history: pd.DataFrame) -> Figure:
     lines = (
         ("scored", "patterns", INK, "-"),
         ("hits", "hits", NEUTRAL, "--"),
-        ("single", "single hits", HIGHLIGHT, "-"),
+        ("selected", "single hits", HIGHLIGHT, "-"),
     )
     for column, label, colour, dashes in lines:
         rates.plot(second, history[column], color=colour, linestyle=dashes, marker=".", markersize=3, label=label)
@@ -58,14 +58,14 @@ def online_rates_figure(history: pd.DataFrame) -> Figure:
 
 @styled
 def online_scores_figure(histogram: np.ndarray, threshold: float) -> Figure:
-    """How many patterns have which lowest score; right of the threshold are the single hits.
+    """Number of patterns of each lowest score; right of the threshold are the single hits.
 
     Parameters
     ----------
     histogram
-        (bins,) patterns, in bins of one width from 0 to 1.
+        Patterns in bins of one width from 0 to 1 (bins,).
     threshold
-        Score above which a checkpoint says single.
+        Score above which a checkpoint calls a pattern a single hit.
 
     Returns
     -------
