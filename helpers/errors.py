@@ -45,6 +45,10 @@ class MissingStepError(WorkbookError, LookupError):
     """A step needs the artefacts of an earlier one that has not run."""
 
 
+class StaleResultError(WorkbookError, RuntimeError):
+    """A stored result belongs to other settings, patterns or code, and may not be computed anew."""
+
+
 class StorageError(WorkbookError, OSError):
     """A file cannot be written: the disk is full, or the folder cannot be written to."""
 

@@ -17,18 +17,9 @@ class Served:
     files: dict = field(default_factory=dict)
     redirects: dict = field(default_factory=dict)
     status: int | None = None
-    ranges: bool = True
-    tag: str | None = '"first"'
-    conditional: bool = True  # whether If-Range is looked at
     breaks: list = field(default_factory=list)  # bytes after which the next answers break off
-    hold: threading.Event | None = None  # waited for before an answer breaks off
-    announced: int | None = None  # Content-Length, if it is a lie; none is sent if it is negative
-    head: bool = True
     requests: list = field(default_factory=list)
     address: str = ""
-
-    def gets(self):
-        return [request for request in self.requests if request[0] == "GET"]
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -37,18 +28,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-    def do_HEAD(self):
-        self.answer()
-
     def do_GET(self):
-        self.answer()
-
-    def answer(self):
         served = self.served
         served.requests.append((self.command, self.path, dict(self.headers)))
-        if self.command == "HEAD" and not served.head:
-            self.send_error(405)
-        elif served.status:
+        if served.status:
             self.send_error(served.status)
         elif self.path in served.redirects:
             self.send_response(302)
@@ -61,34 +44,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_file(served.files[self.path])
 
     def send_file(self, content):
-        start = self.first_byte()
-        if start >= len(content) > 0 and start:
-            self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(content)}")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        body = content[start:]
-        self.send_response(206 if start else 200)
-        if start:
+        ranged = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start = int(ranged[1]) if ranged else 0
+        self.send_response(206 if ranged else 200)
+        if ranged:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        if self.served.tag:
-            self.send_header("ETag", self.served.tag)
-        length = len(body) if self.served.announced is None else self.served.announced
-        if length >= 0:
-            self.send_header("Content-Length", str(length))
+        self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
-        if self.command == "GET":
-            limit = self.served.breaks.pop(0) if self.served.breaks else None
-            self.wfile.write(body[:limit])
-            if limit is not None and self.served.hold:
-                self.served.hold.wait(60)
+        self.wfile.write(content[start:][: self.served.breaks.pop(0) if self.served.breaks else None])
         self.close_connection = True
-
-    def first_byte(self):
-        found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        changed = self.served.conditional and self.headers.get("If-Range", self.served.tag) != self.served.tag
-        return int(found[1]) if found and self.served.ranges and not changed else 0
 
 
 class ProxyHandler(http.server.BaseHTTPRequestHandler):

@@ -37,8 +37,9 @@ def write_lesson(folder: Path) -> pd.DataFrame:
     simulate(data, patterns=160, manual_fraction=0.25, outside=(2, 6), seed=7, processes=1)
     mark(results, profile)
     with open_stack(data) as stack:
-        write_csv(results / "sets.csv", split(labels_of(stack), profile.dataset, seed=7))
-        table = stack.table()
+        labels = labels_of(stack)
+        write_csv(results / "sets.csv", split(labels, profile.dataset, seed=7))
+        table = stack.table().assign(label=labels["label"])
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     (parameters,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     given = {"profile": ROOT / "tests" / "tiny.yaml", "results": results, "data": data, "labeller": "anna"}
@@ -55,9 +56,9 @@ def label(page: browser.Notebook, table: pd.DataFrame) -> None:
     bright = table["photons"].quantile(0.6)
     for labelled in range(len(table)):
         pattern = table.loc[int(browser.wait_for("a pattern on screen", lambda: page.said("pattern")))]
-        if labelled >= LABELLED and pattern["manual"] and pattern["photons"] > bright:
+        if labelled >= LABELLED and pattern["label"] and pattern["photons"] > bright:
             break
-        page.type("s" if pattern["manual"] else "n")
+        page.type("s" if pattern["label"] else "n")
     page.wait_until_saved()
 
 

@@ -232,8 +232,7 @@ def test_the_profiles_and_templates_are_part_of_the_package():
         "helpers": ["profiles/*.yaml"],
         "helpers.annotation": ["*.css", "*.js"],
         "helpers.figures": ["style.mplstyle"],
-        "helpers.workbook": ["*.html", "*.css"],
-        "helpers.workbook.fetch": ["published_files.yaml"],
+        "helpers.workbook": ["*.html", "*.css", "*.yaml"],
     }.items():
         assert set(patterns) <= set(listed[folder])
         assert all(any(Path(ROOT, *folder.split(".")).glob(pattern)) for pattern in patterns)

@@ -26,8 +26,7 @@ from helpers.patterns import describe, open_stack, write_any_selection, write_se
 from helpers.system import load_tensors, save_tensors
 from helpers.training import load_modern, load_network
 from helpers.training.ultralytics_networks import described
-from helpers.workbook import Run, commands, load_profile, staleness
-from helpers.workbook.fetch import published_files
+from helpers.workbook import Run, commands, fetch, load_profile, staleness
 from helpers.workbook.notebook_page import write_page
 from helpers.workbook.report import write_report
 from helpers.workbook.runner import run_workbook
@@ -269,12 +268,12 @@ def test_an_event_id_is_text_in_a_selection(tmp_path):
 
 @pytest.mark.parametrize("target", ["../../outside.cxi", "/tmp/outside.cxi", "weights/../../outside"])
 def test_a_published_file_goes_nowhere_but_below_data(tmp_path, monkeypatch, target):
-    entries = yaml.safe_load(published_files.ADDRESSES.read_text(encoding="utf-8"))
+    entries = yaml.safe_load(fetch.PUBLISHED.read_text(encoding="utf-8"))
     entries["darknet19"]["target"] = target
-    (tmp_path / "addresses.yaml").write_text(yaml.safe_dump(entries))
-    monkeypatch.setattr(published_files, "ADDRESSES", tmp_path / "addresses.yaml")
-    with pytest.raises(DownloadError, match="below_data is"):
-        published_files.published_file("darknet19")
+    (tmp_path / "published.yaml").write_text(yaml.safe_dump(entries))
+    monkeypatch.setattr(fetch, "PUBLISHED", tmp_path / "published.yaml")
+    with pytest.raises(DownloadError, match="is outside"):
+        fetch.published_file("darknet19")
 
 
 def test_a_stamp_deletes_nothing_outside_its_run(tmp_path):

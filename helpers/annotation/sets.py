@@ -1,15 +1,16 @@
 """Labels, and the training, validation and test sets of Table 1."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
+from pydantic import NonNegativeInt
+from pydantic.dataclasses import dataclass
 
 from helpers.errors import LabelsError
 from helpers.evaluation import TABLE_1
+from helpers.system import STRICT
 
 
-@dataclass(frozen=True)
+@dataclass(config=STRICT, frozen=True)
 class SetSizes:
     """How many patterns (positives, negatives) each set takes; the defaults are the paper's (Table 1).
 
@@ -17,20 +18,16 @@ class SetSizes:
     891 patterns train and validate, and 281 of them are in the range (201 of the 1196 positives, 80 of the negatives).
     """
 
-    training: tuple[int, int] = (165, 390)
-    validation: tuple[int, int] = (53, 283)
-    outside: tuple[int, int] = (17, 593)
+    training: tuple[NonNegativeInt, NonNegativeInt] = (165, 390)
+    validation: tuple[NonNegativeInt, NonNegativeInt] = (53, 283)
+    outside: tuple[NonNegativeInt, NonNegativeInt] = (17, 593)
 
     def __post_init__(self) -> None:
-        for name in ("training", "validation", "outside"):
-            sizes = getattr(self, name)
-            if len(sizes) != 2 or min(sizes) < 0:
-                raise LabelsError(f"{name} must be (positives, negatives), two whole numbers from 0, got {sizes}")
         for kind, training, validation, outside in zip(
             ("positives", "negatives"), self.training, self.validation, self.outside, strict=True
         ):
             if outside > training + validation:
-                raise LabelsError(
+                raise ValueError(
                     f"{outside} {kind} from outside the size range are more than the {training + validation} of "
                     f"training and validation; lower outside"
                 )

@@ -1,6 +1,6 @@
 """A Darknet network as a torch module, built from the sections of a `.cfg`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -46,76 +46,27 @@ class Step(NamedTuple):
     output: Tensor
 
 
-class Network(nn.Module):
-    """Layers in the order of the `.cfg`, and heads.
-
-    Parameters
-    ----------
-    sections
-        `[net]`, then one section a layer. `[net]` may hold `batch_norm_momentum` (ours; Darknet has 0.01).
-    batch_norm
-        "torch": in training (x − mean) / sqrt(biased variance of the batch + 1e-5), as Darknet with cuDNN.
-        "darknet-cpu": (x − mean) / (sqrt(variance) + 1e-6), in training the unbiased variance of the batch.
-    generator
-        Source of the random weights; torch's global one if absent.
+class Layers(nn.Module):
+    """Layers that read what earlier ones gave, run in order.
 
     Attributes
     ----------
-    sections : tuple of Section
-        What it was built from.
     layers : nn.ModuleList
-        One module a section, `[net]` excepted.
+        One module a section of the `.cfg`, `[net]` excepted.
     sources : list of tuple of int
         Numbers of the layers that each layer reads; -1 is the images.
     size : int
         Side of the images [pixels]; images of another size (a multiple of the largest stride) pass as well.
-
-    Raises
-    ------
-    NetworkFileError
-        If a section is of an unknown type, holds a value that we do not compute, or does not fit the layers before.
     """
 
-    def __init__(
-        self, sections: Sequence[Section], *, batch_norm: str = "torch", generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, layers: Iterable[nn.Module], sources: Sequence[tuple[int, ...]], size: int) -> None:
         super().__init__()
-        if batch_norm not in BATCH_NORMS:
-            raise ValueError(f"batch_norm must be one of {', '.join(BATCH_NORMS)}, got {batch_norm!r}")
-        self.sections = tuple(sections)
-        if not self.sections:
-            raise NetworkFileError("a network without sections; give a Darknet .cfg")
-        net, images = self.sections[0], _images_shape(self.sections[0])
-        self.size = images.side
-        momentum = net.number("batch_norm_momentum", BATCH_NORM_MOMENTUM)
-        builders = _LAYERS | {"convolutional": partial(Convolutional, batch_norm=batch_norm, momentum=momentum)}
-        self.layers = nn.ModuleList()
-        self.sources: list[tuple[int, ...]] = []
-        shapes = {-1: images}
-        weights = 0
-        for number, section in enumerate(self.sections[1:]):
-            if section.name not in builders:
-                raise section.error(f"this layer type is not supported, only {', '.join(builders)}")
-            sources = _sources(section, number)
-            layer = builders[section.name](section, [shapes[source] for source in sources])
-            shapes[number] = layer.shape
-            weights += sum(tensor.numel() for tensor in layer.parameters())
-            if weights > LARGEST_NETWORK:
-                raise section.error(f"the network up to here has {weights} weights, more than {LARGEST_NETWORK}")
-            self.layers.append(layer)
-            self.sources.append(sources)
+        self.layers, self.sources, self.size = nn.ModuleList(layers), list(sources), size
         self._last_reader = {source: number for number, read in enumerate(self.sources) for source in read}
-        for convolution in self.convolutions:
-            convolution.initialise(generator)
-
-    @property
-    def convolutions(self) -> list[Convolutional]:
-        """The convolutional layers, in order: those with weights in a file."""
-        return [layer for layer in self.layers if isinstance(layer, Convolutional)]
 
     @property
     def heads(self) -> list[Region | Yolo]:
-        """The layers with a loss, in order."""
+        """The layers with boxes and a loss, in order."""
         return [layer for layer in self.layers if isinstance(layer, Region | Yolo)]
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -140,6 +91,70 @@ class Network(nn.Module):
             for done in {number, *sources}:
                 if self._last_reader.get(done, -1) <= number:
                     del outputs[done]
+
+
+class Network(Layers):
+    """A trainable network, built from the sections of a `.cfg`.
+
+    Parameters
+    ----------
+    sections
+        `[net]`, then one section a layer. `[net]` may hold `batch_norm_momentum`, an option of ours: the weight of a
+        new batch in the running statistics (default 0.01, Darknet's).
+    batch_norm
+        "torch": in training (x − mean) / sqrt(biased variance of the batch + 1e-5), as Darknet with cuDNN.
+        "darknet-cpu": (x − mean) / (sqrt(variance) + 1e-6), in training the unbiased variance of the batch.
+    generator
+        Source of the random weights; default: torch's global one.
+
+    Attributes
+    ----------
+    sections : tuple of Section
+        The sections that it was built from.
+
+    Raises
+    ------
+    NetworkFileError
+        If a section is of an unknown type, holds a value that we do not compute, or does not fit the layers before.
+    """
+
+    def __init__(
+        self, sections: Sequence[Section], *, batch_norm: str = "torch", generator: torch.Generator | None = None
+    ) -> None:
+        if batch_norm not in BATCH_NORMS:
+            raise ValueError(f"batch_norm must be one of {', '.join(BATCH_NORMS)}, got {batch_norm!r}")
+        if not sections:
+            raise NetworkFileError("a network without sections; give a Darknet .cfg")
+        net, *described = sections
+        images = _images_shape(net)
+        sources = [_sources(section, number) for number, section in enumerate(described)]
+        super().__init__(_built(net, described, sources, images, batch_norm), sources, images.side)
+        self.sections = tuple(sections)
+        for convolution in self.convolutions:
+            convolution.initialise(generator)
+
+    @property
+    def convolutions(self) -> list[Convolutional]:
+        """The convolutional layers, in order: those with weights in a file."""
+        return [layer for layer in self.layers if isinstance(layer, Convolutional)]
+
+
+def _built(
+    net: Section, described: Sequence[Section], sources: Sequence[tuple[int, ...]], images: Shape, batch_norm: str
+) -> Iterator[nn.Module]:
+    """Build one module a section; each is told the shapes of the layers that it reads."""
+    momentum = net.number("batch_norm_momentum", BATCH_NORM_MOMENTUM)
+    builders = _LAYERS | {"convolutional": partial(Convolutional, batch_norm=batch_norm, momentum=momentum)}
+    shapes, weights = {-1: images}, 0
+    for number, section in enumerate(described):
+        if section.name not in builders:
+            raise section.error(f"this layer type is not supported, only {', '.join(builders)}")
+        layer = builders[section.name](section, [shapes[source] for source in sources[number]])
+        shapes[number] = layer.shape
+        weights += sum(tensor.numel() for tensor in layer.parameters())
+        if weights > LARGEST_NETWORK:
+            raise section.error(f"the network up to here has {weights} weights, more than {LARGEST_NETWORK}")
+        yield layer
 
 
 def _images_shape(net: Section) -> Shape:

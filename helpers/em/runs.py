@@ -17,7 +17,7 @@ from helpers.em.expectation_maximisation import CHUNK, EMState, PolarPatterns, b
 from helpers.em.settings import EMSettings
 from helpers.errors import NetworkFileError
 from helpers.patterns import PatternStack
-from helpers.system import code_digest, load_tensors, progress, save_tensors, write_text
+from helpers.system import begin_long_computation, code_digest, load_tensors, progress, save_tensors, write_text
 
 
 def blocks(stack: PatternStack, patterns: np.ndarray) -> Iterator[np.ndarray]:
@@ -70,6 +70,7 @@ def classify(
     if state is None or _went_too_far(state, settings):
         state = begin(data, settings, first)
     while state.iteration < settings.iterations and not converged(state, settings):
+        begin_long_computation(f"run {run} of EM")
         state = iterate(data, state, settings)
         write_state(path, state)
         print(f"run {run}, {iteration_line(state)}", flush=True)

@@ -19,6 +19,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "house_style": ["family_colour", "family_dashes", "save_figure", "save_picture", "style"],
         "online": ["online_rates_figure", "online_scores_figure"],
         "patterns": ["detections_figure", "figure_3", "figure_4", "figure_5", "gallery", "sum_image"],
-        "preparation": ["centre_error_figure", "photon_bias_figure", "radial_profile_figure", "size_error_figure"],
+        "preparation": ["centre_error_figure", "photon_bias_figure", "size_error_figure"],
     },
 )

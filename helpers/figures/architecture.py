@@ -1,4 +1,4 @@
-"""Figure 2: the networks, drawn from their sections. Lengths are inches on paper, y grows downwards."""
+"""Figure 2: the architecture of the networks, drawn from their layers. Lengths in inches on paper, y downwards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from helpers.darknet import Section
+from helpers.darknet import Network
 from helpers.figures.house_style import INK, QUIET, TWO_COLUMNS, new_figure, styled
 from helpers.figures.network_stages import Edge, Stage, stages
 
@@ -23,16 +23,16 @@ _TEXT = 6.0
 _KINDS = {
     "convolution": ("#DCE9F5", "convolution: size, filters"),
     "down": ("#FBDDB8", "down-sampling"),
-    "residual": ("#CDEBDD", "residual blocks, each with its two convolutions"),
+    "residual": ("#CDEBDD", "residual blocks of two convolutions each"),
     "up": ("#E9D5EC", "up-sampling"),
-    "concat": ("#E2E2E2", "data of two layers, one behind the other"),
+    "concat": ("#E2E2E2", "concatenation of two layers"),
     "head": ("#F6C3A8", "detection: cells × cells × numbers"),
 }
 
 
 @dataclass(frozen=True)
 class _Box:
-    """A stage on paper."""
+    """A stage placed on paper [in]."""
 
     stage: Stage
     left: float
@@ -57,23 +57,23 @@ class _Box:
 
 
 @styled
-def figure_2(yolov2_sections: Sequence[Section], yolov3_sections: Sequence[Section]) -> Figure:
+def figure_2(yolov2: Network, yolov3: Network) -> Figure:
     """Architecture of YOLOv2 (a) and YOLOv3 (b) (Figure 2 of the paper).
 
-    Stages from left to right, in the upper row those of the backbone, below those that join earlier data; above each
-    the dimensions of its input and the number of its convolutions.
+    Stages run from left to right: the backbone in the upper row, the stages that take up earlier layers again below
+    it. Above each stage stand its input dimensions and its number of convolutions.
 
     Parameters
     ----------
-    yolov2_sections, yolov3_sections
-        `Network.sections` of the networks that were trained.
+    yolov2, yolov3
+        The two networks; without numbers (`darknet.full_size_networks`) they are enough.
 
     Returns
     -------
     Figure
         6.9 in wide.
     """
-    networks = [("(a)", "YOLOv2", stages(yolov2_sections)), ("(b)", "YOLOv3", stages(yolov3_sections))]
+    networks = [("(a)", "YOLOv2", stages(yolov2)), ("(b)", "YOLOv3", stages(yolov3))]
     heights = [_panel_height(found) for _, _, found in networks]
     height = sum(heights) + _PANEL_GAP
     figure = new_figure(TWO_COLUMNS, height, layout="none")
@@ -90,7 +90,7 @@ def figure_2(yolov2_sections: Sequence[Section], yolov3_sections: Sequence[Secti
 
 
 def _summary(name: str, found: Sequence[Stage]) -> str:
-    """Title of a panel."""
+    """Title of a panel: name, input size, numbers of convolutions and residual blocks."""
     blocks = sum(stage.residual_blocks for stage in found)
     residual = f", {blocks} residual blocks" if blocks else ""
     size = found[0].shape_in.side
@@ -98,7 +98,7 @@ def _summary(name: str, found: Sequence[Stage]) -> str:
 
 
 def _rows(found: Sequence[Stage]) -> list[int]:
-    """Row of each stage: 0 on the way down in resolution, 1 after it."""
+    """Row of each stage: 0 while the resolution falls, 1 from the first stage that goes back to an earlier layer."""
     rows = []
     for stage in found:
         shrinks = stage.first == 0 or stage.strips[0].kind == "down"
@@ -107,20 +107,20 @@ def _rows(found: Sequence[Stage]) -> list[int]:
 
 
 def _row_tops(found: Sequence[Stage]) -> tuple[float, float]:
-    """Top of the boxes of each row."""
+    """Upper edge of the boxes in each row [in]."""
     first = _TITLE + _HEADER
     tallest = max(len(stage.strips) for stage, row in zip(found, _rows(found), strict=True) if row == 0)
     return first, first + _STRIP * tallest + _ROW_GAP + _HEADER
 
 
 def _panel_height(found: Sequence[Stage]) -> float:
-    """Height of a network on paper."""
+    """Height of a network's panel [in]."""
     tops = _row_tops(found)
     return max(tops[row] + _STRIP * len(stage.strips) for stage, row in zip(found, _rows(found), strict=True)) + 0.06
 
 
 def _draw_network(axes: Axes, found: Sequence[Stage]) -> None:
-    """Boxes in columns of equal resolution, and the arrows between them."""
+    """Draw the boxes in columns of equal resolution, and the arrows between them."""
     sides = sorted({stage.shape_out.side for stage in found}, reverse=True)
     pitch = (TWO_COLUMNS - _LEFT - _RIGHT) / len(sides)
     tops = _row_tops(found)
@@ -140,7 +140,7 @@ def _draw_network(axes: Axes, found: Sequence[Stage]) -> None:
 
 
 def _draw_box(axes: Axes, box: _Box) -> None:
-    """One stage: header, a strip a layer, a frame."""
+    """Draw one stage: header, one strip for each layer, frame."""
     centre = box.left + box.width / 2
     number = box.stage.convolutions
     axes.text(
@@ -164,7 +164,7 @@ def _draw_box(axes: Axes, box: _Box) -> None:
 
 
 def _draw_group(axes: Axes, box: _Box, first: int) -> None:
-    """Frame around the heading of residual blocks and its two convolutions."""
+    """Frame the heading of residual blocks together with its two convolutions."""
     left, top, width, height = box.left + 0.02, box.top + _STRIP * first + 0.015, box.width - 0.04, 3 * _STRIP - 0.03
     axes.add_patch(
         FancyBboxPatch(
@@ -241,9 +241,9 @@ def _arrow(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
 
 
 def _draw_legend(axes: Axes, y: float) -> None:
-    """What the colours mean, in the empty corner of a panel."""
+    """Write the meaning of the colours into the empty corner of a panel."""
     axes.text(0.33, y - _STRIP / 2, "bold", size=_TEXT, weight="bold", ha="right", va="center_baseline")
-    axes.text(0.37, y - _STRIP / 2, "dimensions of the input of a stage", size=_TEXT, va="center_baseline")
+    axes.text(0.37, y - _STRIP / 2, "input dimensions of a stage", size=_TEXT, va="center_baseline")
     for k, (colour, meaning) in enumerate(_KINDS.values()):
         top = y + _STRIP * k
         axes.add_patch(

@@ -1,4 +1,4 @@
-"""What a camera delivers before anything is done to it: photon peaks, and lit pixels."""
+"""Raw frames of the camera: photon peaks in the pixel values, and lit pixels per frame."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -25,13 +25,13 @@ def camera_figure(values: np.ndarray, lit: np.ndarray, *, adu_per_photon: float,
     Parameters
     ----------
     values
-        Of any shape [ADU].
+        Values of good pixels, in an array of any shape [ADU].
     lit
         (frames,) lit pixels of each frame.
     adu_per_photon
-        Where the peaks should be [ADU].
+        Expected distance between two peaks [ADU].
     fewest_lit
-        From how many lit pixels on a frame is a hit.
+        Fewest lit pixels of a hit.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""EM classification: class averages, how they form, how runs converge, how the time grows."""
+"""EM classification: class averages and how they form, convergence of the runs, time of an iteration."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,25 +22,25 @@ from helpers.figures.house_style import (
     thumbnail,
 )
 
-_KNOWN = "icosahedra of the known sizes"
+_KNOWN = "icosahedra of known sizes"
 _GAMMA = 0.5
-"""Exponent of the colour scale, so that the weaker rings are seen, too."""
+"""Exponent of the colour scale: below 1, so that weaker rings are visible."""
 
 
 @styled
 def classes_figure(
     pictures: np.ndarray, titles: Sequence[str], *, chosen: Sequence[int] = (), columns: int = 7
 ) -> Figure:
-    """Averages of the classes of a run, each on its own colour scale (of the square root); chosen ones have a frame.
+    """Class averages of a run, each on a square-root colour scale of its own; chosen classes have a frame.
 
     Parameters
     ----------
     pictures
         (classes, side, side), NaN outside the band of q.
     titles
-        One a class.
+        Title of each class.
     chosen
-        Classes with a frame.
+        Numbers of the classes that get a frame.
     columns
         Pictures in a row.
 
@@ -64,16 +64,16 @@ def classes_figure(
 
 @styled
 def evolution_figure(pictures: np.ndarray, iterations: Sequence[int], titles: Sequence[str]) -> Figure:
-    """Averages of some classes from noise to rings, a row a class; each picture on its own colour scale, as above.
+    """Class averages from noise to rings, one row for each class; each on a square-root colour scale of its own.
 
     Parameters
     ----------
     pictures
         (classes, iterations, side, side), NaN outside the band of q.
     iterations
-        After which each column was.
+        Iteration of each column; 0 is the noise at the start.
     titles
-        One a class.
+        Title of each class.
 
     Returns
     -------
@@ -94,14 +94,14 @@ def evolution_figure(pictures: np.ndarray, iterations: Sequence[int], titles: Se
 
 @styled
 def convergence_figure(log_likelihood: Sequence[Sequence[float]], changed: Sequence[Sequence[int]]) -> Figure:
-    """Log-likelihood and changed classes of each iteration, a line a run.
+    """Log-likelihood, and patterns that changed class, at each iteration; one line for each run.
 
     Parameters
     ----------
     log_likelihood
-        Of each run and iteration, mean over the patterns.
+        Mean over the patterns, for each run and iteration.
     changed
-        Patterns whose class changed, of each run and iteration.
+        Number of patterns whose class changed, for each run and iteration.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def convergence_figure(log_likelihood: Sequence[Sequence[float]], changed: Seque
             iterations, np.ma.masked_equal(highest - np.asarray(gained), 0), ".-", color=colour, label=f"run {run}"
         )
         right.plot(iterations, moved, ".-", color=colour)
-    left.set(xlabel="iteration", ylabel="log-likelihood of a pattern\nbelow the highest of all", yscale="log")
+    left.set(xlabel="iteration", ylabel="log-likelihood per pattern,\nbelow the highest", yscale="log")
     right.set(xlabel="iteration", ylabel="patterns that changed class")
     right.set_yscale("symlog", linthresh=1)
     right.set_ylim(bottom=0)
@@ -131,7 +131,7 @@ def convergence_figure(log_likelihood: Sequence[Sequence[float]], changed: Seque
 
 @styled
 def rings_figure(radii: np.ndarray, profiles: np.ndarray, chosen: Sequence[int], references: np.ndarray) -> Figure:
-    """Mean radial profiles of the classes of a run, and those of the particle that is looked for.
+    """Mean radial profiles of the classes of a run, and the range of profiles expected of the particle.
 
     Parameters
     ----------
@@ -140,28 +140,28 @@ def rings_figure(radii: np.ndarray, profiles: np.ndarray, chosen: Sequence[int],
     profiles
         (classes, radii) [photons per pixel]; NaN for an empty class.
     chosen
-        The classes on the left; all others are on the right.
+        Numbers of the classes in the left panel; the others go to the right one.
     references
-        (references, radii), any scale.
+        Expected profiles (references, radii) in any unit: each is divided by its mean.
 
     Returns
     -------
     Figure
-        6.9 in wide; each profile is divided by its mean.
+        6.9 in wide; all profiles are divided by their means.
     """
     figure = new_figure(TWO_COLUMNS, 2.5)
     panels = figure.subplots(1, 2, sharey=True)
     compared = references / references.mean(axis=1, keepdims=True)
     for axes, wanted, colour in zip(panels, (True, False), (HIGHLIGHT, NEUTRAL), strict=True):
         shown = [profile for k, profile in enumerate(profiles) if (k in chosen) is wanted and np.nansum(profile) > 0]
-        label = "classes that were chosen" if wanted else "the other classes"
+        label = "chosen classes" if wanted else "other classes"
         for number, profile in enumerate(shown):
             axes.semilogy(
                 radii, profile / profile.mean(), color=colour, linewidth=0.7, label=label if number == 0 else None
             )
         axes.fill_between(radii, compared.min(0), compared.max(0), color=QUIET, alpha=0.3, linewidth=0, label=_KNOWN)
         axes.set(xlabel="distance from the beam (pixels)", ylim=(1e-3, None))
-    panels[0].set_ylabel("photons over their mean")
+    panels[0].set_ylabel("photons (relative to the mean)")
     letter(panels, ["chosen", "not chosen"])
     handles = {text: handle for axes in panels for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower right", ncols=3)
@@ -170,18 +170,18 @@ def rings_figure(radii: np.ndarray, profiles: np.ndarray, chosen: Sequence[int],
 
 @styled
 def growth_figure(timings: Mapping[str, pd.DataFrame]) -> Figure:
-    """Seconds of an iteration against what was varied, a panel each, on logarithmic axes.
+    """Time of an iteration against patterns, classes and rotations, one panel each, on logarithmic axes.
 
     Parameters
     ----------
     timings
-        What was varied ("patterns", "classes", "rotations") → its table with that column, and one column of seconds
-        for each way to compute; NaN where it was not measured.
+        Varied quantity ("patterns", "classes", "rotations") → table with that column, and one column of seconds for
+        each way to compute; NaN where it was not measured.
 
     Returns
     -------
     Figure
-        6.9 in wide; a gray line grows in proportion.
+        6.9 in wide; a gray line shows growth in proportion.
     """
     figure = new_figure(TWO_COLUMNS, 2.4)
     panels = figure.subplots(1, len(timings), sharey=True, squeeze=False)[0]
@@ -201,7 +201,7 @@ def growth_figure(timings: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def _show(axes: Axes, picture: np.ndarray, *, from_lowest: bool = False) -> None:
-    """One class average without ticks."""
+    """Show one class average without ticks."""
     colours = matplotlib.colormaps["viridis"].with_extremes(bad=BAD_PIXEL)
     norm = PowerNorm(_GAMMA, np.nanmin(picture) if from_lowest else 0.0, np.nanmax(picture))
     axes.imshow(picture, norm=norm, cmap=colours)

@@ -1,4 +1,4 @@
-"""Selections compared: Table 4 with intervals, agreement between families."""
+"""Comparison of selections: Table 4 with intervals, and the agreement between families."""
 
 import numpy as np
 import pandas as pd
@@ -16,15 +16,15 @@ _OPAQUE = {"facecolor": "white", "linewidth": 0, "pad": 0.5}
 
 @styled
 def table_4_figure(table_4: pd.DataFrame) -> Figure:
-    """F₁ of each stable selection with its bootstrap interval, a panel a reference (Table 4).
+    """F₁ of each stable selection with its bootstrap interval, one panel for each reference (Table 4).
 
-    The dashed line is F₁ = 2p / (1 + p) of a classifier that selects everything, with p the share of single hits: the
-    best that is possible without skill.
+    The dashed line is F₁ = 2p / (1 + p) of a classifier that selects every pattern, with p the share of single hits:
+    the best F₁ that is possible without skill.
 
     Parameters
     ----------
     table_4
-        As `evaluation.table_4` makes it, with the columns f1_lower and f1_upper.
+        Table of `evaluation.table_4`, with the columns f1_lower and f1_upper of `evaluation.table_intervals`.
 
     Returns
     -------
@@ -45,12 +45,12 @@ def table_4_figure(table_4: pd.DataFrame) -> Figure:
 
 
 def no_skill_f1(table_4: pd.DataFrame) -> float:
-    """F₁ of selecting every pattern, 2p / (1 + p); p is one minus the accuracy of never saying single.
+    """F₁ of selecting every pattern, 2p / (1 + p), where 1 − p is the accuracy of selecting none.
 
     Parameters
     ----------
     table_4
-        Rows of one reference, `never-single` among them.
+        Rows of Table 4 for one reference, `never-single` among them.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def agreement_figure(iou: pd.DataFrame) -> Figure:
     Parameters
     ----------
     iou
-        From `evaluation.agreement`: families in rows and columns, fractions.
+        Fractions, families in rows and columns: table of `evaluation.agreement`.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def agreement_figure(iou: pd.DataFrame) -> Figure:
 
 
 def _draw_f1_bars(axes: Axes, rows: pd.DataFrame) -> None:
-    """Bars with intervals of one reference."""
+    """Draw the bars of one reference with their intervals."""
     places = np.arange(len(rows))
     f1 = rows["f1"].to_numpy()
     spread = np.abs(rows[["f1_lower", "f1_upper"]].to_numpy().T - f1)

@@ -1,4 +1,4 @@
-"""Curves: training and validation (Figures 6 and 7), precision against recall."""
+"""Curves: training loss and validation F₁ (Figures 6 and 7), precision against recall."""
 
 from collections.abc import Mapping
 
@@ -32,16 +32,16 @@ _SHADE = {"facecolor": "#E6E6E6", "linewidth": 0}
 def training_figure(
     losses: Mapping[str, pd.DataFrame], curves: Mapping[str, pd.DataFrame], *, table_2_range: tuple[int, int]
 ) -> Figure:
-    """Loss of each iteration (left) and F₁ of each checkpoint (right), a row a family (Figures 6 and 7 of the paper).
+    """Loss of each iteration and F₁ of each checkpoint, one row for each family (Figures 6 and 7 of the paper).
 
     Parameters
     ----------
     losses
-        Family → iteration, loss, average_loss, learning_rate.
+        Family → its losses, with the columns iteration, loss, average_loss and learning_rate.
     curves
-        Family → iteration, f1, from `evaluation.validation_curve`.
+        Family → its `evaluation.validation_curve`, with the columns iteration and f1.
     table_2_range
-        First and last iteration that Table 2 averages over; shaded.
+        First and last iteration that Table 2 averages over, shaded in the figure.
 
     Returns
     -------
@@ -69,11 +69,11 @@ def precision_recall_figure(
     Parameters
     ----------
     curves
-        Family → threshold, selected, precision, recall, from `evaluation.precision_recall_curve`.
+        Family → its `evaluation.precision_recall_curve`, with the columns precision and recall.
     points
         Family → precision and recall of its stable selection (Table 4).
     positives_share
-        Share of single hits: the precision of a choice by chance.
+        Share of single hits among the patterns: the precision of a random choice.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def precision_recall_figure(
             clip_on=False,
         )
     axes.plot([], [], "o", color="white", markeredgecolor="black", markeredgewidth=0.6, label="stable selection")
-    axes.axhline(positives_share, color=QUIET, linewidth=0.8, linestyle=(0, (2, 2)), label="chosen by chance")
+    axes.axhline(positives_share, color=QUIET, linewidth=0.8, linestyle=(0, (2, 2)), label="random choice")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall (fraction)", ylabel="precision (fraction)")
     axes.grid(visible=True)
     figure.legend(loc="outside right upper")
@@ -111,7 +111,7 @@ def precision_recall_figure(
 
 
 def _draw_loss(axes: Axes, loss: pd.DataFrame, family: str) -> None:
-    """Loss and its running mean, and where the learning rate changes."""
+    """Draw the loss, its running mean, and the iterations at which the learning rate changes."""
     colour = family_colour(family)
     axes.plot(loss["iteration"], loss["loss"], color=colour, **_RAW)
     axes.plot(loss["iteration"], loss["average_loss"], color=colour)
@@ -121,7 +121,7 @@ def _draw_loss(axes: Axes, loss: pd.DataFrame, family: str) -> None:
 
 
 def _draw_f1(axes: Axes, curve: pd.DataFrame, family: str, table_2_range: tuple[int, int]) -> None:
-    """F₁ of the checkpoints, over the range of Table 2."""
+    """Draw F₁ of the checkpoints over the shaded range of Table 2."""
     axes.axvspan(*table_2_range, **_SHADE)
     axes.plot(
         curve["iteration"],
@@ -136,7 +136,7 @@ def _draw_f1(axes: Axes, curve: pd.DataFrame, family: str, table_2_range: tuple[
 
 
 def _legend_handles() -> list[Artist]:
-    """Samples of what all rows share, in neutral ink."""
+    """Legend entries that hold for all rows, in neutral ink."""
     return [
         Line2D([], [], color=INK, label="loss of an iteration", **_RAW),
         Line2D([], [], color=INK, label="running average"),
@@ -146,17 +146,17 @@ def _legend_handles() -> list[Artist]:
 
 
 def rate_changes(loss: pd.DataFrame) -> np.ndarray:
-    """Iterations at which the learning rate jumps; a burn-in, where it rises at every iteration, ends in one.
+    """Iterations at which the learning rate jumps. A burn-in, in which it rises at each iteration, ends in one jump.
 
     Parameters
     ----------
     loss
-        iteration, learning_rate.
+        Table with the columns iteration and learning_rate.
 
     Returns
     -------
-    ndarray
-        The first iterations with a new rate that stays.
+    ndarray (jumps,)
+        First iteration of each new rate that stays.
     """
     rate = loss["learning_rate"].to_numpy()
     changed = np.append(np.diff(rate) != 0, False)

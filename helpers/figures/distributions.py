@@ -1,4 +1,4 @@
-"""How photons, sizes and labels are distributed over patterns."""
+"""Distributions of photons, sizes and labels over the patterns."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ _SHARE_BINS = 12
 
 @styled
 def photon_histogram(photons: Mapping[str, np.ndarray]) -> Figure:
-    """Photons of a pattern, by species.
+    """Histogram of the photons in a pattern, by species.
 
     Parameters
     ----------
@@ -39,14 +39,14 @@ def photon_histogram(photons: Mapping[str, np.ndarray]) -> Figure:
 
 @styled
 def size_histogram(sizes: Mapping[str, np.ndarray], size_range: tuple[float, float]) -> Figure:
-    """Sizes measured from the radial profiles, by label, and the range that is kept.
+    """Histogram of the measured sizes, by label, and the range that is kept.
 
     Parameters
     ----------
     sizes
         Label → (N,) [nm].
     size_range
-        Smallest and largest size that is kept [nm].
+        Smallest and largest size that is kept, shaded [nm].
 
     Returns
     -------
@@ -134,5 +134,5 @@ def labelled_share(photons: np.ndarray, manual: np.ndarray, single: np.ndarray) 
 
 
 def _dashes(lines: int) -> list[str]:
-    """Line styles that go round, so that steps differ in gray print."""
+    """Line styles in turn, so that histograms differ in gray print."""
     return [("-", "--", "-.", ":")[k % 4] for k in range(lines)]

@@ -1,4 +1,4 @@
-"""Figure 1: the experiment, drawn and computed from its geometry. Lengths of the sketch are inches on paper."""
+"""Figure 1: sketch of the experiment, computed from its geometry. Lengths in the sketch are inches on paper."""
 
 import math
 
@@ -7,13 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Ellipse, Polygon, RegularPolygon
+from scipy import constants
 
 from helpers.experiment import Experiment
 from helpers.figures.house_style import HIGHLIGHT, INK, NEUTRAL, TWO_COLUMNS, letter, new_figure, pixel_axes, styled
 from helpers.preparation import sphere_form_factor
-
-PLANCK_KEV_NM = 1.239841984
-"""h c [keV nm], so that E = h c / λ."""
 
 PANEL_SHAPE = (512, 1024)
 """Rows and columns of the pnCCD panel [pixels] (section 2.1 of the paper)."""
@@ -38,19 +36,19 @@ _STREAM = (
     (-0.02, 0.47),
     (0.02, 0.3),
 )
-"""Particles that are not hit: across and up [in]."""
+"""Particles that are not hit: offset across the stream, and height [in]."""
 
 
 @styled
 def figure_1(experiment: Experiment) -> Figure:
     """Sketch of the experiment (a) and the momentum transfer of the crop (b) (Figure 1 of the paper).
 
-    E = h c / λ; q = 2π r p / (λ D); one full period at q is 2π / q long.
+    E = h c / λ; q = 2π r p / (λ D); a full period at q is 2π / q.
 
     Parameters
     ----------
     experiment
-        Wavelength, distance, pixels and centre; every number but the panel's size is computed from it.
+        Geometry: every number in the figure but the panel's size is computed from it.
 
     Returns
     -------
@@ -74,7 +72,8 @@ def figure_1(experiment: Experiment) -> Figure:
 
 def photon_energy_kev(experiment: Experiment) -> float:
     """Photon energy, h c / λ [keV]."""
-    return PLANCK_KEV_NM / experiment.wavelength_nm
+    joule = constants.h * constants.c / (experiment.wavelength_nm * constants.nano)
+    return joule / (constants.eV * constants.kilo)
 
 
 def largest_q(experiment: Experiment) -> float:
@@ -83,7 +82,7 @@ def largest_q(experiment: Experiment) -> float:
 
 
 def _on_panel(across: np.ndarray | float, up: np.ndarray | float) -> np.ndarray:
-    """Places on the detector plane, in widths of the panel from the beam, as points of the sketch (…, 2)."""
+    """Points of the sketch (…, 2) for places on the detector plane, in panel widths from the beam."""
     across, up = np.asarray(across)[..., None], np.asarray(up)[..., None]
     return np.array([_DETECTOR_X, _BEAM_Y]) + _PANEL_INCHES * (across * _DEPTH + up * np.array([0.0, 1.0]))
 
@@ -94,7 +93,7 @@ def _rectangle(width: float, bottom: float, top: float) -> np.ndarray:
 
 
 def _draw_detector(axes: Axes, experiment: Experiment) -> None:
-    """The panel above the beam, the crop with its rings, and the cone of scattered light."""
+    """Draw the panel above the beam, the crop with its rings, and the cone of scattered light."""
     rows, wide = PANEL_SHAPE
     edge = -experiment.centre_row / wide
     axes.add_patch(Polygon(_rectangle(1, edge, rows / wide + edge), facecolor="#EDEDED", edgecolor=INK))
@@ -126,7 +125,7 @@ def _draw_detector(axes: Axes, experiment: Experiment) -> None:
 
 
 def _draw_rings(axes: Axes, experiment: Experiment) -> None:
-    """The pattern of a sphere on the crop, in the sketch's perspective."""
+    """Draw the pattern of a sphere on the crop, in the perspective of the sketch."""
     wide = PANEL_SHAPE[1]
     row, column = np.mgrid[0 : experiment.rows + 1 : 3, 0 : experiment.columns + 1 : 3]
     places = _on_panel((column - experiment.columns / 2) / wide, (row - experiment.centre_row) / wide)
@@ -135,7 +134,7 @@ def _draw_rings(axes: Axes, experiment: Experiment) -> None:
 
 
 def _draw_beam(axes: Axes, experiment: Experiment) -> None:
-    """Pulses that come to a focus and go on through the gap below the panel."""
+    """Draw the pulses, which come to a focus and go on through the gap below the panel."""
     axes.add_patch(
         Polygon(
             [(0.05, _BEAM_Y + 0.17), (_FOCUS_X, _BEAM_Y + 0.012), (_FOCUS_X, _BEAM_Y - 0.012), (0.05, _BEAM_Y - 0.17)],
@@ -165,7 +164,7 @@ def _draw_beam(axes: Axes, experiment: Experiment) -> None:
 
 
 def _draw_injector(axes: Axes) -> None:
-    """Nozzle, stream of particles, and the one that is hit."""
+    """Draw the nozzle, the stream of particles, and the one in the focus."""
     x = _FOCUS_X
     nozzle = [(x - 0.17, 2.6), (x + 0.17, 2.6), (x + 0.17, 2.25), (x + 0.04, 2.03), (x - 0.04, 2.03), (x - 0.17, 2.25)]
     axes.add_patch(Polygon(nozzle, facecolor="#D5D5D5", edgecolor=INK))
@@ -191,7 +190,7 @@ def _draw_injector(axes: Axes) -> None:
 
 
 def _draw_distance(axes: Axes, experiment: Experiment) -> None:
-    """Dimension line from the interaction region to the detector."""
+    """Draw the dimension line from the interaction region to the detector."""
     y = 0.14
     for x in (_FOCUS_X, _DETECTOR_X):
         axes.plot((x, x), (y - 0.06, y + 0.06), color=INK, linewidth=0.5)
@@ -219,7 +218,7 @@ def _draw_distance(axes: Axes, experiment: Experiment) -> None:
 
 
 def _draw_crop(axes: Axes, experiment: Experiment) -> None:
-    """The crop face on, with lines of equal momentum transfer."""
+    """Draw the crop face on, with lines of equal momentum transfer."""
     axes.imshow(_sphere_pattern(experiment), norm=_pattern_norm())
     q = experiment.q()
     lines = axes.contour(q, levels=np.arange(0.2, q.max(), 0.2), colors="white", linewidths=0.5)
@@ -229,7 +228,7 @@ def _draw_crop(axes: Axes, experiment: Experiment) -> None:
 
 
 def _write_numbers(axes: Axes, experiment: Experiment) -> None:
-    """What follows from the geometry."""
+    """Write the numbers that follow from the geometry."""
     axes.axis("off")
     q = largest_q(experiment)
     lines = (
@@ -246,17 +245,17 @@ def _write_numbers(axes: Axes, experiment: Experiment) -> None:
 
 
 def _pixel_text(experiment: Experiment) -> str:
-    """Size of a pixel."""
+    """Size of a pixel as text [µm]."""
     size = experiment.pixel_m * 1e6
     return f"{size:g} × {size:g} µm²"
 
 
 def _sphere_pattern(experiment: Experiment) -> np.ndarray:
-    """Intensity of a sphere on the crop, relative to the forward one."""
+    """Intensity of a sphere on the crop, relative to forward scattering."""
     intensity = sphere_form_factor(experiment.q(), _SPHERE_NM / 2)
     return intensity / sphere_form_factor(np.zeros(1), _SPHERE_NM / 2)
 
 
 def _pattern_norm() -> LogNorm:
-    """Four decades of intensity."""
+    """Colour scale over four decades of intensity."""
     return LogNorm(1e-5, 1e-1, clip=True)

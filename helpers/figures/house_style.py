@@ -1,4 +1,4 @@
-"""What all figures share: the style file, colours of families, panel letters, photon colour bars, saving."""
+"""House style of all figures: style file, colours of families, panel letters, photon colour bars, saving."""
 
 import functools
 import io
@@ -68,7 +68,7 @@ Arguments = ParamSpec("Arguments")
 
 
 class _WorkbookFigure(Figure):
-    """A Figure that shows itself as a notebook cell's value, once, whether or not pyplot is loaded."""
+    """A Figure that a notebook cell shows as its value, once, whether or not pyplot is loaded."""
 
     def _repr_png_(self) -> bytes:
         """PNG for the notebook."""
@@ -79,14 +79,14 @@ class _WorkbookFigure(Figure):
 
 
 def style() -> AbstractContextManager[None]:
-    """Context in which Matplotlib's defaults are the workbook's; nothing is left behind."""
+    """Context in which Matplotlib's defaults are the workbook's; the caller's come back after it."""
     return matplotlib.style.context(["default", _STYLE_FILE])
 
 
 def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
-    """Decorate a function that returns a Figure: it draws in the style, and its layout is final.
+    """Decorator of functions that return a Figure: it is drawn in the house style, and its layout is final.
 
-    Ticks are made and the layout is solved here, because Matplotlib would do both later, with the caller's defaults.
+    Ticks and layout are computed here; Matplotlib would compute them when saving, with the caller's defaults.
     """
 
     @functools.wraps(draw)
@@ -101,7 +101,7 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
 
 
 def new_figure(width: float, height: float, *, layout: str = "constrained") -> Figure:
-    """Empty figure of this size [in], unknown to pyplot.
+    """Empty figure of a width and height [in], unknown to pyplot.
 
     Layout "compressed" keeps pictures of fixed shape together; "none" is for a drawing that places itself.
     """
@@ -114,23 +114,23 @@ def family_colour(name: str) -> str:
     Parameters
     ----------
     name
-        A family, or another row of Table 4 ("em", "never-single").
+        Name of a family, or of another row of Table 4 ("em", "never-single").
 
     Returns
     -------
     str
-        Hexadecimal.
+        Colour as "#RRGGBB".
     """
     return _FAMILY_COLOURS.get(name) or _OTHER_COLOURS[zlib.crc32(name.encode()) % len(_OTHER_COLOURS)]
 
 
 def family_dashes(name: str) -> str | tuple[float, tuple[float, ...]]:
-    """Line style of a family: one for each representation, so that lines differ in gray print too."""
+    """Line style of a family: one for each representation, so that lines differ in gray print, too."""
     return _DASHES.get(name.partition("-")[2], "-")
 
 
 def family_title(name: str) -> str:
-    """The paper's wording of a family, or a readable name of another row of Table 4."""
+    """Title of a family as the paper words it, or of another row of Table 4."""
     try:
         return Family.from_name(name).title
     except ProfileError:
@@ -138,12 +138,12 @@ def family_title(name: str) -> str:
 
 
 def number_twos_and_fives(*axes: Axis) -> None:
-    """Number 2 and 5 beside 1 in each decade: on a logarithmic axis of a decade or two, 1 alone says too little.
+    """Label 2 and 5 beside 1 in each decade of a logarithmic axis, where 1 alone would give too few labels.
 
     Parameters
     ----------
     axes
-        `Axes.xaxis` or `Axes.yaxis`, logarithmic already.
+        Logarithmic axes: `Axes.xaxis` or `Axes.yaxis`.
     """
     plain = FuncFormatter(lambda value, _: f"{value:g}")
     for axis in axes:
@@ -161,7 +161,7 @@ def letter(axes: Iterable[Axes], titles: Sequence[str] | None = None) -> None:
     axes
         Panels, in reading order.
     titles
-        One a panel, or none.
+        Title of each panel; None for letters alone.
     """
     for panel, (number, axis) in enumerate(zip(string.ascii_lowercase, axes, strict=False)):
         title = titles[panel] if titles else ""
@@ -176,18 +176,18 @@ def show_photons(
     Parameters
     ----------
     axes
-        Where.
+        Panel to draw in.
     counts
         (rows, columns) [photons].
     norm
-        From `photon_norm`; fitted to these counts if absent.
+        Colour scale from `photon_norm`; None makes one for these counts.
     mask
         (rows, columns), True = bad pixel.
 
     Returns
     -------
     AxesImage
-        For the colour bar.
+        Image that a colour bar can refer to.
     """
     norm = norm or photon_norm(counts)
     shown = np.ma.array(np.maximum(counts, norm.vmin), mask=mask)
@@ -200,7 +200,7 @@ def photon_colours() -> Colormap:
 
 
 def photon_norm(counts: np.ndarray, *, log: bool = True) -> Normalize:
-    """Colour scale from 0 photons (half a photon stands for it on a logarithmic scale) to the highest count."""
+    """Colour scale from 0 photons to the highest count; on a logarithmic scale half a photon stands for 0."""
     highest = float(np.max(counts, initial=1.0))
     return LogNorm(0.5, max(highest, 2.0)) if log else Normalize(0.0, highest)
 
@@ -243,7 +243,7 @@ def save_figure(figure: Figure, path_without_suffix: str | os.PathLike) -> None:
     Parameters
     ----------
     figure
-        From a function of this package.
+        Figure made by a function of this room.
     path_without_suffix
         `results/RUN/figures/figure_6` makes figure_6.png and figure_6.pdf.
     """
@@ -259,9 +259,9 @@ def save_picture(figure: Figure, path: str | os.PathLike) -> None:
     Parameters
     ----------
     figure
-        From a function of this package.
+        Figure made by a function of this room.
     path
-        The picture.
+        PNG file to write.
     """
     with style(), written_whole(path) as partial:
         figure.savefig(partial, format="png", dpi=matplotlib.rcParams["savefig.dpi"], metadata=_NO_STAMPS["png"])

@@ -1,10 +1,10 @@
-"""What Figure 2 draws, computed from the sections of a network: stages, what they hold and what flows between them."""
+"""Stages of a network for Figure 2, computed from its layers: their content, and the data that flow between them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from helpers.darknet import Section
+from helpers.darknet import Network, Section
 
 
 class Shape(NamedTuple):
@@ -18,7 +18,7 @@ class Shape(NamedTuple):
 
 
 class Strip(NamedTuple):
-    """One line of a stage: a layer, or the first line of a group of equal residual blocks."""
+    """One line of a stage: a layer, or the heading of a group of equal residual blocks."""
 
     kind: str
     text: str
@@ -26,7 +26,7 @@ class Strip(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """Data from an earlier layer, and the strip of this stage that they enter."""
+    """Connection from an earlier layer (`source`) into a strip of this stage."""
 
     source: int
     strip: int
@@ -47,9 +47,9 @@ class Stage:
     strips
         Its layers, in order; repeated residual blocks are one group.
     edges
-        Where its data come from.
+        Connections from earlier layers.
     convolutions, residual_blocks
-        How many it has.
+        Numbers of convolutions and of residual blocks in it.
     """
 
     first: int
@@ -62,38 +62,11 @@ class Stage:
 
     @property
     def on_main_path(self) -> bool:
-        """Whether it only takes what the layer before it gives."""
+        """Whether its only input is the layer just before it."""
         return all(edge.source == self.first - 1 for edge in self.edges)
 
 
-def layer_shapes(sections: Sequence[Section]) -> dict[int, Shape]:
-    """Dimensions of each layer's output, by walking the sections as Darknet does; −1 is the image.
-
-    Parameters
-    ----------
-    sections
-        `[net]` first, as in `Network.sections`.
-
-    Returns
-    -------
-    dict
-        Layer number → Shape.
-    """
-    net, *layers = sections
-    shapes = {-1: Shape(net.integer("width"), net.integer("channels"))}
-    for number, layer in enumerate(layers):
-        shapes[number] = _shape_after(layer, [shapes[source] for source in sources(layer, number)])
-    return shapes
-
-
-def sources(layer: Section, number: int) -> list[int]:
-    """Numbers of the layers that a layer reads, the main one first (a shortcut's other source is inside its stage)."""
-    if layer.name != "route":
-        return [number - 1]
-    return [number + source if source < 0 else source for source in layer.integers("layers")]
-
-
-def stages(sections: Sequence[Section]) -> list[Stage]:
+def stages(network: Network) -> list[Stage]:
     """Divide a network into stages.
 
     A stage begins where the image is shrunk, where the path goes back to an earlier layer (a `route` with one source),
@@ -101,44 +74,27 @@ def stages(sections: Sequence[Section]) -> list[Stage]:
 
     Parameters
     ----------
-    sections
-        `[net]` first, as in `Network.sections`.
+    network
+        A network; one on the device `meta` is enough.
 
     Returns
     -------
     list of Stage
         In the order of the layers.
     """
-    layers = sections[1:]
-    shapes = layer_shapes(sections)
+    image, *layers = network.sections
+    shapes = {-1: Shape(network.size, image.integer("channels"))}
+    shapes |= {number: Shape(layer.shape.side, layer.shape.channels) for number, layer in enumerate(network.layers)}
     found: list[Stage] = []
-    for number, layer in enumerate(layers):
+    for number, sources in enumerate(network.sources):
         if number == 0 or _begins_stage(layers, number):
-            source = sources(layer, number)[0]
-            found.append(Stage(number, shapes[source], shapes[number], edges=[Edge(source, 0)]))
-        _add_layer(found[-1], layers, number, shapes[number])
+            found.append(Stage(number, shapes[sources[0]], shapes[number], edges=[Edge(sources[0], 0)]))
+        _add_layer(found[-1], layers[number], number, sources, shapes[number])
     return found
 
 
-def _shape_after(layer: Section, inputs: Sequence[Shape]) -> Shape:
-    """Dimensions that a layer gives."""
-    side, channels = inputs[0]
-    if layer.name == "convolutional":
-        size, stride = layer.integer("size"), layer.integer("stride")
-        padding = size // 2 if layer.integer("pad", 0) else 0
-        return Shape((side + 2 * padding - size) // stride + 1, layer.integer("filters"))
-    if layer.name == "maxpool":
-        return Shape((side - 1) // layer.integer("stride") + 1, channels)
-    if layer.name == "upsample":
-        return Shape(side * layer.integer("stride"), channels)
-    if layer.name == "reorg":
-        stride = layer.integer("stride")
-        return Shape(side // stride, channels * stride**2)
-    return Shape(side, sum(shape.channels for shape in inputs))
-
-
 def _begins_stage(layers: Sequence[Section], number: int) -> bool:
-    """Whether a stage begins at this layer."""
+    """Whether a stage begins at a layer."""
     layer = layers[number]
     if layer.name == "route":
         return len(layer.integers("layers")) == 1
@@ -148,9 +104,8 @@ def _begins_stage(layers: Sequence[Section], number: int) -> bool:
     return ends_residuals and all(following.name != "shortcut" for following in layers[number : number + 3])
 
 
-def _add_layer(stage: Stage, layers: Sequence[Section], number: int, shape: Shape) -> None:
-    """Append a layer to a stage; residual blocks after the first only raise its number."""
-    layer = layers[number]
+def _add_layer(stage: Stage, layer: Section, number: int, sources: Sequence[int], shape: Shape) -> None:
+    """Append a layer to a stage; residual blocks after the first only raise the number in their heading."""
     stage.shape_out = shape
     stage.convolutions += layer.name == "convolutional"
     if layer.name == "shortcut":
@@ -160,16 +115,15 @@ def _add_layer(stage: Stage, layers: Sequence[Section], number: int, shape: Shap
         heading = Strip("residual", f"Residual × {stage.residual_blocks}", number)
         stage.strips[place:] = [heading, *block]
     elif layer.name == "route":
-        read = sources(layer, number)
-        if len(read) > 1:
-            stage.edges += [Edge(source, len(stage.strips)) for source in read if source != number - 1]
+        if len(sources) > 1:
+            stage.edges += [Edge(source, len(stage.strips)) for source in sources if source != number - 1]
             stage.strips.append(Strip("concat", f"concat, {shape.channels}", number))
     else:
         stage.strips.append(Strip(*_strip_text(layer, shape), number))
 
 
 def _strip_text(layer: Section, shape: Shape) -> tuple[str, str]:
-    """Kind and wording of a layer."""
+    """Kind of a layer, and its text in the figure."""
     if layer.name == "convolutional":
         size, stride = layer.integer("size"), layer.integer("stride")
         kind, shrinking = ("down", f" /{stride}") if stride > 1 else ("convolution", "")

@@ -1,4 +1,4 @@
-"""Figures of an online classification: rates and delay over time, and the distribution of scores."""
+"""Online classification: rates and delay over time, and the distribution of scores."""
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ def online_rates_figure(history: pd.DataFrame) -> Figure:
     Parameters
     ----------
     history
-        Table of `OnlineClassification.history`: second, scored, hits, selected (patterns), delay [s].
+        Table of `OnlineClassification.history`: second [s], scored, hits, selected, delay [s].
 
     Returns
     -------
@@ -43,7 +43,7 @@ def online_rates_figure(history: pd.DataFrame) -> Figure:
     for column, label, colour, dashes in lines:
         rates.plot(second, history[column], color=colour, linestyle=dashes, marker=".", markersize=3, label=label)
     highest = max(1.0, float(history["scored"].max()))
-    rates.set(ylabel="in a second", ylim=(0, 1.08 * highest))
+    rates.set(ylabel="per second", ylim=(0, 1.08 * highest))
     rates.legend(loc="upper left", bbox_to_anchor=(0, -0.22), ncols=3, borderaxespad=0)
     seen = history["delay"].notna().to_numpy()
     delay = history["delay"].to_numpy(float)[seen]
@@ -58,14 +58,14 @@ def online_rates_figure(history: pd.DataFrame) -> Figure:
 
 @styled
 def online_scores_figure(histogram: np.ndarray, threshold: float) -> Figure:
-    """Number of patterns of each lowest score; right of the threshold are the single hits.
+    """Histogram of the lowest score of each pattern; the single hits are right of the threshold.
 
     Parameters
     ----------
     histogram
-        Patterns in bins of one width from 0 to 1 (bins,).
+        Patterns in each bin (bins,); the bins divide 0 to 1 evenly.
     threshold
-        Score above which a checkpoint calls a pattern a single hit.
+        Score above which a checkpoint calls a pattern single.
 
     Returns
     -------

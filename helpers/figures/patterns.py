@@ -31,14 +31,14 @@ _LAYERS = ("red", "green", "blue")
 
 @styled
 def figure_3(counts: np.ndarray, network_input: np.ndarray, *, mask: np.ndarray | None = None) -> Figure:
-    """A starting pattern (a) and the image that a network is given of it (b) (Figure 3 of the paper).
+    """A pattern (a) and the image of it that a network is given (b) (Figure 3 of the paper).
 
     Parameters
     ----------
     counts
         (rows, columns) [photons].
     network_input
-        (3, size, size) in 0..1, from `rendering.render`.
+        (3, size, size) in 0..1, as `rendering.render` makes it.
     mask
         (rows, columns), True = bad pixel.
 
@@ -69,7 +69,7 @@ def figure_4(rgb_linear: np.ndarray, rgb_log: np.ndarray) -> Figure:
     Parameters
     ----------
     rgb_linear, rgb_log
-        uint8 (rows, columns, 3), from `rendering.to_rgb`.
+        Colours uint8 (rows, columns, 3) on the two scales, as `rendering.to_rgb` makes them.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def figure_5(counts_positive: np.ndarray, counts_negative: np.ndarray, box: Box)
     counts_positive, counts_negative
         (2, rows, columns) [photons].
     box
-        The bounding box of all positive examples.
+        Bounding box that all positive examples share.
 
     Returns
     -------
@@ -143,15 +143,15 @@ def gallery(
     counts
         (N, rows, columns) [photons].
     titles
-        One a pattern.
+        Title of each pattern (N,).
     columns
         Thumbnails in a row.
     mask
         (rows, columns), True = bad pixel.
     log
-        Logarithmic colour scale.
+        Whether the colour scale is logarithmic.
     unit
-        What the values are.
+        Unit of the values, for the colour bar.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def gallery(
 
 @styled
 def sum_image(mean_counts: np.ndarray, mask: np.ndarray, centre: tuple[float, float]) -> Figure:
-    """Mean pattern of a stack, its bad pixels and the beam centre.
+    """Mean pattern of a stack, with its bad pixels and the beam centre.
 
     Parameters
     ----------
@@ -209,18 +209,18 @@ def detections_figure(
     titles: Sequence[str] | None = None,
     columns: int = 4,
 ) -> Figure:
-    """Pictures with a box each: that of the annotation, or the best that a network finds, with its score.
+    """Pictures with one box each: the annotated one, or the best that a network finds, with its score.
 
     Parameters
     ----------
     rgb
-        uint8 (N, rows, columns, 3), from `rendering.to_rgb`, or images as a network is given them.
+        uint8 (N, rows, columns, 3) as `rendering.to_rgb` makes them, or the images that a network is given.
     boxes
-        (N, 4): x and y of the centre, width, height, relative to the picture; NaN where there is none.
+        (N, 4): x and y of the centre, width and height, relative to the picture; NaN where there is no box.
     scores
-        (N,) in 0..1; None where no network was asked.
+        (N,) in 0..1; None for annotated boxes.
     titles
-        One a picture, before the score.
+        Title of each picture (N,), in front of the score.
     columns
         Thumbnails in a row.
 
@@ -245,7 +245,7 @@ def detections_figure(
 
 
 def _grid(patterns: int, columns: int, shape: tuple[int, int], *, bar: bool) -> tuple[list[Axes], Figure]:
-    """Figure with a thumbnail for each pattern, as high as the patterns' shape asks for."""
+    """Figure with a thumbnail for each pattern, its height that of their rows."""
     rows = -(-patterns // columns)
     width = (TWO_COLUMNS - (0.6 if bar else 0.1)) / columns
     figure = new_figure(TWO_COLUMNS, rows * (width * shape[0] / shape[1] + 0.24) + 0.05)
@@ -258,7 +258,7 @@ def _grid(patterns: int, columns: int, shape: tuple[int, int], *, bar: bool) -> 
 
 
 def _outline(axes: Axes, left: float, top: float, right: float, bottom: float) -> None:
-    """White frame between pixel edges [pixels from the picture's corner]."""
+    """Draw a white frame between pixel edges [pixels from the corner of the picture]."""
     axes.add_patch(
         Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor="white", linewidth=1.4)
     )

@@ -1,10 +1,8 @@
-"""How well the preparation finds centres, sizes and photons, against the truth of a simulated twin; radial profiles."""
+"""Errors of the measured centres, sizes and photon sums against the truth of a simulated twin."""
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from helpers.experiment import Experiment
 from helpers.figures.house_style import (
     HIGHLIGHT,
     NEUTRAL,
@@ -16,7 +14,6 @@ from helpers.figures.house_style import (
     number_twos_and_fives,
     styled,
 )
-from helpers.preparation import sphere_form_factor
 
 _BINS = 8
 
@@ -32,7 +29,7 @@ def centre_error_figure(photons: np.ndarray, errors: np.ndarray, *, within: floa
     errors
         (N, 2) row and column, measured minus true [pixels].
     within
-        Distance that is wanted [pixels].
+        Largest error that is acceptable, drawn as a circle and a line [pixels].
 
     Returns
     -------
@@ -67,11 +64,11 @@ def size_error_figure(true_nm: np.ndarray, size_nm: np.ndarray, *, within: float
     Parameters
     ----------
     true_nm
-        (N,) diameter of the sphere of the same volume [nm].
+        (N,) true diameter of the sphere of the same volume [nm].
     size_nm
-        (N,) measured [nm].
+        (N,) measured diameter [nm].
     within
-        Error that is wanted [nm].
+        Largest error that is acceptable, shaded [nm].
 
     Returns
     -------
@@ -94,16 +91,16 @@ def size_error_figure(true_nm: np.ndarray, size_nm: np.ndarray, *, within: float
 def photon_bias_figure(signal: np.ndarray, sums: dict[str, np.ndarray], *, within: float = 0.01) -> Figure:
     """Mean relative error of photon sums, in bins of equal numbers of patterns.
 
-    Points are Σ measured / Σ true − 1 of a bin, bars the standard error of that from the scatter between patterns.
+    Points are Σ measured / Σ true − 1 of a bin, bars its standard error from the scatter between patterns.
 
     Parameters
     ----------
     signal
-        (N,) true mean of the scattered photons [photons].
+        (N,) true expected number of scattered photons [photons].
     sums
-        Name → (N,) measured sums, for instance before and after the background was taken away [photons].
+        Name → (N,) measured sums, for instance with and without the background [photons].
     within
-        Bias that is wanted, as a fraction.
+        Largest bias that is acceptable, shaded; a fraction.
 
     Returns
     -------
@@ -132,12 +129,12 @@ def binned_bias(signal: np.ndarray, measured: np.ndarray) -> tuple[np.ndarray, n
     Parameters
     ----------
     signal, measured
-        (N,) as in `photon_bias_figure`.
+        (N,) true and measured photon sums, as in `photon_bias_figure` [photons].
 
     Returns
     -------
     middle, bias, error : ndarray (bins,)
-        Median of the true photons [photons], and fractions.
+        Median of the true photons of each bin [photons], then bias and standard error as fractions.
     """
     signal, measured = np.asarray(signal, float), np.asarray(measured, float)
     order = np.argsort(signal, kind="stable")
@@ -148,57 +145,6 @@ def binned_bias(signal: np.ndarray, measured: np.ndarray) -> tuple[np.ndarray, n
     return middle, bias, np.array(scatter) / np.array([signal[members].sum() for members in bins])
 
 
-@styled
-def radial_profile_figure(
-    profiles: np.ndarray, sizes_nm: np.ndarray, experiment: Experiment, *, radii: tuple[int, int], titles: list[str]
-) -> Figure:
-    """Radial profiles with the form factors of the spheres that were found, scaled to the same mean.
-
-    Parameters
-    ----------
-    profiles
-        (N, radii) from `preparation.radial_average` [photons per pixel].
-    sizes_nm
-        (N,) diameters [nm].
-    experiment
-        Wavelength, distance and pixel.
-    radii
-        First radius that was compared, and the one after the last [pixels].
-    titles
-        (N,) one a panel.
-
-    Returns
-    -------
-    Figure
-        6.9 in wide.
-    """
-    columns = min(len(profiles), 5)
-    rows = -(-len(profiles) // columns)
-    figure = new_figure(TWO_COLUMNS, 1.45 * rows + 0.2)
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
-    for spare in panels[len(profiles) :]:
-        spare.remove()
-    for axes, profile, size in zip(panels, profiles, sizes_nm, strict=False):
-        _profile(axes, profile[: radii[1]], size, experiment, radii[0])
-    letter(panels[: len(profiles)], titles)
-    for axes in panels[max(len(profiles) - columns, 0) : len(profiles)]:
-        axes.set_xlabel("radius (pixels)")
-    for axes in panels[: len(profiles) : columns]:
-        axes.set_ylabel("photons per pixel")
-    return figure
-
-
-def _profile(axes: Axes, profile: np.ndarray, size: float, experiment: Experiment, first: int) -> None:
-    """One profile and its sphere."""
-    radius = np.arange(first, profile.size)
-    seen = profile[first:]
-    sphere = sphere_form_factor(experiment.q_step * radius, size / 2)
-    axes.semilogy(radius, np.where(seen > 0, seen, np.nan), color=NEUTRAL, linewidth=0.9)
-    axes.semilogy(radius, sphere * (seen.mean() / sphere.mean()), color=HIGHLIGHT, linewidth=0.8, linestyle="--")
-    floor = seen[seen > 0].min(initial=1.0)
-    axes.set_ylim(floor / 2, 2 * max(seen.max(), 2 * floor))
-
-
 def _dots() -> dict[str, object]:
-    """How a pattern is drawn among many."""
+    """Marker of one pattern among many."""
     return {"s": 5, "color": NEUTRAL, "alpha": 0.5, "linewidths": 0}

@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "processes": ["cores", "end_with_parent", "one_thread_processes"],
         "progress_lines": ["SPARSE", "is_sparse", "progress"],
         "reading_ahead": ["read_ahead"],
+        "stored_results": ["STORED_ONLY", "begin_long_computation"],
         "tables_and_json": ["Kind", "check_columns", "in_short", "parsed", "printable", "read_csv", "read_json"],
         "tensor_files": ["check_finite", "load_tensors", "save_tensors"],
         "validation": ["STRICT", "validated"],

@@ -65,7 +65,7 @@ def validated(kind: type[Checked], mapping: object, *, error: type[WorkbookError
 def _in_words(kind: type, wrong: ErrorDetails) -> str:
     """The key and what is wrong with its value."""
     place, value = wrong["loc"], wrong["input"]
-    key = in_short(".".join(map(str, place)))
+    key = in_short(".".join(map(str, place))) if place else ""
     if wrong["type"] == "unexpected_keyword_argument":
         return f"unknown key {key}; known are {', '.join(_known_keys(kind, place[:-1]))}"
     if wrong["type"] == "missing":

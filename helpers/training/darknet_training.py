@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from helpers import darknet
-from helpers.system import is_sparse, load_tensors, progress, save_tensors
+from helpers.system import begin_long_computation, is_sparse, load_tensors, progress, save_tensors
 from helpers.training.darknet_networks import build_network
 from helpers.training.family_folder import FamilyFolder, darknet_line
 from helpers.training.loss_history import RANDOM_WEIGHTS, check_loss, history_row
@@ -50,6 +50,8 @@ def train(plan: Plan, folder: Path) -> FamilyFolder:
     draws = Draws(plan)
     settings = plan.settings
     first = len(run.history) + 1
+    if first <= settings.iterations:
+        begin_long_computation(str(plan.family))
     for iteration in progress(range(first, settings.iterations + 1), label=str(plan.family)):
         run.began = run.began if run.unread else time.perf_counter()
         run.unread.append(_iterate(run, draws, iteration))

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from helpers.errors import ProfileError
-from helpers.system import is_sparse, load_tensors, save_tensors
+from helpers.system import begin_long_computation, is_sparse, load_tensors, save_tensors
 from helpers.training import ultralytics_networks
 from helpers.training.family_folder import FamilyFolder, darknet_line
 from helpers.training.loss_history import RANDOM_WEIGHTS, check_loss, history_row
@@ -54,6 +54,7 @@ def train_modern(plan: Plan, folder: Path) -> FamilyFolder:
     artefacts.describe(plan.description(start=RANDOM_WEIGHTS, code=__name__))
     if _iterations_done(artefacts) >= plan.settings.iterations:
         return artefacts
+    begin_long_computation(str(plan.family))
     ultralytics_networks.ultralytics()
     with tempfile.TemporaryDirectory() as scratch, _same_threads() as restore_threads:
         trainer = _trainer_class()(overrides=_overrides(plan, Path(scratch)))

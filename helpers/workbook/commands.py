@@ -181,26 +181,28 @@ def _draw_gallery(file: Path, picture: Path, reading: dict[str, Any]) -> None:
 
 @workbook.command()
 @click.argument("name", metavar="cxidb-156|darknet19|darknet53")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--from", "source", type=_FILE, metavar="FILE", help="Check and place a file downloaded by hand instead.")
-@click.option("--address", metavar="URL", help="Take it from there, for instance from a mirror of your institute.")
+@click.option("--yes", is_flag=True, help="Download without asking.")
+@click.option("--from", "source", type=_FILE, metavar="FILE", help="Check and place a file downloaded by hand.")
+@click.option("--address", metavar="URL", help="Download from here, for instance from a mirror of your institute.")
 def fetch(name: str, yes: bool, source: Path | None, address: str | None) -> None:
     """Fetch measured patterns or pre-trained weights into data/; the only command that needs a network."""
-    from helpers.workbook.fetch import fetching, published_files
+    from helpers.workbook import fetch as published
 
-    file = published_files.published_file(name)
+    file = published.published_file(name)
     if source:
-        click.echo(fetching.place(file, source))
+        click.echo(published.place(file, source))
         return
-    if there := fetching.found_in_place(file):
-        click.echo(there)
+    if file.path.exists():
+        click.echo(f"{file.path} is already there: {published.check(file, file.path)}")
         return
-    file = file.located(address)
-    click.echo(fetching.describe(file))
-    if not (yes or click.confirm("Fetch it?")):
-        click.echo("nothing was fetched")
-        sys.exit(1)
-    click.echo(fetching.fetch(file))
+    click.echo(file.described())
+    if file.is_large:
+        click.echo(f"\nThis file has gigabytes. Look up its name on the page, then:\n    {file.by_hand(address)}")
+    elif yes or click.confirm("Download it?"):
+        click.echo(published.download(file, address))
+        return
+    click.echo("nothing was fetched")
+    sys.exit(1)
 
 
 @workbook.command()

@@ -1,4 +1,4 @@
-"""One notebook: run it with papermill, keep what it shows, say in one line what went wrong."""
+"""Execution of one notebook with papermill; an error in a cell becomes one line."""
 
 import json
 import logging
@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from helpers.system import SPARSE, partial_beside
-from helpers.workbook.notebook_page import write_page
 
 _KERNEL = {
     SPARSE: "1",
@@ -23,20 +22,34 @@ _QUIET = ["--log-level=CRITICAL"]
 
 
 class StepFailedError(RuntimeError):
-    """A notebook ended with an error; the message is one line that says where and why."""
+    """A notebook ended with an error; the message is one line that says where and why.
+
+    Parameters
+    ----------
+    step
+        Name of the notebook.
+    reason
+        What went wrong, and in which cell.
+    executed
+        The executed notebook, if there is one to look at.
+    """
+
+    def __init__(self, step: str, reason: str, executed: Path | None = None) -> None:
+        super().__init__(f"{step} failed: {reason}" + (f". Open {executed}" if executed else ""))
+        self.reason = reason
 
 
 def execute(notebook: Path, executed: Path, parameters: Mapping[str, str]) -> None:
-    """Run a notebook and write what it shows; on failure, too, so that it can be looked at.
+    """Run a notebook in a kernel of its own, and keep it with its outputs, also when a cell fails.
 
     Parameters
     ----------
     notebook
-        Its source; stays as it is.
+        The notebook; it stays as it is.
     executed
-        Where the executed notebook goes; its page goes beside it.
+        Path of the copy with outputs.
     parameters
-        Of these it gets the ones that its cell tagged `parameters` declares.
+        Values for the cell tagged `parameters`; those that it does not declare are left out.
 
     Raises
     ------
@@ -55,7 +68,7 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, str]) -> No
     # a kernel that dies is told by the error alone
     logging.getLogger("papermill").addHandler(logging.NullHandler())
     try:
-        with _environment(_KERNEL):
+        with environment(_KERNEL):
             papermill.execute_notebook(
                 str(notebook),
                 str(partial),
@@ -69,17 +82,16 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, str]) -> No
                 kernel_manager_class=KernelOfRunner,
             )
     except PapermillExecutionError as error:
-        where = f"failed in cell {error.exec_count} ({error.ename}: {_first_line(error.evalue)})"
-        raise StepFailedError(f"{notebook.stem} {where}. Open {executed}") from error
+        reason = f"cell {error.exec_count} raised {error.ename}: {_first_line(error.evalue)}"
+        raise StepFailedError(notebook.stem, reason, executed) from error
     except RuntimeError as error:
         # jupyter_client has no error of its own for a kernel that dies while it starts
         if not (isinstance(error, DeadKernelError) or "Kernel died" in str(error)):
             raise
-        why = "its kernel died, perhaps for want of memory"
-        raise StepFailedError(f"{notebook.stem} failed: {why}. Open {executed}") from error
+        reason = "its kernel died, perhaps for want of memory"
+        raise StepFailedError(notebook.stem, reason, executed) from error
     finally:
         _keep(partial, executed)
-    write_page(executed)
 
 
 def _keep(partial: Path, executed: Path) -> None:
@@ -96,7 +108,7 @@ def _first_line(text: str) -> str:
 
 
 @contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
     """Set environment variables, which a kernel inherits, and restore them."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)

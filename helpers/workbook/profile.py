@@ -1,141 +1,142 @@
-"""A profile: how large a run is and with which settings. One YAML file each, read strictly."""
+"""Profiles: the size of a run and all its settings, one YAML file each, read strictly."""
 
 import json
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass
 
 from helpers import ROOT
 from helpers.annotation import SetSizes
 from helpers.em import EMSettings
-from helpers.errors import ProfileError, WorkbookError
+from helpers.errors import ProfileError
 from helpers.family import Family
-from helpers.system import in_short, read_yaml, validated
+from helpers.system import STRICT, read_yaml, validated
+from helpers.training import TrainingSettings
 
 PROFILES = ROOT / "helpers" / "profiles"
-"""Where the profiles that a name stands for are kept: `demo` is `demo.yaml`."""
+"""Folder of the profiles that have a name: `demo` is `demo.yaml`."""
 
-Pair = tuple[int, int]
-_LARGEST = 1e15
+_Fraction = Annotated[float, Field(gt=0, lt=1)]
+_Seed = Annotated[int, Field(ge=0, lt=10**15)]
 
 
-@dataclass(frozen=True)
+@dataclass(config=STRICT, frozen=True)
 class Simulation:
-    """How large the simulated twin is.
+    """Size of the simulated twin.
 
     Parameters
     ----------
     patterns
-        Patterns inside the size range.
+        Number of patterns inside the size range.
     manual_fraction
         Share of them that is labelled single (1196 of 18 213 in the paper).
     outside
-        Patterns outside the size range: labelled single, and not.
+        Numbers of patterns outside the size range: labelled single, and not.
     """
 
-    patterns: int
-    manual_fraction: float
-    outside: Pair
-
-    def __post_init__(self) -> None:
-        _demand(self.patterns > 0, "patterns", self.patterns, "positive")
-        _demand(min(self.outside) >= 0, "outside", self.outside, "0 or more")
-        _demand(0 < self.manual_fraction < 1, "manual_fraction", self.manual_fraction, "between 0 and 1")
+    patterns: Annotated[int, Field(gt=0, lt=10**9)]
+    manual_fraction: _Fraction
+    outside: tuple[NonNegativeInt, NonNegativeInt]
 
 
-@dataclass(frozen=True)
+@dataclass(config=STRICT, frozen=True)
 class BoxSettings:
-    """How the shared box of the positives is proposed.
+    """Proposal of the shared box of the positives.
 
     Parameters
     ----------
     share
-        Of the summed photons that the box holds.
+        Share of the summed photons that the box holds.
     """
 
-    share: float
-
-    def __post_init__(self) -> None:
-        _demand(0 < self.share <= 1, "share", self.share, "above 0 and at most 1")
+    share: Annotated[float, Field(gt=0, le=1)]
 
 
-@dataclass(frozen=True)
+@dataclass(config=STRICT, frozen=True)
 class Iterations:
-    """The checkpoints whose mean and standard deviation make Table 2.
+    """Checkpoints whose mean and standard deviation make Table 2.
 
     Parameters
     ----------
     first, last
-        Iterations, both included.
+        First and last iteration, both included.
     """
 
-    first: int
-    last: int
+    first: PositiveInt
+    last: PositiveInt
 
     def __post_init__(self) -> None:
-        _demand(0 < self.first <= self.last, "last", self.last, "at least first, and first positive")
+        if self.last < self.first:
+            raise ValueError(f"last must be at least first ({self.first}), got {self.last}")
 
 
-@dataclass(frozen=True)
+@dataclass(config=STRICT, frozen=True)
 class Profile:
-    """How large a run is, and with which settings.
+    """Size of a run, and its settings.
 
     Parameters
     ----------
     name
-        Of the run's folder in results/, if no other is given.
+        Name of the run's folder in results/, if no other is given.
     seed
-        Of the twin, the sets and the training.
-    simulation, dataset, box, em
-        See their classes.
+        Seed of the twin, the sets and the training.
+    simulation
+        Size of the simulated twin.
+    dataset
+        Sizes of the training, validation and test sets.
+    box
+        Proposal of the shared box.
     families
         Names of the families to train, in the order of the tables.
     networks
-        Network → settings of its training; the training modules know which there are.
+        Network → settings of its training (`TrainingSettings`), as they stand in the file.
     consensus
-        The five consecutive checkpoints of Table 3.
+        Five consecutive checkpoints, as in Table 3.
     table_2
-        The checkpoints of Table 2.
+        Checkpoints of Table 2.
     thresholds
-        Network → score above which a checkpoint says single.
+        Network → score above which a checkpoint calls a pattern single.
+    em
+        Settings of EM classification.
     """
 
     name: str
-    seed: int
+    seed: _Seed
     simulation: Simulation
     dataset: SetSizes
     box: BoxSettings
     families: tuple[str, ...]
-    networks: dict[str, dict]
-    consensus: tuple[int, ...]
+    networks: dict[str, dict[str, Any]]
+    consensus: tuple[PositiveInt, ...]
     table_2: Iterations
-    thresholds: dict[str, float]
+    thresholds: dict[str, _Fraction]
     em: EMSettings
 
     def __post_init__(self) -> None:
-        _demand(self.name and not set(self.name) & set("/\\. "), "name", self.name, "a plain folder name")
-        _demand(self.seed >= 0, "seed", self.seed, "0 or more")
-        _demand(bool(self.families), "families", self.families, "at least one family")
-        _demand(len(set(self.families)) == len(self.families), "families", self.families, "without repetition")
+        if not self.name or set(self.name) & set("/\\. "):
+            raise ValueError(f"name must be a plain folder name, got {self.name!r}")
+        if not 0 < len(self.families) == len(set(self.families)):
+            raise ValueError(f"families must be one or more, each once, got {list(self.families)}")
         for name in self.families:
-            network = _family(name).network
+            network = Family.from_name(name).network
             for section in ("networks", "thresholds"):
-                _demand(network in getattr(self, section), section, None, f"with an entry {network}, for {name}")
-        for network, threshold in self.thresholds.items():
-            _demand(0 < threshold < 1, f"thresholds.{network}", threshold, "between 0 and 1")
-        ascending = all(a < b for a, b in zip(self.consensus, self.consensus[1:], strict=False))
-        _demand(len(self.consensus) == 5 and ascending, "consensus", self.consensus, "five ascending iterations")
+                if network not in getattr(self, section):
+                    raise ValueError(f"missing key {section}.{network}, for the family {name}")
+        if len(self.consensus) != 5 or any(earlier >= later for earlier, later in pairwise(self.consensus)):
+            raise ValueError(f"consensus must be five ascending iterations, got {list(self.consensus)}")
 
     def sections(self) -> dict[str, Any]:
-        """The profile as plain values, as a JSON file gives them back."""
+        """Plain values of all sections, as a JSON file gives them back."""
         return json.loads(json.dumps(asdict(self)))
 
 
 def profile_path(profile: str | Path) -> Path:
-    """The file of a profile: `demo` and `paper` are ours, anything else is a path to a YAML file.
+    """Path of a profile: `demo` and `paper` are ours, anything else is the path of a YAML file.
 
     Raises
     ------
@@ -160,110 +161,25 @@ def load_profile(profile: str | Path) -> Profile:
     """
     path = profile_path(profile)
     content = read_yaml(path, error=ProfileError, advice="correct it, or start from a copy of demo.yaml")
-    try:
-        return _build(Profile, content, "")
-    except ProfileError as error:
-        raise ProfileError(f"{path}: {error}") from error
+    return profile_from(content, path)
 
 
-def profile_from(sections: Mapping[str, Any]) -> Profile:
-    """The profile that `Profile.sections` has made plain, for instance in a run's `run.json`.
+def profile_from(sections: Mapping[str, Any], source: object = "the profile") -> Profile:
+    """Build a profile from plain values, those of a file or those that `Profile.sections` gave.
+
+    Parameters
+    ----------
+    sections
+        Section → its settings.
+    source
+        The file that they are from, as an error names it.
 
     Raises
     ------
     ProfileError
         As `load_profile`.
     """
-    return _build(Profile, sections, "")
-
-
-def _family(name: str) -> Family:
-    try:
-        return Family.from_name(name)
-    except ProfileError as error:
-        raise ProfileError(f"families: {error}") from error
-
-
-def _demand(condition: bool, key: str, value: Any, wanted: str) -> None:
-    """Refuse an impossible value."""
-    if not condition:
-        given = "" if value is None else f", got {in_short(repr(_plain(value)))}"
-        raise ProfileError(f"{key} must be {wanted}{given}")
-
-
-def _build(kind: type, mapping: Any, where: str) -> Any:
-    """An instance of a dataclass from a section of the file; unknown and missing keys are errors."""
-    if not isinstance(mapping, Mapping):
-        found = in_short(repr(mapping))
-        raise ProfileError(f"{where or 'the profile'} must be a mapping of keys to values, got {found}")
-    hints = typing.get_type_hints(kind)
-    prefix = f"{where}." if where else ""
-    if unknown := [key for key in mapping if key not in hints]:
-        raise ProfileError(f"unknown key {prefix}{in_short(unknown[0])}; known are {', '.join(hints)}")
-    if missing := [field.name for field in fields(kind) if field.name not in mapping and field.default is MISSING]:
-        raise ProfileError(f"missing key {prefix}{missing[0]}")
-    values = {key: _value(hints[key], value, f"{prefix}{key}") for key, value in mapping.items()}
-    try:
-        return kind(**values)
-    except WorkbookError as error:
-        raise ProfileError(f"{prefix}{error}") from error
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    """A value of the file as the type that the field asks for."""
-    if hint is EMSettings:
-        return validated(EMSettings, value, error=ProfileError, source=where)
-    if is_dataclass(hint):
-        return _build(hint, value, where)
-    if isinstance(hint, types.GenericAlias):
-        return _collection(hint, value, where)
-    accepted = (int, float) if hint is float else hint
-    if not isinstance(value, accepted) or isinstance(value, bool) is not (hint is bool):
-        raise ProfileError(f"{where} must be {_NAMES[hint]}, got {in_short(repr(value))}{_exponent_advice(value)}")
-    if isinstance(value, int | float) and not abs(value) < _LARGEST:
-        raise ProfileError(f"{where} must be below {_LARGEST:g}, got {in_short(repr(value))}")
-    if hint is dict:
-        _refuse_numbers_as_text(value, where)
-    return hint(value)
-
-
-def _refuse_numbers_as_text(settings: Mapping, where: str) -> None:
-    """Settings are checked by the modules that use them, but 1e-4 has become text before they see it."""
-    for key, value in settings.items():
-        if advice := _exponent_advice(value):
-            raise ProfileError(f"{where}.{key} must be a number, got {in_short(repr(value))}{advice}")
-
-
-def _collection(hint: types.GenericAlias, value: Any, where: str) -> Any:
-    """A list (a tuple here) or a mapping, each item checked."""
-    inner = typing.get_args(hint)
-    if hint.__origin__ is dict:
-        if not isinstance(value, Mapping):
-            raise ProfileError(f"{where} must be a mapping of keys to values, got {in_short(repr(value))}")
-        return {str(key): _value(inner[1], item, f"{where}.{key}") for key, item in value.items()}
-    length = None if inner[-1] is Ellipsis else len(inner)
-    if not isinstance(value, list) or (length and len(value) != length):
-        raise ProfileError(f"{where} must be a list{f' of {length}' if length else ''}, got {in_short(repr(value))}")
-    return tuple(_value(inner[0], item, f"{where}[{place}]") for place, item in enumerate(value))
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _exponent_advice(value: Any) -> str:
-    """YAML reads 1e-4 as text; say so."""
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return ""
-    return " (YAML needs a dot and a sign in an exponent: 1.0e-4)" if isinstance(value, str) else ""
-
-
-_NAMES = {
-    int: "a whole number",
-    bool: "true or false",
-    float: "a number",
-    str: "text",
-    dict: "a mapping of keys to values",
-}
+    profile = validated(Profile, sections, error=ProfileError, source=source)
+    for network, settings in profile.networks.items():
+        TrainingSettings.from_mapping(settings, source=f"{source}: networks.{network}")
+    return profile

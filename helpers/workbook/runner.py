@@ -14,6 +14,7 @@ from helpers.errors import WorkbookError
 from helpers.system import delete_leftovers, locked, sha256
 from helpers.workbook import staleness
 from helpers.workbook.execution import StepFailedError, execute
+from helpers.workbook.notebook_page import write_page
 from helpers.workbook.profile import load_profile, profile_path
 from helpers.workbook.record import add_step, describe
 from helpers.workbook.report import write_report
@@ -197,6 +198,7 @@ def _run_steps(steps: Sequence[Step], given: dict[str, str]) -> None:
         step.stamp.unlink(missing_ok=True)
         step.executed.with_suffix(".html").unlink(missing_ok=True)
         execute(step.notebook, step.executed, given)
+        write_page(step.executed)
         seconds = time.perf_counter() - began
         _finish(step, current, checksums, made_with, seconds)
         print(f"{title}: done in {seconds:.0f} s", flush=True)
@@ -210,7 +212,7 @@ def _finish(
     try:
         written = staleness.outputs(step.needs, own, step.run.folder, checksums)
     except WorkbookError as error:
-        raise StepFailedError(f"{step.name} failed: {error}") from error
+        raise StepFailedError(step.name, str(error)) from error
     add_step(step.run.folder, made_with, step.name, seconds, reads=current, writes=written)
     write_report(step.run.folder)
     staleness.write_stamp(step.stamp, current, written)

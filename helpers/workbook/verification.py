@@ -1,113 +1,136 @@
-"""Does a run's folder hold what its steps wrote? Every table and selection is computed once more and compared.
+"""`workbook verify`: each step of a run is run again on what it read, and what it wrote is compared.
 
-1. Each file that `run.json` names has the checksum that it had when its step ended, and no table or figure is there
-   that no step wrote.
+1. Each file that `run.json` names still has the checksum of when its step ended, and no table or figure is there that
+   no step wrote.
 2. What a step read is what the step before it wrote.
-3. Each table and each list of patterns, recomputed from what is stored (`recomputation`), is the stored one, digit by
-   digit. Only where a table still has its checksum may numbers differ by rounding (`cells`), because another processor
-   adds up in another order.
+3. Each notebook runs again in a folder of hard links to what its step read, to the trained families and to the runs of
+   EM. The tables, selections, sets and all else that it writes must be the stored ones. Nothing is trained: a notebook
+   that would train is reported as stale.
+
+Only where a file still has its checksum may numbers differ by rounding: another processor adds up in another order.
 """
 
-from collections.abc import Callable
-from contextlib import closing, suppress
+import csv
+import io
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from helpers.errors import WorkbookError
-from helpers.system import PACKAGE, sha256, source_digest
+from helpers.system import STORED_ONLY, in_short, locked, sha256
+from helpers.workbook.execution import StepFailedError, environment, execute
 from helpers.workbook.profile import profile_from
-from helpers.workbook.recomputation import TABLES, NotInRunError, StoredStep, lists_of
 from helpers.workbook.record import read_record, written_by
-from helpers.workbook.run import ANNOTATION, DATA, RECORD, RESULTS
-from helpers.workbook.table_comparison import differences, read_cells
+from helpers.workbook.run import ANNOTATION, DATA, LOCK, RECORD, RESULTS
+from helpers.workbook.runner import NOTEBOOKS
+
+_COMPUTED_ONCE = ("families", "em")
+"""Folders of a run whose files took hours: they are taken as they are, and their checksums compared."""
 
 _SHOWN = ("tables", "figures", "selections")
-_NAMED_ROWS = 5
-"""Rows of a list of patterns that are named one by one; a list may have thousands."""
+_NOT_COMPARED = (*_COMPUTED_ONCE, "figures", "online")
+"""Folders whose files are not computed again, or hold readings of the clock."""
+
+_PATH = "file"
+"""Column of a selection that names the pattern file, which may lie elsewhere today."""
+
+_CELLS_NAMED = 5
+"""Cells of a file that are named one by one; a selection may have thousands."""
+
+_RELATIVE = 1e-9
+_OF_ROUNDING = {"largest_difference": 1e-6}
+"""Columns that hold rounding errors → how far they may differ."""
 
 
 @dataclass
 class Verdict:
-    """What has been found.
+    """Result of the verification of a run.
 
     Parameters
     ----------
     differences
-        One line each.
+        Lines about files that are not what their step wrote, or came out otherwise.
     unchecked
-        Tables and lists that could not be recomputed, and why.
-    notes
-        What else is worth knowing.
-    tables, lists, files
-        How many were recomputed, and how many checksums compared.
+        Lines about steps that could not be run again.
+    checksums, files
+        Number of checksums that were compared, and of files that were computed again.
     """
 
     differences: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    tables: int = 0
-    lists: int = 0
+    checksums: int = 0
     files: int = 0
 
     @property
     def holds(self) -> bool:
-        """Whether nothing differs."""
-        return not self.differences
+        """Whether every step was run again and nothing differs."""
+        return not (self.differences or self.unchecked)
 
     def lines(self) -> list[str]:
-        """For people: differences first, then what was not recomputed, then the sum."""
+        """Lines for the user: differences, steps that could not be run again, and the sum."""
         number = len(self.differences)
         found = f"{number or 'no'} difference{'s' if number > 1 else ''}"
-        counts = f"{self.tables} tables and {self.lists} lists of patterns recomputed, {self.files} checksums compared"
         return [
             *self.differences,
-            *(f"not recomputed: {line}" for line in self.unchecked),
-            *(f"note: {line}" for line in self.notes),
-            f"{counts}: {found}",
+            *(f"not verified: {line}" for line in self.unchecked),
+            f"{self.checksums} checksums compared, {self.files} files computed again: {found}",
         ]
 
 
-def verify_run(run: Path, *, data: Path | None = None, labels: Path | None = None) -> Verdict:
-    """Compare a run with what its steps wrote, and with what follows from its stored scores.
+def verify_run(
+    run: Path, *, data: Path | None = None, labels: Path | None = None, notebooks: Path = NOTEBOOKS
+) -> Verdict:
+    """Compare a run with what its steps wrote, and with what its notebooks compute from what is stored.
 
     Parameters
     ----------
     run
-        Folder of the run, or its name below results/.
+        Folder of the run, or its name below results/. It stays as it is.
     data
         The pattern file; looked for in data/ and where the selections name it if None.
     labels
         The label file of the run, if it was given one.
+    notebooks
+        Folder of the notebooks.
 
     Raises
     ------
     WorkbookError
-        If there is no run, its `run.json` is damaged or tells nothing of tables, or a named file is not the run's.
+        If there is no run, its `run.json` is damaged, a named file is not the run's, or the run is in use.
     """
     folder = run_folder(run)
-    record = _checked_record(folder)
-    steps = {name: entry for name, entry in record["steps"].items() if "writes" in entry}
+    steps = _checked_steps(folder)
     verdict = Verdict()
-    _compare_checksums(folder, record, verdict)
-    _compare_reads(steps, verdict)
-    code: dict[str, str | None] = {}
-    found: dict[str, Path | None] = {}  # a data file may be gigabytes: its checksum is taken once
-    for name, entry in steps.items():
-        wanted = entry["reads"]["the data file"]
-        if wanted not in found:
-            found[wanted] = _data_file(folder, entry, data)
-        with closing(StoredStep(folder, entry, found[wanted], _label_file(folder, entry, labels))) as step:
-            _recompute(step, verdict)
-        if changed := _changed_code(entry, code):
-            verdict.notes.append(f"{name} ran with another version of {', '.join(changed)}")
+    with locked(folder, folder / LOCK):
+        _compare_checksums(folder, steps, verdict)
+        _compare_reads(steps, verdict)
+        found: dict[str, Path | None] = {}  # a data file may be gigabytes: its checksum is taken once
+        for name, entry in steps.items():
+            if not any(_is_compared(file, name) for file in entry["writes"]):
+                continue
+            print(f"{name}: running again", flush=True)
+            wanted = entry["reads"]["the data file"]
+            if wanted not in found:
+                found[wanted] = _data_file(folder, entry, data)
+            inputs = {"data": found[wanted], "labels": _label_file(folder, entry, labels)}
+            try:
+                _verify_step(folder, notebooks / f"{name}.ipynb", entry, inputs, verdict)
+            except StepFailedError as error:
+                verdict.unchecked.append(f"{name} ({error.reason})")
     return verdict
 
 
 def run_folder(run: Path) -> Path:
-    """A path as it is, or the name of a run below results/.
+    """Folder of a run: a path as it is, or the name of a run below results/.
 
     Raises
     ------
@@ -116,27 +139,25 @@ def run_folder(run: Path) -> Path:
     """
     for folder in (run, RESULTS / run):
         if (folder / RECORD).is_file():
-            return folder
+            return folder.resolve()
     raise WorkbookError(f"{run}: no run is there (it would hold a {RECORD}); name its folder, or its name in {RESULTS}")
 
 
-def _checked_record(folder: Path) -> dict[str, Any]:
-    """The record, in which every step that tells what it wrote tells everything that is needed."""
-    record = read_record(folder)
-    steps = [entry for entry in record.get("steps", {}).values() if not isinstance(entry, dict) or "writes" in entry]
+def _checked_steps(folder: Path) -> dict[str, Any]:
+    """Steps of the record that tell what they wrote, each with everything that is needed."""
+    steps = read_record(folder).get("steps", {})
+    steps = {name: entry for name, entry in steps.items() if not isinstance(entry, dict) or "writes" in entry}
     if not steps:
         raise WorkbookError(f"{folder / RECORD} does not say which step wrote which table; run the workbook again")
-    for entry in steps:
-        if not _is_whole(entry):
-            raise WorkbookError(
-                f"{folder / RECORD} is damaged (a step lacks its profile, data, reads or writes); restore it, or start "
-                "anew with workbook run --fresh"
-            )
+    for entry in steps.values():
         try:
+            if not _is_whole(entry):
+                raise WorkbookError("a step lacks its profile, data, reads or writes")
             profile_from(entry["profile"])
         except WorkbookError as error:
-            raise WorkbookError(f"{folder / RECORD} is damaged ({error}); restore it") from error
-    return record
+            advice = "restore it, or start anew with workbook run --fresh"
+            raise WorkbookError(f"{folder / RECORD} is damaged ({error}); {advice}") from error
+    return steps
 
 
 def _is_whole(entry: Any) -> bool:
@@ -146,15 +167,15 @@ def _is_whole(entry: Any) -> bool:
     checksums = entry["reads"], entry["writes"]
     if not all(isinstance(part, dict) and all(isinstance(value, str) for value in part.values()) for part in checksums):
         return False
-    inside = all(".." not in Path(name).parts and not Path(name).is_absolute() for name in entry["writes"])
+    inside = all(".." not in Path(name).parts and not Path(name).is_absolute() for part in checksums for name in part)
     return inside and isinstance(entry["data"], dict) and "file" in entry["data"] and "the data file" in entry["reads"]
 
 
-def _compare_checksums(folder: Path, record: dict[str, Any], verdict: Verdict) -> None:
-    """Files that are gone, edited, or of nobody."""
-    written = written_by(record)
+def _compare_checksums(folder: Path, steps: dict[str, Any], verdict: Verdict) -> None:
+    """Note files that are gone, edited, or of no step."""
+    written = written_by({"steps": steps})
     for name, (step, checksum) in written.items():
-        verdict.files += 1
+        verdict.checksums += 1
         if not (folder / name).is_file():
             verdict.differences.append(f"{name} is gone; {step} wrote it")
         elif sha256(folder / name) != checksum:
@@ -166,7 +187,7 @@ def _compare_checksums(folder: Path, record: dict[str, Any], verdict: Verdict) -
 
 
 def _compare_reads(steps: dict[str, Any], verdict: Verdict) -> None:
-    """Steps that read another version of a file than the one that was written last."""
+    """Note steps that read another version of a file than the one that was written last."""
     written = written_by({"steps": steps})
     for name, entry in steps.items():
         for file in sorted(set(entry["reads"]) & set(written)):
@@ -175,56 +196,130 @@ def _compare_reads(steps: dict[str, Any], verdict: Verdict) -> None:
                 verdict.differences.append(f"{name} has read another {file} than the one that {author} wrote")
 
 
-def _recompute(step: StoredStep, verdict: Verdict) -> None:
-    """Compare the tables and lists that a step has written."""
-    for file in step.entry["writes"]:
-        if file.startswith("tables/") and file.endswith(".csv") and (step.folder / file).is_file():
-            name = Path(file).stem
-            if name not in TABLES:
-                verdict.unchecked.append(f"{name} (it is made by no function that is known here)")
-                continue
-            found = _compared(step, file, lambda name=name: TABLES[name](step), verdict)
-            verdict.tables += found is not None
-            verdict.differences += found or []
-    for file, compute in lists_of(step):
-        if (step.folder / file).is_file():
-            found = _compared(step, file, compute, verdict)
-            verdict.lists += found is not None
-            verdict.differences += (found or [])[:_NAMED_ROWS]
-            if more := len(found or []) - _NAMED_ROWS:
-                verdict.differences += [f"{file}: {more} more such differences"] if more > 0 else []
-
-
-def _compared(step: StoredStep, file: str, compute: Callable[[], pd.DataFrame], verdict: Verdict) -> list[str] | None:
-    """Differences of a stored table or list from the recomputed one; None if it cannot be recomputed."""
-    path, is_table = step.folder / file, file.startswith("tables/")
-    name = path.stem if is_table else file
+def _verify_step(
+    folder: Path, notebook: Path, entry: dict[str, Any], inputs: dict[str, Path | None], verdict: Verdict
+) -> None:
+    """Run a notebook again beside its run, and compare what it writes with what is stored."""
+    for name, wanted in (("data", entry["data"]["file"]), ("labels", entry["labels"])):
+        if wanted is not None and inputs[name] is None:
+            raise StepFailedError(notebook.stem, f"{wanted} is not there; name it with --{name}")
+    if not notebook.is_file():
+        raise StepFailedError(notebook.stem, f"there is no {notebook}")
+    again = folder.with_name(f".{folder.name}.verify")
     try:
-        table, stored = compute(), read_cells(path)
-    except NotInRunError as error:
-        verdict.unchecked.append(f"{name} ({error})")
+        parameters = _linked(folder, again, entry, inputs)
+        with environment({STORED_ONLY: "1"}), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            execute(notebook, again / notebook.name, parameters)
+        for name, checksum in entry["writes"].items():
+            if _is_compared(name, notebook.stem):
+                verdict.files += 1
+                verdict.differences += _differences(name, folder / name, again / name, checksum)
+    finally:
+        shutil.rmtree(again, ignore_errors=True)
+
+
+def _is_compared(file: str, step: str) -> bool:
+    """Whether a file that a step wrote can be computed again; the executed notebook shows times and paths."""
+    return file.split("/")[0] not in _NOT_COMPARED and Path(file).stem != step
+
+
+def _linked(folder: Path, again: Path, entry: dict[str, Any], inputs: dict[str, Path | None]) -> dict[str, str]:
+    """Make a folder of hard links to what a step reads; gives the parameters of its notebook.
+
+    Whatever the notebooks write is moved in place of the link (`written_whole`), never written through it.
+    """
+    shutil.rmtree(again, ignore_errors=True)  # of a killed one: the lock says that nobody else is here
+    again.mkdir()
+    for part in _COMPUTED_ONCE:
+        if (folder / part).is_dir():
+            shutil.copytree(folder / part, again / part, copy_function=os.link)
+    for name in entry["reads"]:
+        if (folder / name).is_file() and not (again / name).exists():
+            (again / name).parent.mkdir(parents=True, exist_ok=True)
+            os.link(folder / name, again / name)
+    for name in (RECORD, ANNOTATION):
+        if (folder / name).is_file() and not (again / name).exists():
+            shutil.copyfile(folder / name, again / name)
+    profile = again / "profile.yaml"
+    profile.write_text(yaml.safe_dump(entry["profile"], sort_keys=False), encoding="utf-8")
+    if inputs["labels"] == folder / ANNOTATION:
+        inputs = inputs | {"labels": again / ANNOTATION}
+    given = {name: str(path.resolve()) for name, path in inputs.items() if path is not None}
+    return {"profile": str(profile), "results": str(again), **given}
+
+
+def _differences(name: str, stored: Path, again: Path, checksum: str) -> list[str]:
+    """Lines that say in what a file that was computed again differs from the stored one."""
+    if not stored.is_file():
+        return []  # noted with the checksums
+    if not again.is_file():
+        return [f"{name} was not written again"]
+    if stored.read_bytes() == again.read_bytes():
+        return []
+    if not name.endswith(".csv"):
+        return [f"{name} is not what the notebook writes"]
+    lines = list(_cell_differences(name, _cells(stored), _cells(again), with_rounding=sha256(stored) == checksum))
+    more = [f"{name}: {len(lines) - _CELLS_NAMED} more such differences"] if len(lines) > _CELLS_NAMED else []
+    return lines[:_CELLS_NAMED] + more
+
+
+def _cells(path: Path) -> list[list[str]]:
+    """Rows of a CSV file as text, whatever is in it, so that no digit and no type goes unseen."""
+    return list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8", "replace"))))
+
+
+def _cell_differences(
+    name: str, stored: list[list[str]], again: list[list[str]], *, with_rounding: bool
+) -> Iterator[str]:
+    """A line for each cell that differs: file, row, column, stored, computed."""
+    (head, *rows), (wanted_head, *wanted_rows) = stored or [[]], again or [[]]
+    if head != wanted_head:
+        yield f"{name}: the columns {_shown(', '.join(head))} are stored, {', '.join(wanted_head)} computed"
+        return
+    if len(rows) != len(wanted_rows):
+        yield f"{name}: {len(rows)} rows are stored, {len(wanted_rows)} computed"
+    for number, (row, wanted) in enumerate(zip_longest(rows, wanted_rows, fillvalue=[]), start=1):
+        title = ", ".join(cell for cell in wanted or row if _number(cell) is None)
+        for column, *pair in zip_longest(head, row, wanted, fillvalue=""):
+            if column != _PATH and not _is_same(*pair, column, with_rounding=with_rounding):
+                shown = " computed ".join(_shown(cell) for cell in pair)
+                yield f"{name}, row {number} ({_shown(title)}), column {column}: stored {shown}"
+
+
+def _is_same(stored: str, wanted: str, column: str, *, with_rounding: bool) -> bool:
+    """Whether a cell holds what it should."""
+    numbers = _number(stored), _number(wanted)
+    if stored == wanted or None in numbers:
+        return stored == wanted
+    return with_rounding and math.isclose(*numbers, rel_tol=_RELATIVE, abs_tol=_OF_ROUNDING.get(column, 0.0))
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
         return None
-    except Exception as error:  # what a table is computed from may be damaged in any way
-        why = " ".join(str(error).split())
-        return [f"{name} cannot be recomputed from what is stored ({type(error).__name__}: {why})"]
-    with_rounding = sha256(path) == step.entry["writes"][file]
-    return list(differences(name, stored, table, with_rounding=with_rounding, in_part=not is_table))
+
+
+def _shown(cell: str) -> str:
+    """A cell as a terminal may show it."""
+    return in_short(cell) if cell else "nothing"
 
 
 def _data_file(folder: Path, entry: dict[str, Any], given: Path | None) -> Path | None:
-    """The pattern file that a step has read, where it can be found with the right checksum."""
+    """The pattern file that a step read, where it can be found with the right checksum."""
     wanted = entry["reads"]["the data file"]
     if given is not None:
         return _demanded(given, wanted, "the pattern file")
     places = [DATA / Path(str(entry["data"]["file"])).name]
     if lists := sorted((folder / "selections").glob("*.csv")):
-        with suppress(OSError, ValueError, KeyError):  # a damaged list tells no place
+        with suppress(OSError, ValueError, KeyError):  # a damaged list tells no path
             places.append(Path(pd.read_csv(lists[0], nrows=1, dtype=str).loc[0, "file"]))
     return next((path for path in places if path.is_file() and sha256(path) == wanted), None)
 
 
 def _label_file(folder: Path, entry: dict[str, Any], given: Path | None) -> Path | None:
-    """The label file that a step has read, where it can be found with the right checksum."""
+    """The label file that a step read, where it can be found with the right checksum."""
     if (wanted := entry["reads"].get("the label file")) is None:
         return None
     if given is not None:
@@ -240,12 +335,3 @@ def _demanded(path: Path, wanted: str, what: str) -> Path:
     if sha256(path) != wanted:
         raise WorkbookError(f"{path} is not {what} of this run: its SHA-256 is not {wanted}")
     return path
-
-
-def _changed_code(entry: dict[str, Any], known: dict[str, str | None]) -> list[str]:
-    """Modules that a step used and that have changed or gone since; `known` are checksums of modules as they are."""
-    modules = {name: checksum for name, checksum in entry["reads"].items() if name.startswith(f"{PACKAGE.name}/")}
-    for name in modules.keys() - known.keys():
-        path = PACKAGE.parent / name
-        known[name] = source_digest(path) if path.is_file() else None
-    return [name for name, checksum in modules.items() if known[name] != checksum]

@@ -118,9 +118,9 @@ def test_too_few_patterns_of_a_class_tell_available_and_asked(positives, negativ
 
 
 def test_impossible_sizes_are_refused():
-    with pytest.raises(LabelsError, match="593 negatives"):
+    with pytest.raises(ValueError, match="593 negatives"):
         SetSizes((10, 20), (5, 10), (2, 593))
-    with pytest.raises(LabelsError, match="validation"):
+    with pytest.raises(ValueError, match="validation"):
         SetSizes(validation=(-1, 3))
 
 

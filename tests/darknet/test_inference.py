@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional
 
 from helpers import darknet
+from helpers.darknet import inference
 from helpers.darknet.inference import FoldedConvolution, PackedConvolution, PairMaxpool
-from helpers.darknet.winograd import WinogradConvolution
 
 SECTIONS = (
     darknet.section("net", width=32, height=32, channels=3),
@@ -45,20 +45,12 @@ def assert_same(network, pictures):
     torch.testing.assert_close(darknet.scores(folded, pictures), darknet.scores(network, pictures), rtol=0, atol=5e-5)
 
 
-KERNELS = {
-    "packed": {"_WIDE_VECTORS": True},
-    "winograd and packed": {"_WIDE_VECTORS": False},
-    "winograd and folded": {"_WIDE_VECTORS": False, "_PACKS": False},
-}
-
-
-@pytest.fixture(params=KERNELS)
+@pytest.fixture(params=["packed", "plain"])
 def kernels(request, monkeypatch):
-    """Each choice that a processor may lead to, whatever this one is."""
-    if "packed" in request.param and not torch.backends.mkldnn.is_available():
+    """Each choice that a torch may lead to, whatever this one has."""
+    if request.param == "packed" and not inference._PACKS:
         pytest.skip("this torch has no oneDNN, so it has no packed weights")
-    for name, value in KERNELS[request.param].items():
-        monkeypatch.setattr(f"helpers.darknet.inference.{name}", value)
+    monkeypatch.setattr(inference, "_PACKS", request.param == "packed")
     return request.param
 
 
@@ -96,30 +88,25 @@ def test_images_of_another_size_pass(kernels):
     assert_same(network, images(20, 160))
 
 
-def test_more_images_than_a_stage_takes_at_once_keep_their_order(kernels):
+def test_more_images_than_a_pass_takes_keep_their_order(kernels):
     network = seen_patterns(darknet.yolov3(size=96, width=0.25, generator=torch.Generator().manual_seed(6)))
     folded, pictures = darknet.folded(network), images(60, 96)
-    assert len(folded._stages) > 2
-    assert folded._stages[0][1] < 60
+    assert 1 < folded.images_a_pass < 60
     alone = torch.cat([darknet.scores(folded, picture[None]) for picture in pictures])
     assert len(alone.unique()) == 60
     torch.testing.assert_close(darknet.scores(folded, pictures), alone, rtol=0, atol=1e-5)
 
 
+def test_large_images_run_one_at_a_time():
+    assert darknet.folded(darknet.yolov2(size=416, width=0.01)).images_a_pass == 3
+    assert darknet.folded(darknet.yolov2(size=608, width=0.5)).images_a_pass == 1
+
+
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_threads_share_the_images_and_leave_the_number_of_threads(kernels, threads, number):
+def test_any_number_of_threads_gives_the_same(kernels, threads, number):
     threads(number)
     network = seen_patterns(darknet.yolov2(size=64, width=0.25, generator=torch.Generator().manual_seed(7)))
     assert_same(network, images(7, 64))
-    assert torch.get_num_threads() == number
-
-
-def test_an_error_reaches_the_caller_from_a_thread_as_well(kernels, threads):
-    threads(2)
-    folded = darknet.folded(darknet.yolov2(size=64, width=0.01))
-    with pytest.raises(RuntimeError):
-        folded(torch.rand(4, 2, 64, 64))
-    assert torch.get_num_threads() == 2
 
 
 def test_strides_groups_no_batch_norm_and_other_pools_are_kept(kernels):
@@ -160,22 +147,34 @@ def test_the_network_is_not_changed_and_later_changes_do_not_count(kernels, trai
     assert torch.equal(darknet.scores(folded, pictures), scores)
 
 
-def test_wide_layers_are_winograds_where_vectors_are_short_and_the_rest_is_packed(kernels):
+@pytest.mark.parametrize("channels", [512, 513, 1100])
+@pytest.mark.parametrize("activation", ["leaky", "linear"])
+def test_many_channels_are_summed_in_parts(kernels, channels, activation):
+    wide = {"batch_normalize": 1, "size": 3, "pad": 1}
+    sections = (
+        darknet.section("net", width=32, height=32, channels=3),
+        darknet.section("convolutional", **wide, filters=channels, stride=4, activation="leaky"),
+        darknet.section("convolutional", **wide, filters=8, activation=activation),
+        darknet.section("convolutional", filters=6, size=1, activation="linear"),
+        darknet.section("yolo", anchors="3,3", num=1, classes=1),
+    )
+    network = seen_patterns(darknet.Network(sections, generator=torch.Generator().manual_seed(11)))
+    if kernels == "packed":
+        assert len(darknet.folded(network).layers[1].weights) == -(-channels // 512)
+    assert_same(network, images(3, 32))
+
+
+def test_every_convolution_is_packed_where_torch_can(kernels):
     folded = darknet.folded(darknet.yolov2(size=96, width=0.25))
     kinds = [type(layer) for layer in folded.layers]
-    winograds = 6 if "winograd" in kernels else 0
-    others = PackedConvolution if "packed" in kernels else FoldedConvolution
-    assert (kinds.count(WinogradConvolution), kinds.count(others)) == (winograds, 22 - winograds)
+    assert kinds.count(PackedConvolution if kernels == "packed" else FoldedConvolution) == 22
     assert kinds.count(PairMaxpool) == 5
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
     assert not list(folded.parameters())
 
 
-def test_the_kernels_are_those_that_this_processor_is_fast_with():
-    kinds = {type(layer) for layer in darknet.folded(darknet.yolov2(size=96, width=0.25)).layers}
-    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    assert (PackedConvolution in kinds) is torch.backends.mkldnn.is_available()
-    assert (WinogradConvolution in kinds) is not wide
+def test_this_torch_packs_where_it_has_onednn():
+    assert inference._PACKS is torch.backends.mkldnn.is_available()
 
 
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])

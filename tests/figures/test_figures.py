@@ -22,7 +22,7 @@ from helpers.figures.curves import rate_changes
 from helpers.figures.distributions import labelled_share
 from helpers.figures.geometry import largest_q, photon_energy_kev
 from helpers.figures.house_style import new_figure, number_twos_and_fives, photon_norm
-from helpers.figures.network_stages import layer_shapes, stages
+from helpers.figures.network_stages import stages
 from helpers.figures.preparation import binned_bias
 from helpers.rendering import render, to_rgb
 
@@ -98,7 +98,7 @@ def compared(scored) -> pd.DataFrame:
 def networks():
     """The published architectures with few filters; sides and layers are those of the full networks."""
     generator = torch.Generator().manual_seed(0)
-    return [build(width=0.05, generator=generator).sections for build in (yolov2, yolov3)]
+    return [build(width=0.05, generator=generator) for build in (yolov2, yolov3)]
 
 
 def texts(figure: Figure) -> list[str]:
@@ -216,18 +216,10 @@ def test_figure_2_shows_the_computed_dimensions_of_every_stage(networks):
 
 
 def test_stages_hold_every_convolution_and_residual_block(networks):
-    small, large = (stages(sections) for sections in networks)
+    small, large = (stages(network) for network in networks)
     assert [stage.convolutions for stage in small] == [1, 1, 3, 3, 5, 7, 2]
     assert [stage.convolutions for stage in large] == [1, 3, 5, 17, 17, 9, 7, 8, 8]
     assert [stage.residual_blocks for stage in large] == [0, 1, 2, 8, 8, 4, 0, 0, 0]
-
-
-@pytest.mark.parametrize("build", [yolov2, yolov3])
-def test_walked_dimensions_are_those_of_the_network(build):
-    network = build(size=96, width=0.05)
-    walked = layer_shapes(network.sections)
-    for number, layer in enumerate(network.layers):
-        assert walked[number] == (layer.shape.side, layer.shape.channels)
 
 
 def test_figure_3_shows_the_counts_and_the_network_input(counts, mask):
@@ -452,18 +444,6 @@ def test_photon_bias_is_that_of_the_sums_with_an_error_that_covers_it():
     assert error[-1] == pytest.approx(np.sqrt(1.02 / middle[-1] / 500), rel=0.15)
     legend = figures.photon_bias_figure(signal, {"as counted": measured}).legends[0].get_texts()[0].get_text()
     assert legend == f"as counted: {measured.sum() / signal.sum() - 1:+.1%} in all"
-
-
-@pytest.mark.parametrize("number", [1, 3, 7])
-def test_radial_profiles_have_a_panel_each_and_a_sphere_of_the_same_mean(number):
-    profiles = np.tile(np.exp(-np.arange(60.0) / 9), (number, 1))
-    titles = [f"frame {k}" for k in range(number)]
-    figure = figures.radial_profile_figure(profiles, np.full(number, 68.0), AMOX34117, radii=(16, 60), titles=titles)
-    assert len(figure.axes) == number
-    for axes in figure.axes:
-        measured, sphere = (line.get_ydata() for line in axes.lines)
-        assert sphere.mean() == pytest.approx(measured.mean())
-        np.testing.assert_allclose(measured, profiles[0][16:])
 
 
 def test_chosen_classes_have_a_frame_and_the_others_have_none():

@@ -26,8 +26,7 @@ from helpers.patterns.writing import write_stack
 from helpers.system import save_tensors
 from helpers.training import FamilyFolder, TrainingSettings, load_modern, load_network
 from helpers.training.ultralytics_networks import ultralytics
-from helpers.workbook import Run, load_profile, staleness
-from helpers.workbook.fetch import published_files
+from helpers.workbook import Run, fetch, load_profile, staleness
 from helpers.workbook.profile import PROFILES
 from helpers.workbook.record import read_record
 from helpers.workbook.report import write_report
@@ -424,24 +423,22 @@ def _read_profile(path: Path) -> None:
         TrainingSettings.from_mapping(settings)
 
 
-def _addresses(folder: Path) -> Path:
-    (folder / "addresses.yaml").write_text(
-        (Path(published_files.__file__).parent / "addresses.yaml").read_text(encoding="utf-8")
-    )
-    return folder / "addresses.yaml"
+def _published(folder: Path) -> Path:
+    (folder / "published.yaml").write_text(fetch.PUBLISHED.read_text(encoding="utf-8"))
+    return folder / "published.yaml"
 
 
-def _read_addresses(path: Path) -> None:
-    kept, published_files.ADDRESSES = published_files.ADDRESSES, path
+def _read_published(path: Path) -> None:
+    kept, fetch.PUBLISHED = fetch.PUBLISHED, path
     try:
         for name in ("cxidb-156", "darknet19", "darknet53"):
-            file = published_files.published_file(name)
+            file = fetch.published_file(name)
             assert all(isinstance(one, str) for one in (*file.addresses, file.page, file.content)), "no text"
-            assert file.target.resolve().is_relative_to(published_files.DATA.resolve()), "outside data/"
+            assert file.path.resolve().is_relative_to(fetch.DATA.resolve()), "outside data/"
             assert file.size is None or file.size > 0, "no size"
             file.by_hand()
     finally:
-        published_files.ADDRESSES = kept
+        fetch.PUBLISHED = kept
 
 
 def _record(folder: Path) -> Path:
@@ -544,7 +541,7 @@ READERS: dict[str, Reader] = {
     "box": Reader(_box, _read_box, _OF_JSON),
     "class choice": Reader(_choice, _read_choice, _OF_JSON),
     "profile": Reader(_profile, _read_profile, ((BYTES, 30), (TEXT, 70), (YAML, 30))),
-    "addresses": Reader(_addresses, _read_addresses, ((BYTES, 15), (TEXT, 40), (YAML, 15))),
+    "addresses": Reader(_published, _read_published, ((BYTES, 15), (TEXT, 40), (YAML, 15))),
     "run.json": Reader(_record, _read_record, _OF_JSON),
     "stamp of a step": Reader(_stamp, _read_stamp, _OF_JSON),
     "checksums": Reader(_checksums, _read_stamp, _OF_JSON),

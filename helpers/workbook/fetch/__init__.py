@@ -1,1 +1,0 @@
-"""Published files: addresses, resumed downloads, checks."""
