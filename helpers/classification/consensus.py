@@ -46,8 +46,8 @@ class TrainedFamily:
         Of its training; input size and resize are needed again.
     threshold
         Score above which a checkpoint says single.
-    iterations
-        The checkpoints of the consensus.
+    consensus
+        Iterations of the checkpoints that vote.
     shape
         Rows and columns of the patterns it was trained on.
     scorers
@@ -59,7 +59,7 @@ class TrainedFamily:
     family: Family
     settings: TrainingSettings
     threshold: float
-    iterations: Sequence[int]
+    consensus: Sequence[int]
     shape: tuple[int, int]
     scorers: Sequence[Scorer]
     device: torch.device
@@ -96,7 +96,7 @@ def load_family(folder: Path, device: torch.device | None = None) -> TrainedFami
             family=(family := Family.from_name(described["family"])),
             settings=TrainingSettings.from_mapping(described["settings"]),
             threshold=described["threshold"],
-            iterations=described["consensus"],
+            consensus=described["consensus"],
             shape=tuple(described["shape"]),
             scorers=[_scorer(family, artefacts.checkpoint(k), device) for k in described["consensus"]],
             device=device,
@@ -185,7 +185,7 @@ def score_batches(
 
 def as_table(patterns: np.ndarray, scores: np.ndarray, trained: TrainedFamily) -> pd.DataFrame:
     """Scores (patterns, checkpoints) as a table: pattern, then one column an iteration."""
-    table = pd.DataFrame(scores, columns=[iteration_column(iteration) for iteration in trained.iterations])
+    table = pd.DataFrame(scores, columns=[iteration_column(iteration) for iteration in trained.consensus])
     table.insert(0, "pattern", patterns)
     return table
 

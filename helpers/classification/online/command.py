@@ -255,7 +255,7 @@ def _summary(online: OnlineClassification, before: int, written: Tally, reason: 
     return (
         f"{reason}; {written.scored} patterns scored ({online.total.read - before} patterns in this run){refused}"
         f"{shares} under {online.trained.family} (score above {online.threshold:g} at each of "
-        f"{len(online.trained.iterations)} checkpoints): {output}"
+        f"{len(online.trained.consensus)} checkpoints): {output}"
     )
 
 

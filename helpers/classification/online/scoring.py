@@ -158,7 +158,7 @@ class OnlineClassification:
         self.mask: np.ndarray | None = None
         """Bad pixels of the latest patterns, (rows, columns)."""
         self.clock = clock
-        self.log = ScoreLog(log, model=_identity(model, self.trained), iterations=self.trained.iterations)
+        self.log = ScoreLog(log, model=_identity(model, self.trained), iterations=self.trained.consensus)
         logged = self.log.table()
         self.total, lowest = self._tally(logged)
         """All patterns of the log, those of earlier runs included."""
@@ -221,7 +221,7 @@ class OnlineClassification:
         return Tally(len(scored), len(table) - len(scored), hits, selected), scores.min(axis=1, initial=1.0)
 
     def _scores_of(self, table: pd.DataFrame) -> np.ndarray:
-        return table[[iteration_column(iteration) for iteration in self.trained.iterations]].to_numpy(np.float32)
+        return table[[iteration_column(iteration) for iteration in self.trained.consensus]].to_numpy(np.float32)
 
     @property
     def window(self) -> float:
@@ -285,5 +285,5 @@ def _histogram(scores: np.ndarray) -> np.ndarray:
 def _identity(model: Path, trained: TrainedFamily) -> dict[str, str]:
     """What scores depend on: the family and the bytes of its checkpoints."""
     artefacts = FamilyFolder(model)
-    digest = hashlib.sha256("".join(sha256(artefacts.checkpoint(k)) for k in trained.iterations).encode())
+    digest = hashlib.sha256("".join(sha256(artefacts.checkpoint(k)) for k in trained.consensus).encode())
     return {"family": str(trained.family), "checkpoints": digest.hexdigest()[:16]}
