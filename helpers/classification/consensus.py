@@ -224,7 +224,7 @@ def _times(shape: Sequence[int]) -> str:
     return " × ".join(map(str, shape))
 
 
-def select(output: Path, stack: PatternStack, table: pd.DataFrame, threshold: float) -> np.ndarray:
+def write_stable_selection(output: Path, stack: PatternStack, table: pd.DataFrame, threshold: float) -> np.ndarray:
     """Write the selection of the patterns that all checkpoints call single hits, in the form that the suffix names.
 
     Parameters
