@@ -135,7 +135,7 @@ def judgements(
     file
         Labels and repeats of one person or more.
     sets
-        With the columns pattern, label, single, where patterns are simulated; None if there are none yet.
+        With the columns pattern, label, truth, where patterns are simulated; None if there are none yet.
     second
         What another person said: pattern → label.
 
@@ -147,9 +147,9 @@ def judgements(
     pairs = {"a labeller with themselves": self_agreement(file)}
     if second is not None:
         pairs[TWO_PEOPLE] = agreement({pattern: said.label for pattern, said in file.labels.items()}, second)
-    if sets is not None and "single" in sets:
-        words = sets[["label", "single"]].replace({True: SINGLE, False: NOT_SINGLE}).set_index(sets["pattern"])
-        pairs["simulated expert and truth"] = agreement(words["label"].to_dict(), words["single"].to_dict())
+    if sets is not None and "truth" in sets:
+        words = sets[["label", "truth"]].replace({True: SINGLE, False: NOT_SINGLE}).set_index(sets["pattern"])
+        pairs["simulated expert and truth"] = agreement(words["label"].to_dict(), words["truth"].to_dict())
     return pairs
 
 

@@ -129,7 +129,7 @@ def labels_of(stack: PatternStack, labels_csv: str | os.PathLike | None = None) 
     -------
     DataFrame
         Columns pattern, label (bool), in_size_range (bool: 55–84 nm; True where the file has no `size_nm`), event_id
-        and single (bool, the truth) where the file has them.
+        and truth (bool, single or not) where the file has them.
 
     Raises
     ------
@@ -152,6 +152,7 @@ def labels_of(stack: PatternStack, labels_csv: str | os.PathLike | None = None) 
     )
     if stack.event_ids is not None:
         labels["event_id"] = stack.event_ids[chosen]
-    if "single" in table:
-        labels["single"] = table["single"].to_numpy()[chosen] != 0
+    for name in ("single", "truth"):  # files of earlier versions call it single
+        if name in table:
+            labels["truth"] = table[name].to_numpy()[chosen] != 0
     return labels

@@ -246,7 +246,7 @@ def write_stable_selection(output: Path, stack: PatternStack, table: pd.DataFram
     patterns = table["pattern"].to_numpy()
     scores = table.drop(columns="pattern").to_numpy()
     selected = stable_selection(scores, threshold)
-    write_any_selection(output, stack, patterns=patterns, scores=scores.min(axis=1), single=selected)
+    write_any_selection(output, stack, patterns=patterns, scores=scores.min(axis=1), selected=selected)
     return selected
 
 

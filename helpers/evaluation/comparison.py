@@ -18,11 +18,11 @@ def references_of(patterns: pd.DataFrame) -> dict[str, np.ndarray]:
     Parameters
     ----------
     patterns
-        Rows of the sets, with the columns label and, for simulated data, single (`dataset.labels_of`).
+        Rows of the sets, with the columns label and, for simulated data, truth (`dataset.labels_of`).
     """
     references = {"manual": patterns["label"].to_numpy(bool)}
-    if "single" in patterns:
-        references["truth"] = patterns["single"].to_numpy(bool)
+    if "truth" in patterns:
+        references["truth"] = patterns["truth"].to_numpy(bool)
     return references
 
 

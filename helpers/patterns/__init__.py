@@ -12,6 +12,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "dragonfly.detector": ["detector_beside"],
         "growing.following": ["Following", "Known", "NewPatterns"],
         "opening": ["describe", "open_stack"],
+        "options": ["DEFAULTS", "ReadOptions"],
+        "probe": ["probe"],
         "selections": [
             "SUFFIXES",
             "check_output",
@@ -21,6 +23,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "write_selections",
         ],
         "stack": ["PatternStack"],
-        "writing": ["new_stack", "write_table"],
+        "writing": ["new_stack", "write_stack", "write_table"],
     },
 )

@@ -2,11 +2,10 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117, Centre, Experiment
-from helpers.patterns import PatternStack, open_stack
+from helpers.patterns import DEFAULTS, PatternStack, ReadOptions, open_stack, probe
 from helpers.preparation.calibration import Steps
 from helpers.preparation.crop import Crop
 from helpers.preparation.hit_finding import HitRule
@@ -37,7 +36,7 @@ def prepare_file(
     side: str = "down",
     crop: tuple[int, int] = AMOX34117.shape,
     seed: int = 0,
-    **reading: Any,
+    options: ReadOptions = DEFAULTS,
 ) -> str:
     """Prepare the frames of a file, see `chain.prepare`.
 
@@ -59,8 +58,8 @@ def prepare_file(
         See `learning.Steps` [nm, nm, pixels].
     side, crop
         Half of the detector, rows and columns that are kept, see `crop.Crop`.
-    **reading
-        How the file is read: options of `cxi.open_stack`.
+    options
+        How the file is read.
 
     Returns
     -------
@@ -76,7 +75,8 @@ def prepare_file(
     steps = Steps(rule, background, centre, keep_sizes, search_sizes, radii, Crop(side, *crop), seed)
     if Path(output).exists() and Path(output).samefile(path):
         raise PatternFileError(f"{output}: would be written over the frames it is made from; choose another name")
-    with open_stack(path, **reading) as stack:
+    probe(path, options)
+    with open_stack(path, options) as stack:
         given = {"wavelength_nm": wavelength, "distance_m": distance, "pixel_m": pixel}
         experiment = _experiment(stack, given, adu_per_photon)
         try:

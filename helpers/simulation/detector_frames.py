@@ -150,8 +150,8 @@ def simulate_frames(
     """Write simulated detector frames in ADU, with exact truth, before any preparation.
 
     Frame k is drawn from `default_rng([seed, k])` alone. The columns of the file's table are the truth: `species`
-    ("blank" without particles), `single`, `true_size_nm`, `true_centre_row` and `true_centre_column` in the frame
-    [pixels], and what is expected and was counted in the good pixels of the crop about the nominal centre:
+    ("blank" without particles), `truth` (single or not), `true_size_nm`, `true_centre_row` and `true_centre_column` in
+    the frame [pixels], and what is expected and was counted in the good pixels of the crop about the nominal centre:
     `signal_photons` and `background_mean` (means), `counted_photons` (both, as they fell).
 
     Parameters
@@ -227,7 +227,7 @@ def _frames(
             {
                 "event_id": frame,
                 "species": shot.species,
-                "single": int(shot.species == "single"),
+                "truth": int(shot.species == "single"),
                 "true_size_nm": shot.size_nm,
                 "true_centre_row": shot.centre[0],
                 "true_centre_column": shot.centre[1],

@@ -59,8 +59,9 @@ def simulate(
 ) -> None:
     """Write a simulated twin of the experiment (sections 2.1 and 2.6; the model is in `shots`).
 
-    The columns of the file's table are the truth (`species`, `single`, sizes, orientation, fluence, centre), what is
-    measured (`photons`, `size_nm`) and the expert's label (`manual`). `event_id` is k, of `default_rng([seed, k])`.
+    The columns of the file's table are what is true (`species`, `truth`: single or not, sizes, orientation, fluence,
+    centre), what is measured (`photons`, `size_nm`) and the expert's label (`manual`). `event_id` is k, of
+    `default_rng([seed, k])`.
 
     Parameters
     ----------
@@ -183,7 +184,7 @@ def _candidate(plan: _Plan, number: int, mask: np.ndarray, scale: float) -> tupl
     return counts, {
         "event_id": number,
         "species": species,
-        "single": int(single),
+        "truth": int(single),
         "manual": int(manual),
         "particles": len(particles),
         "photons": int(counts.sum()),
@@ -201,6 +202,6 @@ def _candidate(plan: _Plan, number: int, mask: np.ndarray, scale: float) -> tupl
 def _table(records: list[dict]) -> pd.DataFrame:
     """Records as columns; measured and drawn numbers as float32."""
     table = pd.DataFrame(records)
-    kinds = {"event_id": np.int64, "photons": np.int64} | dict.fromkeys(("single", "manual", "particles"), np.uint8)
+    kinds = {"event_id": np.int64, "photons": np.int64} | dict.fromkeys(("truth", "manual", "particles"), np.uint8)
     numbers = dict.fromkeys(table.select_dtypes("float"), np.float32)
     return table.astype(kinds | numbers)

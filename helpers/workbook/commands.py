@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +12,9 @@ from helpers import __version__
 from helpers.errors import WorkbookError
 from helpers.system import explained
 from helpers.workbook.signals import Stopped, stopped_by_signals
+
+if TYPE_CHECKING:
+    from helpers.patterns import ReadOptions
 
 _FILE = click.Path(path_type=Path)
 _GALLERY = 12
@@ -64,6 +68,14 @@ def _options(options: tuple[Callable, ...]) -> Callable[[Callable], Callable]:
 def _given(reading: dict[str, Any]) -> dict[str, Any]:
     """The options that the user gave."""
     return {name: value for name, value in reading.items() if value is not None and value is not False}
+
+
+def _read_options(given: dict[str, Any]) -> "ReadOptions":
+    """The options of reading among those that the user gave, taken out of them."""
+    from helpers.patterns import ReadOptions
+
+    names = [field.name for field in fields(ReadOptions) if field.name in given]
+    return ReadOptions(**_given({name: given.pop(name) for name in names}))
 
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
@@ -142,37 +154,41 @@ def classify(files: tuple[Path, ...], model: Path, follow: bool, stop_after: flo
 
     if stop_after is not None and not follow:
         raise click.UsageError("--stop-after goes with --follow")
+    reading = _read_options(given)
     if not follow:
-        click.echo(classify_files(files, model_folder(model), **_given(given)))
+        click.echo(classify_files(files, model_folder(model), options=reading, **_given(given)))
         return
     if len(files) > 1 or given["cluster"] or given["share"]:
         raise click.UsageError("--follow takes one FILE, folder or 'NAME*.cxi' in quotes, in this process")
     options = {name: value for name, value in given.items() if name not in ("cluster", "share")}
-    click.echo(follow_patterns(files[0], model_folder(model), stop_after=stop_after, **_given(options)))
+    followed = follow_patterns(files[0], model_folder(model), stop_after=stop_after, options=reading, **_given(options))
+    click.echo(followed)
 
 
 @workbook.command()
 @click.argument("file", type=_FILE, metavar="FILE")
 @_options(_READING)
 @click.option("--picture", type=_FILE, metavar="OUT.png", help="Also draw a gallery of patterns.")
-def info(file: Path, picture: Path | None, **reading: Any) -> None:
+def info(file: Path, picture: Path | None, **given: Any) -> None:
     """Tell what is in a file, and how it would be read; show a few patterns."""
-    from helpers.patterns import describe
+    from helpers.patterns import describe, probe
 
     if picture is not None and picture.suffix.lower() != ".png":
         raise click.UsageError(f"--picture draws a PNG, not {picture.name}; give a name that ends in .png")
-    click.echo(describe(file, pictures=True, **_given(reading)))
+    options = _read_options(given)
+    probe(file, options)
+    click.echo(describe(file, options, pictures=True))
     if picture is not None:
-        _draw_gallery(file, picture, _given(reading))
+        _draw_gallery(file, picture, options)
         click.echo(f"\n  gallery    {picture}")
 
 
-def _draw_gallery(file: Path, picture: Path, reading: dict[str, Any]) -> None:
+def _draw_gallery(file: Path, picture: Path, options: "ReadOptions") -> None:
     """Draw patterns of a file, from dim to bright."""
     from helpers.figures import gallery, save_picture
     from helpers.patterns import from_dim_to_bright, open_stack
 
-    with open_stack(file, **reading) as stack:
+    with open_stack(file, options) as stack:
         values, titles, unit = from_dim_to_bright(stack, _GALLERY)
         columns = min(_GALLERY_COLUMNS, len(titles))
         figure = gallery(values, titles, columns=columns, mask=stack.mask, unit=unit)
@@ -233,7 +249,7 @@ def prepare(file: Path, output: Path, **given: Any) -> None:
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        done = prepare_file(file, output, **_given(given))
+        done = prepare_file(file, output, options=_read_options(given), **_given(given))
     for warning in caught:
         click.echo(f"workbook: warning: {warning.message}", err=True)
     click.echo(done)

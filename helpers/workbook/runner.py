@@ -11,6 +11,7 @@ from pathlib import Path
 
 from helpers import ROOT
 from helpers.errors import WorkbookError
+from helpers.patterns import probe
 from helpers.system import delete_leftovers, locked, sha256
 from helpers.workbook import staleness
 from helpers.workbook.execution import StepFailedError, execute
@@ -174,6 +175,8 @@ def _prepared(given: dict[str, str]) -> Run:
         print(f"simulating {profile.simulation.patterns} patterns", flush=True)
     began = time.perf_counter()
     run = open_run(**given)
+    if "data" in given:
+        probe(run.data)
     if missing:
         seconds = time.perf_counter() - began
         print(f"simulated {run.data} in {seconds:.0f} s", flush=True)

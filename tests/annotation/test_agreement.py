@@ -70,7 +70,7 @@ def test_all_judgements_that_there_are_make_a_row(to_label, tmp_path):
     file = LabelsFile(tmp_path / "labels.json", to_label)
     for pattern, label in ((1, "single"), (2, "not single"), (3, "single")):
         file.give(pattern, label, labeller="anna")
-    sets = pd.DataFrame({"pattern": [1, 2, 4], "label": [True, False, False], "single": [True, False, True]})
+    sets = pd.DataFrame({"pattern": [1, 2, 4], "label": [True, False, False], "truth": [True, False, True]})
     other = {1: "single", 2: "single", 9: "single"}
     table = table_consistency(judgements(file, sets, other)).set_index("judgements")
     assert table["patterns"].to_dict() == {
@@ -81,4 +81,4 @@ def test_all_judgements_that_there_are_make_a_row(to_label, tmp_path):
     assert table["disputed"].tolist() == [0, 1, 1]
     assert table["agreement"].tolist()[1:] == [0.5, pytest.approx(2 / 3)]
     assert list(judgements(file, None)) == ["a labeller with themselves"]
-    assert list(judgements(file, sets.drop(columns="single"))) == ["a labeller with themselves"]
+    assert list(judgements(file, sets.drop(columns="truth"))) == ["a labeller with themselves"]

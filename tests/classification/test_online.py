@@ -18,7 +18,7 @@ from helpers.classification.online.command import BEHIND_S, LOST_S, Narrator
 from helpers.classification.online.score_log import ScoreLog, known_patterns
 from helpers.classification.online.scoring import Batch, Tally
 from helpers.errors import LockedError, MissingStepError, PatternFileError
-from helpers.patterns import Known, NewPatterns, open_stack
+from helpers.patterns import Known, NewPatterns, ReadOptions, open_stack
 from helpers.preparation import are_hits, lit_pixels
 from helpers.simulation import beamline
 from helpers.workbook.commands import workbook
@@ -327,6 +327,6 @@ def test_the_command_hands_on_what_it_is_given(monkeypatch, tmp_path):
     assert (done.exit_code, done.output) == (0, "done\n")
     ((given, named),) = calls
     assert [str(one) for one in given] == ["runs", str(tmp_path)]
-    assert named == {"stop_after": 5.0, "nan_as_zero": True}
+    assert named == {"stop_after": 5.0, "options": ReadOptions(nan_as_zero=True)}
     done = CliRunner().invoke(workbook, ["classify", "a.cxi", "--model", str(tmp_path), "--stop-after", "5"])
     assert (done.exit_code, "--stop-after goes with --follow" in done.output) == (2, True)

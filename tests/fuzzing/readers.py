@@ -20,7 +20,7 @@ from helpers.em.class_choice import write_choice
 from helpers.em.expectation_maximisation import EMState
 from helpers.em.runs import read_state, write_state
 from helpers.experiment import AMOX34117
-from helpers.patterns import describe, open_stack, write_selection
+from helpers.patterns import ReadOptions, describe, open_stack, probe, write_selection
 from helpers.patterns.dragonfly.detector import write_detector
 from helpers.patterns.writing import write_stack
 from helpers.system import save_tensors
@@ -37,6 +37,8 @@ from tests.fuzzing.text_mutations import JSON, TEXT, YAML
 from tests.patterns.test_layouts import COUNTS, LAYOUTS
 
 CPU = torch.device("cpu")
+_PROBE_S = 6.0
+"""Less than a worker may sleep in `harness`."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,12 @@ def _stack_of(name: str) -> Reader:
 
 
 def _read_stack(path: Path, options: dict) -> None:
-    """Read everything of a stack and check that it can be photons."""
-    text = describe(path, pictures=True, **options)
+    """Probe a stack as every command does, read everything of it, and check that it can be photons."""
+    read_options = ReadOptions(**options)
+    probe(path, read_options, limit_s=_PROBE_S)
+    text = describe(path, read_options, pictures=True)
     assert text.encode(), "no description"
-    with open_stack(path, **options) as stack:
+    with open_stack(path, read_options) as stack:
         counts = stack.read(slice(0, 16))
         assert counts.shape == (min(len(stack), 16), *stack.shape[1:]), "another shape than was told"
         assert np.isfinite(counts).all(), "not finite"
@@ -342,7 +346,7 @@ def _read_sets(path: Path) -> None:
 
 
 def _selection(folder: Path) -> Path:
-    given = {"indices": np.arange(9), "event_ids": None, "scores": np.linspace(0, 1, 9), "single": np.arange(9) > 4}
+    given = {"patterns": np.arange(9), "event_ids": None, "scores": np.linspace(0, 1, 9), "selected": np.arange(9) > 4}
     write_selection(folder / "em.csv", file="own.cxi", **given)
     return folder / "em.csv"
 

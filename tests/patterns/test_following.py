@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from helpers.experiment import AMOX34117
-from helpers.patterns import Following, open_stack
+from helpers.patterns import Following, ReadOptions, open_stack
 from helpers.patterns.growing.following import RETRY_S, SETTLED_S, Known
 from helpers.patterns.growing.growing_stack import (
     IDS_LATE_S,
@@ -277,7 +277,7 @@ def test_a_bad_pattern_is_named_and_the_others_are_read(tmp_path):
     assert "in unmasked pixels of pattern 2" in new.refused[2]
     assert "negative" in new.refused[3]
     np.testing.assert_array_equal(new.counts, counts[[0, 1, 4]])
-    with following_patterns(tmp_path / "a.cxi", nan_as_zero=True) as following:
+    with following_patterns(tmp_path / "a.cxi", options=ReadOptions(nan_as_zero=True)) as following:
         assert list(following.take().refused) == [3]
 
 

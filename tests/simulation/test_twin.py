@@ -78,16 +78,16 @@ def test_bad_pixels_are_zero_and_counts_add_up_to_the_photons_of_the_table(twin,
 
 
 def test_truth_is_single_for_the_species_single_alone(table):
-    np.testing.assert_array_equal(table["single"] == 1, table["species"] == "single")
-    assert 0 < table["single"].sum() < len(table)
+    np.testing.assert_array_equal(table["truth"] == 1, table["species"] == "single")
+    assert 0 < table["truth"].sum() < len(table)
     expected = {"single": 1, "double": 2, "triple": 3, "droplet": 1, "debris": 1, "empty": 0}
     for species, particles in expected.items():
         assert (table.loc[table["species"] == species, "particles"] == particles).all()
 
 
 def test_expert_never_calls_a_non_single_single_but_misses_singles(table):
-    assert not (table.loc[table["single"] == 0, "manual"]).any()
-    assert 0 < table.loc[table["single"] == 1, "manual"].mean() < 1
+    assert not (table.loc[table["truth"] == 0, "manual"]).any()
+    assert 0 < table.loc[table["truth"] == 1, "manual"].mean() < 1
     assert shots.expert_probability(False, 1e6) == 0
 
 

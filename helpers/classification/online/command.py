@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from helpers.classification.online.scoring import Batch, OnlineClassification, Tally
 from helpers.errors import PatternFileError
+from helpers.patterns import DEFAULTS, ReadOptions
 from helpers.system import is_sparse
 
 LOST_S = 10.0
@@ -170,7 +170,7 @@ def follow(
     output: Path | None = None,
     threshold: float | None = None,
     stop_after: float | None = None,
-    **reading: Any,
+    options: ReadOptions = DEFAULTS,
 ) -> str:
     """Classify patterns as they are written, and write the selection at the end.
 
@@ -186,8 +186,8 @@ def follow(
         Score above which a checkpoint calls a pattern a single hit; default: the family's own.
     stop_after
         Time without new patterns after which it ends [s]; never if None.
-    **reading
-        Options of `open_stack`.
+    options
+        How the files are read.
 
     Returns
     -------
@@ -208,7 +208,8 @@ def follow(
             "--follow for other forms"
         )
     log = output.with_name(output.stem + _LOG_SUFFIX)
-    with ended_by_signals(), OnlineClassification(where, model, log=log, threshold=threshold, **reading) as online:
+    given = {"threshold": threshold, "options": options}
+    with ended_by_signals(), OnlineClassification(where, model, log=log, **given) as online:
         before = online.total.read
         reason = _run(online, stop_after)
         if not online.total.read and online.following.problems:

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,7 @@ import pandas as pd
 from helpers.classification.consensus import TrainedFamily, load_family
 from helpers.classification.online.score_log import ScoreLog, known_patterns
 from helpers.evaluation import iteration_column, stable_selection
-from helpers.patterns import Following, NewPatterns
+from helpers.patterns import DEFAULTS, Following, NewPatterns, ReadOptions
 from helpers.preparation import are_hits, lit_pixels
 from helpers.system import sha256, write_csv
 from helpers.training import FamilyFolder, patterns_a_batch
@@ -130,8 +129,8 @@ class OnlineClassification:
         Score above which a checkpoint calls a pattern a single hit; default: the family's own.
     clock
         Seconds that do not go back.
-    **reading
-        Options of `open_stack`.
+    options
+        How the files are read.
 
     Raises
     ------
@@ -147,7 +146,7 @@ class OnlineClassification:
         log: Path,
         threshold: float | None = None,
         clock: Callable[[], float] = time.monotonic,
-        **reading: Any,
+        options: ReadOptions = DEFAULTS,
     ) -> None:
         self.trained = load_family(model)
         self.threshold = self.trained.threshold if threshold is None else threshold
@@ -171,7 +170,7 @@ class OnlineClassification:
             most=_most_at_once(self.trained),
             known=known_patterns(logged),
             clock=clock,
-            **reading,
+            options=options,
         )
 
     def __enter__(self) -> "OnlineClassification":

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from helpers.errors import PatternFileError
 from helpers.patterns.growing.growing_stack import GrowingStack, is_written_with_swmr, reason_of
+from helpers.patterns.options import DEFAULTS, ReadOptions
 
 SUFFIXES = (".cxi", ".h5", ".hdf5")
 """Suffixes of the pattern files of a folder."""
@@ -103,8 +103,8 @@ class Following:
         Absolute path of a file → the patterns that an earlier run has read.
     clock
         Seconds that do not go back.
-    **reading
-        Options of `open_stack`.
+    options
+        How the files are read.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Following:
         most: int,
         known: Mapping[str, Known] | None = None,
         clock: Callable[[], float] = time.monotonic,
-        **reading: Any,
+        options: ReadOptions = DEFAULTS,
     ) -> None:
         self.where = Path(where)
         self.most = most
@@ -130,7 +130,7 @@ class Following:
         self._shape = shape
         self._known = dict(known or {})
         self._clock = clock
-        self._reading = reading
+        self._options = options
         self._finished: dict[str, _State] = {}
         self._failed: dict[str, tuple[_State, float]] = {}
         self._new = self._all_new()
@@ -207,7 +207,7 @@ class Following:
         """New patterns of one file until all is read or another file has its name; None while it has to grow."""
         if is_written_with_swmr(path) and not self._is_one_file:
             raise PatternFileError("is still written with SWMR; follow it by its own name")
-        with closing(GrowingStack(Path(path), **self._reading)) as stack:
+        with closing(GrowingStack(Path(path), self._options)) as stack:
             self._refuse_other_shape(stack)
             try:
                 yield from self._new_of(path, stack, state)

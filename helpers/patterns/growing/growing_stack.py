@@ -8,17 +8,16 @@ that comes back.
 import fcntl
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from helpers.errors import PatternFileError
-from helpers.patterns.columns import EVENT_IDS, decoded
-from helpers.patterns.hdf5.file import member
-from helpers.patterns.hdf5_stack import dataset_stack
-from helpers.patterns.metadata import beside
-from helpers.patterns.options import Reading
+from helpers.patterns.hdf5.file import dataset, errors_name
+from helpers.patterns.layouts.base import Layout
+from helpers.patterns.layouts.columns import decoded
+from helpers.patterns.opening import stack_in
+from helpers.patterns.options import ReadOptions
 from helpers.patterns.stack import Origin, PatternStack
 from helpers.patterns.storage import AssembledStorage, DatasetStorage
 from helpers.system import in_short
@@ -29,7 +28,6 @@ IDS_LATE_S = 1.0
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _SUPERBLOCK_VERSION, _SUPERBLOCK_FLAGS = 8, 11
 _SWMR_FLAG = 0x04
-_AS_IT_IS = {"dataset": None, "nan_as_zero": False, "frame_shape": None, "mask_polarity": "format", "detector": None}
 
 
 class GrowingStack:
@@ -39,8 +37,8 @@ class GrowingStack:
     ----------
     path
         The pattern file.
-    **reading
-        Options of `open_stack`.
+    options
+        How it is read.
 
     Raises
     ------
@@ -51,7 +49,7 @@ class GrowingStack:
         If HDF5 finds the file half written.
     """
 
-    def __init__(self, path: Path, **reading: Any) -> None:
+    def __init__(self, path: Path, options: ReadOptions) -> None:
         self.is_live = is_written_with_swmr(path)
         if not self.is_live and is_locked(path):
             raise PatternFileError(f"{path}: a writer has it open")
@@ -60,13 +58,13 @@ class GrowingStack:
         self._ids: h5py.Dataset | None = None
         self._ids_grew = -np.inf
         self._written = 0
-        given = _AS_IT_IS | reading
-        self._nan_as_zero = given["nan_as_zero"]
+        self._options = options
         self._file = h5py.File(path, "r", swmr=self.is_live, locking=False)
         try:
-            self.stack = dataset_stack(Reading(path, *(given[name] for name in _AS_IT_IS)), self._file)
-            if self.is_live:
-                self._take_handles()
+            with errors_name(path):
+                self.stack = stack_in(self._file, path, options)
+                if self.is_live:
+                    self._take_handles()
         except BaseException:
             self._file.close()
             raise
@@ -75,11 +73,11 @@ class GrowingStack:
         """Keep the handles that are refreshed: of the patterns and of their event ids."""
         if len(self.stack.parts) > 1 or self.stack.parts[0].masks is not None:
             raise PatternFileError(
-                f"{self._path}: {self.stack.dataset}: a file that is still written is read from one data set, with one "
+                f"{self.stack.dataset}: a file that is still written is read from one data set, with one "
                 "mask for all patterns; name one with --dataset, or follow a folder of finished files"
             )
         self._data = self._file[self.stack.dataset]
-        self._ids = growing_ids(self._file, self._path, self.stack.dataset)
+        self._ids = growing_ids(self._file, self.stack.dataset)
         self._grow()  # HDF5 refreshes a data set wrongly while the first stack holds other handles of it
 
     def close(self) -> None:
@@ -116,9 +114,9 @@ class GrowingStack:
         storage = DatasetStorage(self._data)
         if stack.geometry is not None:
             storage = AssembledStorage(storage, stack.geometry)
-        origin = Origin(stack.layout, stack.title, stack.geometry, stack.experiment, stack.missing, self._file)
-        grown = replace(part, storage=storage, event_ids=None, columns={})
-        self.stack = PatternStack(stack.path, [grown], origin, nan_as_zero=self._nan_as_zero)
+        origin = Origin(str, str, stack.geometry, lambda: (None, ()), self._file)  # only patterns are asked for
+        grown = replace(part, storage=storage, event_ids=lambda: None, columns=dict)
+        self.stack = PatternStack(stack.path, [grown], origin, nan_as_zero=self._options.nan_as_zero)
 
     def read(self, patterns: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         """Counts of the patterns that can be read, and why the others cannot.
@@ -203,13 +201,13 @@ def written_patterns(data: h5py.Dataset, known: int) -> int:
     return known
 
 
-def growing_ids(file: h5py.File, path: Path, dataset: str) -> h5py.Dataset | None:
+def growing_ids(file: h5py.File, data: str) -> h5py.Dataset | None:
     """The event ids of a growing data set, beside it or in its entry; None if there are none."""
-    for name in EVENT_IDS:
-        for candidate in (beside(dataset, name), f"{dataset.partition('/')[0]}/{name}", name):
-            node = member(file, path, candidate)
-            if isinstance(node, h5py.Dataset) and node.ndim == 1:
-                return node
+    for name in Layout.event_id_names:
+        for group in (data.rpartition("/")[0], data.partition("/")[0], ""):
+            ids = dataset(file, f"{group}/{name}")
+            if ids is not None and ids.ndim == 1:
+                return ids
     return None
 
 
