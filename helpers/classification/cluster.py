@@ -127,7 +127,7 @@ def _connected(specification: str) -> Iterator["Client"]:
             yield client
         return
     if specification.startswith("local:"):
-        options = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None}
+        options = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": ":0"}
         cluster = LocalCluster(n_workers=int(specification[6:]), silence_logs=logging.CRITICAL, **options)
     else:
         cluster = _slurm_cluster(specification)

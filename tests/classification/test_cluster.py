@@ -48,7 +48,7 @@ PROFILE = """jobqueue:
     processes: 1
     job-extra-directives: ["--gres=gpu:1"]
     worker-extra-args: ["--no-dashboard"]
-    scheduler-options: {dashboard_address: null, host: 127.0.0.1}
+    scheduler-options: {dashboard_address: ":0", host: 127.0.0.1}
 """
 
 
