@@ -19,7 +19,7 @@ from helpers.classification.chunk_scoring import (
 )
 from helpers.classification.chunks import Chunk, ChunkFolder, chunks_of
 from helpers.classification.cluster import check_cluster, compute_on_cluster
-from helpers.classification.consensus import TrainedFamily, as_table, check_shape, select
+from helpers.classification.consensus import TrainedFamily, as_table, check_shape, write_stable_selection
 from helpers.classification.provenance import family_state, origin_of
 from helpers.errors import ClusterError, PatternFileError
 from helpers.evaluation import stable_selection
@@ -120,7 +120,7 @@ def classify_files(
     written = files[0].output if len({file.output for file in files}) == 1 else output or Path()
     return (
         f"{selected.sum()} of {len(selected)} patterns{of_files} ({selected.mean():.1%}) are single hits under "
-        f"{trained.family} (score above {threshold:g} at each of {len(trained.iterations)} checkpoints): {written}"
+        f"{trained.family} (score above {threshold:g} at each of {len(trained.consensus)} checkpoints): {written}"
     )
 
 
@@ -224,7 +224,7 @@ class _Selections:
         patterns = np.arange(len(stack))
         if not self._is_list:
             table, output = as_table(patterns, scores, self._trained), self._files[source].output
-            self._selected[source] = select(output, stack, table, self._threshold)
+            self._selected[source] = write_stable_selection(output, stack, table, self._threshold)
             return
         self._selected[source] = stable_selection(scores, self._threshold)
         given = {"scores": scores.min(axis=1), "selected": self._selected[source]}

@@ -1,4 +1,4 @@
-"""What scores are computed from: the pattern file and all that it refers to, how it is read, the family, the code."""
+"""Origin of scores: the pattern file and all that it refers to, how it is read, the family, and the code."""
 
 import json
 from functools import cache
@@ -10,9 +10,9 @@ from helpers.training import FamilyFolder
 
 
 def origin_of(stack: PatternStack, model: Path, options: ReadOptions, *, batch: int) -> str:
-    """What the scores of a stack depend on, as one text: they are the same where it is.
+    """All that the scores of a stack depend on, as one text: stored scores hold where it is the same.
 
-    Files are told by place, size and time of change, because they may be gigabytes.
+    Files stand there with path, size and time of change, because they may be gigabytes.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def origin_of(stack: PatternStack, model: Path, options: ReadOptions, *, batch: 
 
 
 def family_state(model: Path) -> str:
-    """Checksum of a family's description and of the places, sizes and times of its checkpoints."""
+    """Checksum of a family's description, and of path, size and time of change of each of its checkpoints."""
     artefacts = FamilyFolder(model)
     description = artefacts.description()
     checkpoints = [artefacts.checkpoint(iteration) for iteration in description.get("consensus", ())]
@@ -50,7 +50,7 @@ def scoring_code() -> str:
 
 
 def code_in(origin: str) -> str:
-    """The code that an origin tells of."""
+    """Checksum of the code in an origin."""
     return json.loads(origin)["code"]
 
 
