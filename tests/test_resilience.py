@@ -49,7 +49,7 @@ from helpers.training import TrainingSettings
     """
 settings = TrainingSettings(size=64, width=0.125, iterations=12, checkpoint_every=2, batch=4, learning_rate=0.01)
 with open_stack(run.data) as stack:
-    sets = pd.DataFrame({"pattern": range(16), "label": stack.table()["manual"][:16] != 0, "set": "training"})
+    sets = pd.DataFrame({"pattern": range(16), "label": stack.table()["label"][:16] != 0, "set": "training"})
     sets.loc[12:, "set"] = "validation"
     examples = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
 plans = {
@@ -72,7 +72,7 @@ def notebooks(tmp_path_factory):
     """Two notebooks: one that is quick, one that trains two families in two worker processes."""
     folder = tmp_path_factory.mktemp("notebooks")
     write_notebook(folder / "01_look.ipynb", "Look", LOOK, profile=["seed"], writes=["tables/table_look.csv"])
-    writes = ["tables/table_losses.csv", "families/*/loss.csv", "families/*/checkpoints/*.pt"]
+    writes = ["tables/table_losses.csv", "families/*/loss.csv", "families/*/checkpoints/*.safetensors"]
     write_notebook(folder / "02_train.ipynb", "Train", TRAIN, profile=["seed"], writes=writes)
     return folder
 
@@ -200,7 +200,7 @@ def write_long_text(path):
     write_text(path, "a" * 2_000_000)
 
 
-WRITERS = {"a.cxi": write_patterns, "a.pt": write_tensors, "a.png": draw, "a.csv": write_long_text}
+WRITERS = {"a.cxi": write_patterns, "a.safetensors": write_tensors, "a.png": draw, "a.csv": write_long_text}
 
 
 @pytest.mark.parametrize(("name", "write"), WRITERS.items(), ids=WRITERS)
