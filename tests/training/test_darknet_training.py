@@ -50,7 +50,7 @@ def trained(folder, settings=SETTINGS, family=FAMILY, **options):
 
 
 def plan(settings=SETTINGS, family=FAMILY, **options):
-    return Plan(family, examples(), settings, **{"kept": [4, 6], "threshold": 0.24, "device": CPU} | options)
+    return Plan(family, examples(), settings, **{"consensus": [4, 6], "threshold": 0.24, "device": CPU} | options)
 
 
 def checkpoint_bytes(folder):
