@@ -90,7 +90,7 @@ def model(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         sets = pd.DataFrame({"pattern": range(16), "label": table["label"][:16] != 0, "set": "training"})
         sets.loc[12:, "set"] = "validation"
         found = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
-    train(Plan(family, found, settings, kept=[4, 6], threshold=0.24, device=torch.device("cpu")), folder)
+    train(Plan(family, found, settings, consensus=[4, 6], threshold=0.24, device=torch.device("cpu")), folder)
     return folder
 
 

@@ -18,7 +18,7 @@ from helpers.classification.chunk_scoring import (
 )
 from helpers.classification.chunks import Chunk, ChunkFolder, chunks_of
 from helpers.classification.cluster import check_cluster, compute_on_cluster
-from helpers.classification.consensus import TrainedFamily, as_table, check_shape, select
+from helpers.classification.consensus import TrainedFamily, as_table, check_shape, write_stable_selection
 from helpers.classification.provenance import family_state, origin_of
 from helpers.errors import ClusterError, PatternFileError
 from helpers.evaluation import stable_selection
@@ -182,7 +182,7 @@ def _write_all(files: Sequence[_Scored], trained: TrainedFamily, threshold: floa
     else:
         single = np.concatenate(
             [
-                select(file.output, stack, as_table(np.arange(len(stack)), scores, trained), threshold)
+                write_stable_selection(file.output, stack, as_table(np.arange(len(stack)), scores, trained), threshold)
                 for file, stack, scores in _scores_of(files)
             ]
         )
@@ -192,7 +192,7 @@ def _write_all(files: Sequence[_Scored], trained: TrainedFamily, threshold: floa
     written = files[0].output if len({file.output for file in files}) == 1 else output or Path()
     return (
         f"{single.sum()} of {len(single)} patterns{of_files} ({single.mean():.1%}) are single hits under "
-        f"{trained.family} (score above {threshold:g} at each of {len(trained.iterations)} checkpoints): {written}"
+        f"{trained.family} (score above {threshold:g} at each of {len(trained.consensus)} checkpoints): {written}"
     )
 
 

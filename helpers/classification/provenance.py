@@ -1,4 +1,4 @@
-"""What scores are computed from: the pattern file and all that it refers to, how it is read, the family, the code."""
+"""Origin of scores: the pattern file and all that it refers to, how it is read, the family, and the code."""
 
 import json
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from helpers.training import FamilyFolder
 
 
 def origin_of(stack: PatternStack, model: Path, reading: Mapping[str, Any], *, batch: int) -> str:
-    """What the scores of a stack depend on, as one text: they are the same where it is.
+    """All that the scores of a stack depend on, as one text: stored scores hold where it is the same.
 
-    Files are told by place, size and time of change, because they may be gigabytes.
+    Files stand there with path, size and time of change, because they may be gigabytes.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def origin_of(stack: PatternStack, model: Path, reading: Mapping[str, Any], *, b
 
 
 def family_state(model: Path) -> str:
-    """Checksum of a family's description and of the places, sizes and times of its checkpoints."""
+    """Checksum of a family's description, and of path, size and time of change of each of its checkpoints."""
     artefacts = FamilyFolder(model)
     description = artefacts.description()
     checkpoints = [artefacts.checkpoint(iteration) for iteration in description.get("consensus", ())]
@@ -52,7 +52,7 @@ def scoring_code() -> str:
 
 
 def code_in(origin: str) -> str:
-    """The code that an origin tells of."""
+    """Checksum of the code in an origin."""
     return json.loads(origin)["code"]
 
 

@@ -10,8 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "description": ["from_dim_to_bright"],
         "dragonfly.detector": ["detector_beside"],
-        "growing.followed_file": ["NewPatterns", "Place"],
-        "growing.following": ["Following"],
+        "growing.following": ["Following", "Known", "NewPatterns"],
         "opening": ["describe", "open_stack"],
         "selections": [
             "SUFFIXES",

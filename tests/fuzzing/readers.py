@@ -285,7 +285,7 @@ def _read_family(path: Path) -> None:
     trained = load_family(path.parent, CPU)
     assert 0 < trained.threshold < 1, "a threshold that is none"
     assert trained.settings.size > 0, "no size"
-    assert list(trained.iterations) == [4], "another consensus"
+    assert list(trained.consensus) == [4], "another consensus"
     assert len(trained.shape) == 2, "no shape"
 
 
