@@ -22,7 +22,7 @@ _NETWORK_TITLES = {"yolov2": "YOLOv2", "yolov3": "YOLOv3", "yolo11n": "YOLO11n"}
 
 @dataclass(frozen=True)
 class Representation:
-    """How photon counts become an image: a colour map and an intensity scale (section 2.5)."""
+    """Representation of photon counts as an image: a colour map and an intensity scale (section 2.5)."""
 
     colour: str
     scale: str

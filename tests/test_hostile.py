@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
+import safetensors.torch
 import torch
 import yaml
 from click.testing import CliRunner
@@ -24,7 +25,7 @@ from helpers.em.runs import read_state
 from helpers.errors import DownloadError, NetworkFileError, PatternFileError, ProfileError
 from helpers.patterns import describe, open_stack, write_any_selection, write_selection
 from helpers.system import load_tensors, save_tensors
-from helpers.training import load_modern, load_network
+from helpers.training import load_network, load_ultralytics
 from helpers.training.ultralytics_networks import described
 from helpers.workbook import Run, commands, fetch, load_profile, staleness
 from helpers.workbook.notebook_page import write_page
@@ -56,7 +57,7 @@ def workbook(tmp_path, monkeypatch):
     return lambda *arguments: CliRunner().invoke(commands.workbook, [*map(str, arguments)], catch_exceptions=False)
 
 
-@pytest.mark.parametrize("load", [load_tensors, load_network, load_modern, read_state])
+@pytest.mark.parametrize("load", [load_tensors, load_network, load_ultralytics, read_state])
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_checkpoint_that_would_run_a_command_is_refused_and_runs_none(tmp_path, load, zipped):
     mark = tmp_path / "pwned"
@@ -76,22 +77,22 @@ def test_the_description_of_a_model_in_a_checkpoint_is_not_evaluated(tmp_path, m
     Path("evil.yaml").write_text(yaml.safe_dump(network))
     Path("yolo11n.yaml").write_text(yaml.safe_dump(network))
     for model in (network, "evil.yaml", str(tmp_path / "evil.yaml"), "../evil.yaml", "http://127.0.0.1:9/evil.yaml", 3):
-        save_tensors(tmp_path / "hostile.pt", {"model": model, "weights": {}})
-        with pytest.raises(NetworkFileError, match=r"hostile\.pt: its weights do not fit"):
-            load_modern(tmp_path / "hostile.pt", CPU)
+        save_tensors(tmp_path / "hostile.safetensors", {"model": model, "weights": {}})
+        with pytest.raises(NetworkFileError, match=r"hostile\.safetensors: its weights do not fit"):
+            load_ultralytics(tmp_path / "hostile.safetensors", CPU)
     assert described("yolo11n.yaml")["scale"] == "n"  # the package's own, not the one in the working directory
     assert "activation" not in described("yolo11n.yaml")
     assert not Path("pwned").exists()
 
 
 def test_a_bit_that_flipped_in_the_weights_is_noticed(tmp_path):
-    save_tensors(tmp_path / "a.pt", {"weights": torch.ones(500)})
-    content = bytearray((tmp_path / "a.pt").read_bytes())
+    save_tensors(tmp_path / "a.safetensors", {"weights": torch.ones(500)})
+    content = bytearray((tmp_path / "a.safetensors").read_bytes())
     content[content.find(torch.ones(500).numpy().tobytes()) + 99] ^= 1
-    (tmp_path / "a.pt").write_bytes(content)
-    assert torch.load(tmp_path / "a.pt", weights_only=True)["weights"].sum() != 500  # torch does not look
-    with pytest.raises(NetworkFileError, match="BadZipFile"):
-        load_tensors(tmp_path / "a.pt", CPU)
+    (tmp_path / "a.safetensors").write_bytes(content)
+    assert safetensors.torch.load_file(tmp_path / "a.safetensors")["weights"].sum() != 500  # safetensors does not look
+    with pytest.raises(NetworkFileError, match="its checksum is wrong"):
+        load_tensors(tmp_path / "a.safetensors", CPU)
 
 
 def test_a_profile_that_would_run_a_command_is_refused_and_runs_none(tmp_path):

@@ -17,7 +17,7 @@ from helpers.annotation import Box, LabelsFile, disputed_first
 from helpers.classification import load_family, score_stack
 from helpers.evaluation import Confusion, stable_selection
 from helpers.patterns import open_stack
-from helpers.system import sha256
+from helpers.system import load_tensors, sha256
 from helpers.workbook import load_profile
 from helpers.workbook.execution import StepFailedError, execute
 from helpers.workbook.run import twin_path
@@ -135,7 +135,7 @@ def test_the_row_of_em_follows_from_the_choice_of_classes(run):
     folder = run[0]
     sets = pd.read_csv(folder / "sets.csv")
     classified = sets[sets["in_size_range"]].reset_index(drop=True)
-    states = [torch.load(path, weights_only=True) for path in sorted(folder.glob("em/run_*/state.pt"))]
+    states = [load_tensors(path, torch.device("cpu")) for path in sorted(folder.glob("em/run_*/state.safetensors"))]
     choice = json.loads((folder / "em" / "choice.json").read_text())
     assert choice["source"] == "proposed"
     assert len(states) == len(choice["runs"]) == PROFILE.em.runs
@@ -215,7 +215,7 @@ def test_every_table_and_figure_leads_back_to_one_step_that_says_what_it_read(ru
         assert {"software", "versions", "hardware", "profile", "seed", "data", "labels"} < set(steps[name])
         assert steps[name]["reads"]["the data file"] == sha256(twin_path(PROFILE))
     test_step, training = (steps[name] for name in ("07_test_and_comparison", "04_training"))
-    checkpoints = {file: checksum for file, checksum in training["writes"].items() if file.endswith(".pt")}
+    checkpoints = {file: checksum for file, checksum in training["writes"].items() if file.endswith(".safetensors")}
     assert checkpoints.items() <= test_step["reads"].items()
 
 

@@ -20,6 +20,7 @@ import pytest
 import torch
 
 from helpers import ROOT
+from helpers.system import load_tensors
 
 THREADS, LIKELIHOOD, GPU = 1e-5, 1e-9, 1e-2
 FAMILIES = ("yolov2-jet-log", "yolov3-gray-linear")
@@ -107,7 +108,7 @@ def one_thread(computed):
 
 def files(folder):
     """Every result below a folder → its bytes; the log of a training and its state hold how long iterations took."""
-    timed = [folder / family / name for family in FAMILIES for name in ("training.log", "state.pt")]
+    timed = [folder / family / name for family in FAMILIES for name in ("training.log", "state.safetensors")]
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path not in timed]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
@@ -122,7 +123,9 @@ def assert_scores_agree(folder, wanted, tolerance):
 
 
 def assert_em_agrees(folder, wanted):
-    found, expected = (torch.load(place / "em" / "state.pt", weights_only=True) for place in (folder, wanted))
+    found, expected = (
+        load_tensors(place / "em" / "state.safetensors", torch.device("cpu")) for place in (folder, wanted)
+    )
     np.testing.assert_allclose(found["log_likelihood"], expected["log_likelihood"], rtol=LIKELIHOOD)
     assert torch.equal(found["classes"].cpu(), expected["classes"])
     assert len(expected["classes"].unique()) > 1
@@ -130,7 +133,9 @@ def assert_em_agrees(folder, wanted):
 
 def test_two_runs_on_one_machine_leave_the_same_bytes(computed, one_thread):
     found, wanted = files(computed()), files(one_thread)
-    assert {"table_4.csv", "em/state.pt", "yolov2-jet-log/checkpoints/iteration_000010.pt"} <= set(found)
+    assert {"table_4.csv", "em/state.safetensors", "yolov2-jet-log/checkpoints/iteration_000010.safetensors"} <= set(
+        found
+    )
     assert [name for name in wanted if found.get(name) != wanted[name]] == []
     assert set(found) == set(wanted)
 

@@ -72,7 +72,7 @@ def notebooks(tmp_path_factory):
     """Two notebooks: one that is quick, one that trains two families in two worker processes."""
     folder = tmp_path_factory.mktemp("notebooks")
     write_notebook(folder / "01_look.ipynb", "Look", LOOK, profile=["seed"], writes=["tables/table_look.csv"])
-    writes = ["tables/table_losses.csv", "families/*/loss.csv", "families/*/checkpoints/*.pt"]
+    writes = ["tables/table_losses.csv", "families/*/loss.csv", "families/*/checkpoints/*.safetensors"]
     write_notebook(folder / "02_train.ipynb", "Train", TRAIN, profile=["seed"], writes=writes)
     return folder
 
@@ -200,7 +200,7 @@ def write_long_text(path):
     write_text(path, "a" * 2_000_000)
 
 
-WRITERS = {"a.cxi": write_patterns, "a.pt": write_tensors, "a.png": draw, "a.csv": write_long_text}
+WRITERS = {"a.cxi": write_patterns, "a.safetensors": write_tensors, "a.png": draw, "a.csv": write_long_text}
 
 
 @pytest.mark.parametrize(("name", "write"), WRITERS.items(), ids=WRITERS)

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from helpers import darknet
-from helpers.errors import MissingStepError, NetworkFileError, PatternFileError, RunFileError
+from helpers.errors import MissingStepError, PatternFileError, RunFileError
 from helpers.evaluation import iteration_column, iterations_of, stable_selection
 from helpers.family import Family
 from helpers.patterns import PatternStack, write_any_selection
@@ -23,10 +23,9 @@ from helpers.training import (
     FamilyFolder,
     Scorer,
     TrainingSettings,
-    check_description,
-    is_modern,
-    load_modern,
+    is_ultralytics,
     load_network,
+    load_ultralytics,
     patterns_a_batch,
     score_counts,
 )
@@ -84,30 +83,27 @@ def load_family(folder: Path, device: torch.device | None = None) -> TrainedFami
 
     Raises
     ------
-    MissingStepError, NetworkFileError
-        If it was not trained, or a checkpoint is missing or damaged.
+    MissingStepError, RunFileError, NetworkFileError
+        If it was not trained, `family.json` is damaged, or a checkpoint is missing or damaged.
     """
     artefacts = FamilyFolder(folder)
-    described = artefacts.description()
+    described = artefacts.checked_description()
     device = device or pick_device()
-    check_description(folder / "family.json", described)
-    try:
-        return TrainedFamily(
-            family=(family := Family.from_name(described["family"])),
-            settings=TrainingSettings.from_mapping(described["settings"]),
-            threshold=described["threshold"],
-            iterations=described["consensus"],
-            shape=tuple(described["shape"]),
-            scorers=[_scorer(family, artefacts.checkpoint(k), device) for k in described["consensus"]],
-            device=device,
-        )
-    except KeyError as error:
-        raise NetworkFileError(f"{folder}/family.json holds no {error}; train the family anew") from error
+    family = Family.from_name(described.family)
+    return TrainedFamily(
+        family=family,
+        settings=described.settings,
+        threshold=described.threshold,
+        iterations=described.consensus,
+        shape=described.shape,
+        scorers=[_scorer(family, artefacts.checkpoint(k), device) for k in described.consensus],
+        device=device,
+    )
 
 
 def _scorer(family: Family, checkpoint: Path, device: torch.device) -> Scorer:
-    if is_modern(family):
-        return load_modern(checkpoint, device)
+    if is_ultralytics(family):
+        return load_ultralytics(checkpoint, device)
     network = darknet.folded(load_network(checkpoint, device))
     return lambda images: darknet.scores(network, images)
 

@@ -12,7 +12,7 @@ from helpers.errors import ProfileError
 YOLOV2_SIZE = 416
 YOLOV3_SIZE = 608
 STRIDE = 32
-"""Pixels of the image that a cell of the coarsest head covers."""
+"""Side [pixels] of the square of an image that one cell of the coarsest head covers."""
 
 _NET = {
     "channels": "3",
@@ -27,7 +27,7 @@ _DARKNET19 = ((32,), (64,), (128, 64, 128), (256, 128, 256), (512, 256, 512, 256
 """Filters of the convolutions between the pools; those that widen are 3 × 3, those that narrow 1 × 1."""
 
 _DARKNET53 = ((64, 1), (128, 2), (256, 8), (512, 8), (1024, 4))
-"""Filters after each convolution of stride 2, and how many residual blocks follow."""
+"""Filters of each convolution of stride 2, and the number of residual blocks after it."""
 
 _REGION = {
     "bias_match": "1",
@@ -67,7 +67,7 @@ _YOLOV2 = {
         },
     },
 }
-"""Where the two published networks differ, beside the 64 filters before the reorg: anchors [cells], [net]."""
+"""Options in which the two published networks differ, beside the 64 filters before the reorg; anchors in cells."""
 
 _YOLOV3_ANCHORS = (10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326)
 _YOLO = {"num": "9", "jitter": ".3", "ignore_thresh": ".7", "truth_thresh": "1", "random": "1"}
@@ -100,26 +100,28 @@ def yolov2(
     size
         Side of the images [pixels], a multiple of 32.
     width
-        Factor of all filters (to a multiple of 8, at least 8) but those of the head.
+        Factor of the numbers of filters (rounded to a multiple of 8, at least 8); the head keeps its own.
     passthrough
         "yolo-voc.2.0" (the paper's probable network), or "yolov2-voc" with 64 filters before the reorg and that cfg's
         anchors, jitter and learning rates.
     classes
-        Kinds of objects.
+        Number of classes of objects.
     box_weight
         Factor of the box terms, "2-w*h" (pjreddie since 2017) or "1" (AlexeyAB early in 2018).
     scale_anchors
-        Keep the anchors' size relative to the image (they are in cells of 32 pixels, made for 416 pixels) at any
-        `size`; otherwise they stay as published.
-    batch_norm, generator
-        See `Network`.
+        Multiply the published anchors (cells of 32 pixels, made for 416 pixels) by size/416, so that they keep their
+        size relative to the image; otherwise they stay as published.
+    batch_norm
+        "torch" (computes as Darknet on a GPU) or "darknet-cpu"; see `Network`.
     batch_norm_momentum
-        Share of the new batch in the running statistics; Darknet's is 0.01, short runs need more.
+        Weight of a new batch in the running statistics; Darknet's is 0.01, short runs need more.
+    generator
+        Source of the random weights; default: torch's global one.
 
     Returns
     -------
     Network
-        In training mode.
+        Network in training mode.
 
     Raises
     ------
@@ -156,20 +158,23 @@ def yolov3(
     size
         Side of the images [pixels], a multiple of 32.
     width
-        Factor of all filters (to a multiple of 8, at least 8) but those of the heads.
+        Factor of the numbers of filters (rounded to a multiple of 8, at least 8); the heads keep their own.
     classes
-        Kinds of objects.
+        Number of classes of objects.
     scale_anchors
-        Multiply the published anchors (input pixels, used at 608 in the paper) by size/608; otherwise as published.
-    batch_norm, generator
-        See `Network`.
+        Multiply the published anchors (input pixels, used at 608 in the paper) by size/608, so that they keep their
+        size relative to the image; otherwise they stay as published.
+    batch_norm
+        "torch" (computes as Darknet on a GPU) or "darknet-cpu"; see `Network`.
     batch_norm_momentum
-        Share of the new batch in the running statistics; Darknet's is 0.01, short runs need more.
+        Weight of a new batch in the running statistics; Darknet's is 0.01, short runs need more.
+    generator
+        Source of the random weights; default: torch's global one.
 
     Returns
     -------
     Network
-        In training mode.
+        Network in training mode.
 
     Raises
     ------
@@ -190,7 +195,7 @@ def yolov3(
 
 
 def _net(size: int, subdivisions: int, momentum: float, schedule: dict[str, str]) -> Section:
-    """`[net]` as published, at another size."""
+    """Section `[net]` as published, at another size."""
     if size < STRIDE or size % STRIDE:
         raise ProfileError(f"the image size must be a multiple of {STRIDE} pixels, got {size}")
     ours = {} if momentum == BATCH_NORM_MOMENTUM else {"batch_norm_momentum": momentum}
@@ -198,7 +203,7 @@ def _net(size: int, subdivisions: int, momentum: float, schedule: dict[str, str]
 
 
 def _convolutional(filters: int, size: int, width: float, stride: int = 1) -> Section:
-    """Normalised, leaky convolution with `filters` × `width` filters, a multiple of 8."""
+    """Convolution with batch normalisation, leaky activation and `filters` × `width` filters, a multiple of 8."""
     return section(
         "convolutional",
         batch_normalize=1,
@@ -216,7 +221,7 @@ def _linear(filters: int) -> Section:
 
 
 def _darknet19(width: float) -> list[Section]:
-    """Layers 0 to 22 of YOLOv2: 18 convolutions, what `darknet19_448.conv.23` holds."""
+    """Layers 0 to 22 of YOLOv2: the 18 convolutions of `darknet19_448.conv.23`."""
     sections: list[Section] = []
     for block in _DARKNET19:
         if sections:
@@ -226,7 +231,7 @@ def _darknet19(width: float) -> list[Section]:
 
 
 def _yolov2_neck(width: float, *, with_bottleneck: bool) -> list[Section]:
-    """Two convolutions; layer 16 reorganised to their size (through 64 filters or not) and joined; one more."""
+    """Two convolutions, the passthrough from layer 16 (its reorg joined with them), and one more convolution."""
     bottleneck = [_convolutional(64, 1, width)] if with_bottleneck else []
     return [
         _convolutional(1024, 3, width),
@@ -248,7 +253,7 @@ def _yolov2_head(published: dict, factor: float, classes: int, box_weight: str) 
 
 
 def _darknet53(width: float) -> list[Section]:
-    """Layers 0 to 74 of YOLOv3: 52 convolutions, what `darknet53.conv.74` holds."""
+    """Layers 0 to 74 of YOLOv3: the 52 convolutions of `darknet53.conv.74`."""
     sections = [_convolutional(32, 3, width)]
     for filters, blocks in _DARKNET53:
         residual = [
@@ -261,7 +266,7 @@ def _darknet53(width: float) -> list[Section]:
 
 
 def _yolov3_branch(filters: int, joined: str, width: float) -> list[Section]:
-    """From the fifth convolution of the last head, enlarged twice and joined with a layer of the backbone."""
+    """Branch from the fifth convolution of the last head, enlarged twice and joined with a layer of the backbone."""
     return [
         section("route", layers=-4),
         _convolutional(filters, 1, width),

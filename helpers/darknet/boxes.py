@@ -1,4 +1,4 @@
-"""Boxes (x and y of the centre, width, height, relative to the image) and which anchor answers for which truth."""
+"""Boxes (x, y of the centre, width, height, all relative to the image), and the anchor assigned to each truth."""
 
 from typing import NamedTuple
 
@@ -7,10 +7,17 @@ from torch import Tensor
 
 
 class Matches(NamedTuple):
-    """The truths, one a row: where they fall, (M,) each, and the truths, (M, 5).
+    """Ground-truth boxes of a batch, one a row, and the anchor and cell assigned to each.
 
-    A row that the head does not answer for has an image number of one past the last: so the number of rows is known
-    without waiting for the device. `inside` gives places that can be read, `write` leaves such rows out.
+    A row without an assigned anchor has an image number one past the last. Its length then does not depend on values,
+    and nothing waits for the device. `inside` gives indices that are safe to read, `write` leaves such rows out.
+
+    Attributes
+    ----------
+    image, anchor, row, column : Tensor
+        (M,) number of the image, of the anchor in its head, and of the cell that holds the centre.
+    truth : Tensor
+        (M, 5) x, y, width, height, class.
     """
 
     image: Tensor
@@ -20,15 +27,16 @@ class Matches(NamedTuple):
     truth: Tensor
 
     def where(self, chosen: Tensor, images: int) -> "Matches":
-        """Only the rows that `chosen` (M,) marks, of a batch of so many images."""
+        """Matches in which only the rows marked by `chosen` (M,) count, in a batch of `images` images."""
         return self._replace(image=self.image.masked_fill(~chosen, images))
 
     def inside(self, images: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Image, anchor, row and column; those of rows that are not answered for are somewhere in the batch."""
+        """Image, anchor, row and column as valid indices; rows that do not count point into the last image."""
         return self.image.clamp(max=images - 1), *self[1:4]
 
     def write(self, values: Tensor, change: Tensor) -> Tensor:
-        """Copy of values (N, anchors, numbers, rows, columns) with a row of `change` (M, numbers) at each place."""
+        """Copy of values (N, anchors, numbers, rows, columns) with `change` (M, numbers) at the assigned cells."""
+        # one image more takes the rows that do not count, and is cut off again
         longer = torch.cat([values, torch.zeros_like(values[:1])])
         longer[self.image, self.anchor, :, self.row, self.column] = change
         return longer[:-1]
@@ -45,18 +53,20 @@ def decode(output: Tensor, anchors: Tensor) -> Tensor:
     Parameters
     ----------
     output
-        (N, anchors, 5 + classes, rows, columns).
+        (N, anchors, 5 + classes, rows, columns): σ(t_x), σ(t_y), t_w, t_h, then objectness and classes.
     anchors
         (anchors, 2) widths and heights, relative to the image.
 
     Returns
     -------
     Tensor
-        (N, anchors, rows, columns, 4).
+        (N, anchors, rows, columns, 4) x, y, width, height.
     """
     rows, columns = output.shape[-2:]
+    # cell indices that broadcast over (N, anchors, rows, columns)
     row = torch.arange(rows, device=output.device)[:, None]
     column = torch.arange(columns, device=output.device)
+    # (anchors, 1, 1) each
     width, height = anchors[:, :, None, None].unbind(1)
     return torch.stack(
         [
@@ -70,7 +80,7 @@ def decode(output: Tensor, anchors: Tensor) -> Tensor:
 
 
 def intersection_over_union(boxes: Tensor, others: Tensor) -> Tensor:
-    """Area that two boxes share over the area that they cover, (..., 4) with (..., 4), broadcast."""
+    """Area shared by two boxes over the area that they cover together, (..., 4) with (..., 4), broadcast."""
     x, y, width, height = boxes.unbind(-1)
     other_x, other_y, other_width, other_height = others.unbind(-1)
     shared = _overlap(x, width, other_x, other_width) * _overlap(y, height, other_y, other_height)
@@ -84,7 +94,7 @@ def shape_iou(sizes: Tensor, anchors: Tensor) -> Tensor:
 
 
 def filled_slots(truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Cut the slots that no image fills; a truth whose x is 0 ends the list of its image.
+    """Drop the slots that are empty in every image; a truth whose x is 0 ends the list of its image.
 
     Parameters
     ----------
@@ -96,10 +106,11 @@ def filled_slots(truth: Tensor) -> tuple[Tensor, Tensor]:
     truth : Tensor
         (N, most, 5), at least one slot.
     filled : Tensor
-        (N, most) bool.
+        (N, most) bool, False after the end of an image's list.
     """
+    # a 0 makes the running product 0 from there on
     filled = truth[..., 0].ne(0).cumprod(dim=1).bool()
-    if truth.shape[1] == 1:  # nothing to cut, and no need to ask the device
+    if truth.shape[1] == 1:  # nothing to drop, and no need to wait for the device
         return truth, filled
     most = max(1, int(filled.any(dim=0).sum()))
     return truth[:, :most], filled[:, :most]
@@ -111,57 +122,68 @@ def best_iou(boxes: Tensor, truth: Tensor, filled: Tensor) -> Tensor:
     Parameters
     ----------
     boxes
-        (N, anchors, rows, columns, 4).
-    truth, filled
-        As `filled_slots` gives them.
+        (N, anchors, rows, columns, 4) predicted boxes.
+    truth
+        (N, slots, 5) ground-truth boxes, from `filled_slots`.
+    filled
+        (N, slots) bool, from `filled_slots`.
 
     Returns
     -------
     Tensor
         (N, anchors, rows, columns).
     """
+    # every predicted box with every slot of its image: (N, anchors, rows, columns, slots)
     overlaps = intersection_over_union(boxes[..., None, :], truth[:, None, None, None, :, :4])
     return overlaps.masked_fill(~filled[:, None, None, None], 0).amax(dim=-1)
 
 
 def match(truth: Tensor, filled: Tensor, anchors: Tensor, own: Tensor, grid: tuple[int, int]) -> Matches:
-    """Find the cell that holds a truth's centre, and the anchor whose shape fits best (the first of equals).
+    """Assign to each ground-truth box the cell that holds its centre and the anchor of the most similar shape.
+
+    Similarity is the intersection over union at a common centre; of equal anchors the first one is taken.
 
     Parameters
     ----------
-    truth, filled
-        As `filled_slots` gives them.
+    truth
+        (N, slots, 5) ground-truth boxes, from `filled_slots`.
+    filled
+        (N, slots) bool, from `filled_slots`.
     anchors
-        (A, 2) all anchors of the network's head or heads, relative to the image.
+        (A, 2) widths and heights of the anchors of all heads, relative to the image.
     own
-        (A,) the number that an anchor has in this head, -1 if another head has it.
+        (A,) number of each anchor in this head, -1 if it belongs to another head.
     grid
-        Rows and columns of the head.
+        Rows and columns of this head.
 
     Returns
     -------
     Matches
-        All truths, by image, then by slot; answered are those whose best anchor is this head's.
+        One row a slot, by image, then by slot. Only those count whose best anchor is one of this head.
     """
+    # shape overlap of every truth with every anchor (N, slots, A); the best anchor's number in this head, or -1
     anchor = own[shape_iou(truth[..., 2:4], anchors).argmax(dim=-1)]
-    answered = (filled & (anchor >= 0)).flatten()
+    assigned = (filled & (anchor >= 0)).flatten()
     image = torch.arange(len(truth), device=truth.device)[:, None].expand_as(filled).flatten()
-    found = truth.flatten(0, 1).masked_fill(~answered[:, None], 0.5)  # any truth that has a logarithm
+    # slots that do not count get a box of numbers whose logarithms are finite
+    found = truth.flatten(0, 1).masked_fill(~assigned[:, None], 0.5)
+    # the cell of the centre; a centre on the right or lower edge belongs to the last cell
     cells = lengths(grid, found)
     column, row = torch.minimum((found[:, :2] * cells).floor(), cells - 1).long().unbind(-1)
     matches = Matches(image, anchor.flatten().clamp(min=0), row, column, found)
-    return matches.where(answered, len(truth))
+    return matches.where(assigned, len(truth))
 
 
 def last_of_each(matches: Matches) -> Tensor:
-    """(M,) bool: no later truth has the same image, anchor and cell, so that this one is what Darknet leaves there."""
-    place = torch.stack(matches[:4], dim=-1)
-    same = (place[:, None] == place).all(dim=-1)
+    """Mark (M,) the matches that no later one has the image, anchor and cell of: Darknet overwrites earlier ones."""
+    cell = torch.stack(matches[:4], dim=-1)
+    # same[m, n]: matches m and n have the same cell; above the diagonal n comes after m
+    same = (cell[:, None] == cell).all(dim=-1)
     return ~same.triu(diagonal=1).any(dim=1)
 
 
 def box_targets(matches: Matches, anchors: Tensor, grid: tuple[int, int]) -> Tensor:
-    """What the four box outputs should be: offsets in the cell, logarithms of the size over the anchor's, (M, 4)."""
+    """Targets (M, 4) of the four box outputs: offsets in the cell, logarithms of the sizes over the anchor's."""
     rows, columns = grid
     x, y, width, height, _ = matches.truth.unbind(-1)
     anchor_width, anchor_height = anchors[matches.anchor].unbind(-1)
@@ -170,7 +192,8 @@ def box_targets(matches: Matches, anchors: Tensor, grid: tuple[int, int]) -> Ten
 
 
 def class_targets(matches: Matches, shape: torch.Size) -> Tensor:
-    """1 for the class of each truth at its place, else 0: (N, anchors, classes, rows, columns), as `shape` says."""
+    """Targets (N, anchors, classes, rows, columns) of a given shape: 1 for the class of each truth, else 0."""
+    # one image more takes the matches that do not count, and is cut off again
     targets = matches.truth.new_zeros(shape[0] + 1, *shape[1:])
     image, anchor, row, column, truth = matches
     targets.index_put_((image, anchor, truth[:, 4].long(), row, column), targets.new_ones(()))
@@ -178,7 +201,7 @@ def class_targets(matches: Matches, shape: torch.Size) -> Tensor:
 
 
 def _overlap(centre: Tensor, length: Tensor, other_centre: Tensor, other_length: Tensor) -> Tensor:
-    """Length that two intervals share, 0 if they are apart."""
+    """Length shared by two intervals, 0 if they are apart."""
     start = torch.maximum(centre - length / 2, other_centre - other_length / 2)
     stop = torch.minimum(centre + length / 2, other_centre + other_length / 2)
     return (stop - start).clamp(min=0)

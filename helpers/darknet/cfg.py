@@ -23,16 +23,16 @@ def read_cfg(
     Parameters
     ----------
     path
-        Darknet's `.cfg`; options that do not change what the network computes are kept for `write_cfg`.
+        Darknet's `.cfg` file; options that do not change what the network computes are kept for `write_cfg`.
     batch_norm
-        "torch" (the same as Darknet on a GPU) or "darknet-cpu"; see `Network`.
+        "torch" (computes as Darknet on a GPU) or "darknet-cpu"; see `Network`.
     generator
-        Source of the random weights; torch's global one if absent.
+        Source of the random weights; default: torch's global one.
 
     Returns
     -------
     Network
-        In training mode, as any new torch module.
+        Network in training mode, as any new torch module.
 
     Raises
     ------
@@ -48,9 +48,9 @@ def write_cfg(network: Network, path: str | os.PathLike) -> None:
     Parameters
     ----------
     network
-        Any network, read or built.
+        Network that was read or built.
     path
-        Name of the file.
+        File to write; an existing one is replaced.
     """
     write_text(path, sections_text(network.sections))
 
@@ -61,12 +61,12 @@ def read_sections(path: str | os.PathLike) -> list[Section]:
     Parameters
     ----------
     path
-        Darknet's `.cfg`.
+        Darknet's `.cfg` file.
 
     Returns
     -------
     list of Section
-        In the order of the file; comments are dropped.
+        Sections in the order of the file, without comments.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def read_sections(path: str | os.PathLike) -> list[Section]:
 
 
 def sections_text(sections: Sequence[Section]) -> str:
-    """Write sections as the text of a `.cfg`: `[name]`, then `key=value`, sections apart by an empty line."""
+    """Text of a `.cfg`: `[name]`, then lines `key=value`; an empty line between sections."""
     blocks = (
         "\n".join([f"[{one.name}]", *(f"{key}={value}" for key, value in one.options.items())]) for one in sections
     )
@@ -101,7 +101,7 @@ def sections_text(sections: Sequence[Section]) -> str:
 
 
 def _meaningful_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Number and content of the lines that are not empty and not comments; like Darknet, without any white space."""
+    """Numbers and contents of the lines that are neither empty nor comments; white space is removed, as in Darknet."""
     for line, content in enumerate(text.splitlines(), start=1):
         stripped = "".join(content.split())
         if stripped and not stripped.startswith(_COMMENTS):
@@ -109,7 +109,7 @@ def _meaningful_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _heading(path: str | os.PathLike, line: int, content: str) -> Section:
-    """Start a section."""
+    """Parse the heading of a section."""
     if not content.endswith("]") or len(content) < 3:
         raise NetworkFileError(f"{path}, line {line}: {in_short(repr(content))} is not a [section]")
     return Section(content[1:-1], {}, path=str(path), lines={"": line})

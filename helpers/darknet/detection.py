@@ -1,4 +1,4 @@
-"""What a network says of a pattern: the highest score, and the box that has it."""
+"""Score of a pattern under a network, and the box that has it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ def scores(network: Network | FoldedNetwork, images: Tensor) -> Tensor:
     Parameters
     ----------
     network
-        Run in evaluation mode, and left in the mode that it was in; `folded` makes one that is faster.
+        Network, or the faster one that `folded` makes of it. It runs in evaluation mode; its own mode is restored.
     images
         (N, channels, side, side), 0 to 1.
 
@@ -33,13 +33,15 @@ def scores(network: Network | FoldedNetwork, images: Tensor) -> Tensor:
     return torch.stack(found).amax(dim=0)
 
 
-def detections(network: Network, images: Tensor) -> Tensor:
+def detections(network: Network | FoldedNetwork, images: Tensor) -> Tensor:
     """Best box of each image and its score.
 
     Parameters
     ----------
-    network, images
-        As in `scores`.
+    network
+        Network or its folded copy. It runs in evaluation mode; its own mode is restored.
+    images
+        (N, channels, side, side), 0 to 1.
 
     Returns
     -------
@@ -48,10 +50,11 @@ def detections(network: Network, images: Tensor) -> Tensor:
     """
     with _evaluating(network):
         steps = network.head_steps(images)
+        # all candidate boxes of all heads, one after the other: (N, boxes) scores and (N, boxes, 4) boxes
         box_scores = torch.cat([_box_scores(step.layer, step.output) for step in steps], dim=1)
-        places = [step.layer.boxes(step.output, images.shape[-2:]).flatten(1, 3) for step in steps]
+        candidates = [step.layer.boxes(step.output, images.shape[-2:]).flatten(1, 3) for step in steps]
         highest, best = box_scores.max(dim=1)
-        chosen = torch.cat(places, dim=1)[torch.arange(len(images), device=best.device), best]
+        chosen = torch.cat(candidates, dim=1)[torch.arange(len(images), device=best.device), best]
     return torch.cat([chosen, highest[:, None]], dim=1)
 
 
@@ -63,7 +66,7 @@ def _box_scores(head: Region | Yolo, output: Tensor) -> Tensor:
 
 @contextmanager
 def _evaluating(network: Network | FoldedNetwork) -> Iterator[None]:
-    """Evaluation mode without gradients, then the mode that it was in."""
+    """Put a network into evaluation mode without gradients; afterwards restore its mode."""
     training = network.training
     network.eval()
     try:

@@ -1,4 +1,4 @@
-"""The paper's networks at full size, without numbers: their shapes and how many floats they hold."""
+"""The paper's networks at full size without weights: shapes, candidate boxes and numbers of floats."""
 
 from collections.abc import Mapping
 
@@ -10,10 +10,11 @@ from helpers.darknet.network import Network
 from helpers.darknet.weights import float_counts
 
 _OF_A_BOX = 4 + 1 + 1
+"""Numbers of a box of one class: position and size, objectness, class."""
 
 
 def full_size_networks() -> dict[str, Network]:
-    """YOLOv2 and YOLOv3 for one class on torch's device `meta`: nothing is computed with them."""
+    """YOLOv2 and YOLOv3 for one class on torch's device `meta`, where tensors have shapes but no values."""
     with torch.device("meta"):
         return {"yolov2": yolov2(), "yolov3": yolov3()}
 
@@ -24,7 +25,7 @@ def table_networks(networks: Mapping[str, Network]) -> pd.DataFrame:
     Parameters
     ----------
     networks
-        Name → network of one class on `meta`.
+        Name → network with one class on torch's device `meta`.
 
     Returns
     -------

@@ -1,6 +1,6 @@
 """Networks that only classify: batch normalisation folded into the weights, packed convolutions on a CPU.
 
-`tests/benchmarks/classifying.py` measures them beside other programs.
+`tests/benchmarks/networks.py` measures them beside other programs.
 """
 
 import copy

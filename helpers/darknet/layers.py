@@ -13,10 +13,10 @@ from helpers.darknet.sections import Section
 BATCH_NORMS = ("torch", "darknet-cpu")
 LEAKY_SLOPE = 0.1
 LARGEST_NETWORK = 100_000_000
-"""Weights; YOLOv3 has 62 million."""
+"""Most weights of a network; YOLOv3 has 62 million."""
 
 LARGEST_SIDE = 8192
-"""Of an image in a network [pixels]."""
+"""Largest side of an image anywhere in a network [pixels]."""
 
 _GPU_EPSILON = 1e-5
 _CPU_EPSILON = 1e-6
@@ -31,11 +31,11 @@ class Shape(NamedTuple):
 
 
 class Convolutional(nn.Module):
-    """Convolution, batch normalisation if asked for, bias, then leaky (slope 0.1) or linear activation.
+    """Convolution, batch normalisation if the section asks for it, bias, then leaky (slope 0.1) or linear activation.
 
-    The tensors bear Darknet's names and lie in a `.weights` file as `file_tensors` lists them. Running statistics are
-    (1 − momentum)·old + momentum·new, with the unbiased variance of the batch, as Darknet's and cuDNN's are. They start
-    at 0 and 1 as torch's do; Darknet's variance starts at 0, which makes a network without training overflow.
+    The tensors have Darknet's names and lie in a `.weights` file in the order of `file_tensors`. Running statistics are
+    (1 − momentum)·old + momentum·new with the unbiased variance of the batch, as in Darknet and cuDNN. They start at 0
+    and 1 as in torch; Darknet's variance starts at 0, with which an untrained network overflows.
     """
 
     def __init__(self, section: Section, inputs: Sequence[Shape], *, batch_norm: str, momentum: float) -> None:
@@ -70,14 +70,17 @@ class Convolutional(nn.Module):
 
     @property
     def file_tensors(self) -> tuple[Tensor, ...]:
-        """What a `.weights` file holds of this layer, in its order."""
+        """Tensors that a `.weights` file holds of this layer, in its order."""
         if self.batch_normalize:
             return self.biases, self.scales, self.rolling_mean, self.rolling_variance, self.weights
         return self.biases, self.weights
 
     @torch.no_grad()
     def folded(self) -> tuple[Tensor, Tensor]:
-        """Weights and biases of the convolution that does the same without batch normalisation, in evaluation mode."""
+        """Weights and biases of the convolution without batch normalisation that does the same in evaluation mode.
+
+        scale·(w∗x − mean)/deviation + bias = (factor·w)∗x + (bias − factor·mean) with factor = scale/deviation.
+        """
         if not self.batch_normalize:
             return self.weights.clone(), self.biases.clone()
         variance = self.rolling_variance.double()
@@ -106,6 +109,7 @@ class Convolutional(nn.Module):
 
     def _normalised_as_on_cpu(self, values: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         """Darknet's CPU path: (x − mean) / (sqrt(variance) + 1e-6), in training with the unbiased variance."""
+        # in training the batch's own statistics count, and gradients flow through them
         if self.training:
             variance, mean = torch.var_mean(values, dim=(0, 2, 3))
             with torch.no_grad():
@@ -116,7 +120,7 @@ class Convolutional(nn.Module):
 
 
 class Maxpool(nn.Module):
-    """Maximum of each window; of `padding` (default size − 1) the odd pixel goes to the end, as in Darknet."""
+    """Maximum of each window, padded as in Darknet: of `padding` (default size − 1) the odd pixel goes to the end."""
 
     def __init__(self, section: Section, inputs: Sequence[Shape]) -> None:
         super().__init__()
@@ -215,12 +219,13 @@ class Reorg(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """Reorganise (N, channels, rows, columns)."""
         stride, (count, channels, rows, columns) = self.stride, values.shape
+        # (N, C/s², H, s, W, s): row and column inside each s × s block get dimensions of their own and go first
         apart = values.reshape(count, channels // stride**2, rows, stride, columns, stride).permute(0, 3, 5, 1, 2, 4)
         return apart.reshape(count, channels * stride**2, rows // stride, columns // stride)
 
 
 def _side(section: Section, padded: int, kernel: int, stride: int) -> int:
-    """Side [pixels] of what a window of `kernel` pixels leaves of a padded image."""
+    """Side [pixels] of the output of a window of `kernel` pixels on a padded image."""
     if padded < kernel:
         raise section.error(
             f"the image here is {padded} pixels wide, less than size={kernel}; take a larger image size"

@@ -1,6 +1,6 @@
-"""Darknet's cost, which is printed, and its loss, which is followed downhill: they are not the same number.
+"""Darknet's cost, the number that it prints, and its loss, whose gradient is descended: two different numbers.
 
-Darknet's heads write `delta`, minus the gradient of an implied loss, and print the sum of delta² as "cost".
+A head writes `delta`, minus the gradient of a loss that Darknet never evaluates, and prints the sum of delta² as cost.
 """
 
 from collections.abc import Iterator
@@ -19,18 +19,18 @@ def cost(network: Network, images: Tensor, truth: Tensor, *, seen: int) -> tuple
     Parameters
     ----------
     network
-        A network with at least one head.
+        Network with at least one head.
     images
         (N, channels, side, side), 0 to 1.
     truth
         (N, slots, 5): x and y of the centre, width, height relative to the image, class; x = 0 ends an image's list.
     seen
-        Images seen so far (Darknet counts this batch already): YOLOv2's anchor prior is on below 12 800.
+        Images seen in training, this batch included: YOLOv2's anchor prior is on below 12 800.
 
     Returns
     -------
     cost : Tensor
-        (), not divided by the number of images.
+        (), the sum over the batch, not divided by the number of images.
     layer_costs : Tensor
         (layers,), in the order of the `.cfg`; 0 for layers that have no loss.
     """
@@ -41,27 +41,35 @@ def cost(network: Network, images: Tensor, truth: Tensor, *, seen: int) -> tuple
 
 
 def loss(network: Network, images: Tensor, truth: Tensor, *, seen: int) -> tuple[Tensor, Tensor]:
-    """Tensor whose gradient is the one that Darknet (on a GPU) back-propagates, and the cost, in one forward pass.
+    """Loss whose gradient is the one that Darknet back-propagates on a GPU, and the cost, in one forward pass.
 
-    The first is −Σ delta·raw with delta held fixed (`raw` is what a head is given): its gradient by `raw` is −delta,
-    times σ′ where the region head has it, exactly; its value means nothing. Like Darknet's, the gradient is the sum
-    over the images and the heads: divide by the batch before `backward`.
+    The loss is −Σ delta·raw with delta held fixed, where `raw` is the input of a head. Its gradient by `raw` is −delta
+    (times σ′ where the region head has it), exactly; its value means nothing. Like Darknet's, the gradient is the sum
+    over images and heads: divide the loss by the batch before `backward`.
 
     Parameters
     ----------
-    network, images, truth, seen
-        As in `cost`.
+    network
+        Network with at least one head.
+    images
+        (N, channels, side, side), 0 to 1.
+    truth
+        (N, slots, 5): x and y of the centre, width, height relative to the image, class; x = 0 ends an image's list.
+    seen
+        Images seen in training, this batch included: YOLOv2's anchor prior is on below 12 800.
 
     Returns
     -------
     loss : Tensor
         (), for `backward`.
     cost : Tensor
-        (), as `cost` gives it: what Darknet prints, before it divides by the number of images.
+        (), the first result of `cost`: the number that Darknet prints, before it divides by the number of images.
     """
     losses, costs = [], []
     for step, delta in _deltas(network, images, truth, seen):
+        # delta is by the activated output; the region head's chain rule through σ is applied here
         raw_delta = step.layer.raw_delta(delta, step.output.detach())
+        # autograd then hands −raw_delta to the layers below
         losses.append(-(raw_delta * step.inputs[0]).sum())
         costs.append(delta.square().sum())
     return torch.stack(losses).sum(), torch.stack(costs).mean()

@@ -1,4 +1,4 @@
-"""A Darknet network as a torch module, built from the sections of a `.cfg`."""
+"""Darknet networks as torch modules, built from the sections of a `.cfg`."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -39,7 +39,7 @@ BATCH_NORM_MOMENTUM = 0.01
 
 
 class Step(NamedTuple):
-    """One layer of a forward pass: the module, what it was given, and what it gave."""
+    """One layer of a forward pass: the module, its inputs and its output."""
 
     layer: nn.Module
     inputs: list[Tensor]
@@ -47,7 +47,7 @@ class Step(NamedTuple):
 
 
 class Layers(nn.Module):
-    """Layers that read what earlier ones gave, run in order.
+    """Layers that run in order, each on the outputs of earlier ones.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Layers(nn.Module):
         return [step for step in self._steps(images) if isinstance(step.layer, Region | Yolo)]
 
     def _steps(self, images: Tensor) -> Iterator[Step]:
-        """Run the layers; an output is let go as soon as no later layer reads it."""
+        """Run the layers; an output is freed as soon as no later layer reads it."""
         outputs = {-1: images}
         for number, (layer, sources) in enumerate(zip(self.layers, self.sources, strict=True)):
             inputs = [outputs[source] for source in sources]
@@ -158,7 +158,7 @@ def _built(
 
 
 def _images_shape(net: Section) -> Shape:
-    """Channels and side of the images, from `[net]`."""
+    """Channels and side of the images, from section `[net]`."""
     if net.name not in _NET:
         raise net.error("the first section must be [net]")
     width, height = (net.integer(key, minimum=1) for key in ("width", "height"))
@@ -182,7 +182,7 @@ def _sources(section: Section, number: int) -> tuple[int, ...]:
 
 
 def _earlier(section: Section, key: str, value: int, number: int) -> int:
-    """Absolute number of a layer that is named by its number, or backwards from layer `number`."""
+    """Absolute number of a layer that is given by its number, or counted back from layer `number`."""
     absolute = value if value >= 0 else number + value
     if not 0 <= absolute < number:
         raise section.error(

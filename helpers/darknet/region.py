@@ -10,18 +10,18 @@ from helpers.darknet.layers import Shape
 from helpers.darknet.sections import Section
 
 PRIOR_IMAGES = 12_800
-"""While fewer images than this have been seen, every box is pulled towards its anchor."""
+"""Images seen in training before which every box is pulled towards its anchor."""
 
 BOX_WEIGHTS = ("2-w*h", "1")
-"""Factor of a truth's box terms: pjreddie since March 2017 (and where the key is absent); AlexeyAB, and both before."""
+"""Factors of a truth's box terms: pjreddie's since March 2017 (default), then AlexeyAB's and pjreddie's before."""
 
 _PRIOR_SCALE = 0.01
 
 
 class Region(nn.Module):
-    """σ(t_x), σ(t_y), t_w, t_h, σ(t_o) and softmax over classes, for each anchor and cell.
+    """Head of YOLOv2: σ(t_x), σ(t_y), t_w, t_h, σ(t_o) and softmax over classes, for each anchor and cell.
 
-    The option `box_weight` is ours (Darknet leaves it unread): one of `BOX_WEIGHTS`.
+    The option `box_weight`, one of `BOX_WEIGHTS`, is ours; Darknet ignores it.
     """
 
     def __init__(self, section: Section, inputs: Sequence[Shape]) -> None:
@@ -53,16 +53,16 @@ class Region(nn.Module):
         return torch.cat(activated, dim=2).reshape(raw.shape)
 
     def boxes(self, output: Tensor, image: tuple[int, int]) -> Tensor:
-        """Boxes of the activated output, (N, anchors, rows, columns, 4); `image` is not used."""
+        """Boxes of the activated output, (N, anchors, rows, columns, 4); `image` is unused, as anchors are in cells."""
         return boxes.decode(split(output, self.classes), self._relative_anchors(output.shape[-2:]))
 
     @torch.no_grad()
     def delta(self, output: Tensor, truth: Tensor, *, seen: int, image: tuple[int, int]) -> Tensor:
-        """Minus the gradient by the activated output, as Darknet's `layer.delta` (its scales included).
+        """Minus the gradient of the loss by the activated output: Darknet's `layer.delta` (region_layer.c).
 
-        Objectness: noobject_scale·(0 − o), 0 where a box overlaps a truth by more than `thresh`. Early in training
-        (`PRIOR_IMAGES`): 0.01·(anchor − box). At each truth: coord_scale·(2 − w·h)·(target − box),
-        object_scale·(IoU − o), class_scale·(1[class] − p); a later truth overwrites an earlier one at the same place.
+        Objectness: noobject_scale·(0 − o), 0 where a box overlaps a truth by more than `thresh`. Before `PRIOR_IMAGES`:
+        0.01·(anchor − box). At the anchor and cell assigned to a truth: coord_scale·(2 − w·h)·(target − box),
+        object_scale·(IoU − o), class_scale·(1[class] − p); a later truth overwrites an earlier one at the same cell.
 
         Parameters
         ----------
@@ -71,25 +71,27 @@ class Region(nn.Module):
         truth
             (N, slots, 5): x, y, width, height relative to the image, class; x = 0 ends an image's list.
         seen
-            Images seen so far.
+            Images seen in training, this batch included.
         image
-            Rows and columns of the network's input [pixels].
+            Rows and columns of the network's input [pixels]; unused here, needed by YOLOv3's head.
 
         Returns
         -------
         Tensor
-            Of the shape of `output`.
+            (N, anchors·(5 + classes), rows, columns).
         """
         parts = split(output, self.classes)
         truth, filled = boxes.filled_slots(truth.to(output))
         decoded = self.boxes(output, image)
         delta = torch.zeros_like(parts)
+        # no object wanted anywhere, but where a box overlaps a truth well enough nothing is asked
         overlapping = boxes.best_iou(decoded, truth, filled) > self.threshold
         delta[:, :, 4] = (-self.noobject_scale * parts[:, :, 4]).masked_fill(overlapping, 0)
+        # the prior of early training: centres to the middle of their cells, sizes to those of the anchors
         if seen < PRIOR_IMAGES:
             delta[:, :, :2] = _PRIOR_SCALE * (0.5 - parts[:, :, :2])
             delta[:, :, 2:4] = -_PRIOR_SCALE * parts[:, :, 2:4]
-        return self._answered(delta, parts, decoded, truth, filled).reshape(output.shape)
+        return self._with_truths(delta, parts, decoded, truth, filled).reshape(output.shape)
 
     def raw_delta(self, delta: Tensor, output: Tensor) -> Tensor:
         """Minus the gradient by the raw input: σ′ = o·(1 − o) on x, y and objectness; softmax and t_w, t_h have 1."""
@@ -103,30 +105,32 @@ class Region(nn.Module):
         """Widths and heights of the anchors relative to the image, (anchors, 2): they are given in cells."""
         return self.anchors / boxes.lengths(grid, self.anchors)
 
-    def _answered(self, delta: Tensor, parts: Tensor, decoded: Tensor, truth: Tensor, filled: Tensor) -> Tensor:
-        """`delta` with the terms of the cells and anchors that answer for a truth."""
+    def _with_truths(self, delta: Tensor, parts: Tensor, decoded: Tensor, truth: Tensor, filled: Tensor) -> Tensor:
+        """`delta` with the terms of the anchors and cells that are assigned to a ground-truth box."""
         grid = parts.shape[-2:]
         anchors = self._relative_anchors(grid)
+        # the one head has all anchors
         own = torch.arange(len(anchors), device=anchors.device)
         matches = boxes.match(truth, filled, anchors, own, grid)
-        last = boxes.last_of_each(matches)
-        answers = matches.where(last, len(parts))
-        classes = boxes.class_targets(answers if self.softmax else matches, parts[:, :, 5:].shape)
-        image, anchor, row, column = answers.inside(len(parts))
-        target = answers.truth
-        at = parts[image, anchor, :, row, column]
-        weight = self.coord_scale * box_weight(target) if self.weighted else self.coord_scale
+        # of several truths with the same anchor and cell the last one counts
+        assigned = matches.where(boxes.last_of_each(matches), len(parts))
+        classes = boxes.class_targets(assigned if self.softmax else matches, parts[:, :, 5:].shape)
+        # outputs (M, 5 + classes) and boxes (M, 4) at the assigned cells
+        image, anchor, row, column = assigned.inside(len(parts))
+        predicted, target = parts[image, anchor, :, row, column], assigned.truth
         overlap = boxes.intersection_over_union(decoded[image, anchor, row, column], target[:, :4])
-        change = torch.empty_like(at)
-        change[:, :4] = weight * (boxes.box_targets(answers, anchors, grid) - at[:, :4])
-        change[:, 4] = self.object_scale * ((overlap if self.rescore else 1) - at[:, 4])
-        change[:, 5:] = self.class_scale * (classes[image, anchor, :, row, column] - at[:, 5:])
-        return answers.write(delta, change)
+        weight = self.coord_scale * box_weight(target) if self.weighted else self.coord_scale
+        change = torch.empty_like(predicted)
+        # the box to the truth's, objectness to the overlap (or 1), class probabilities to 0 and 1
+        change[:, :4] = weight * (boxes.box_targets(assigned, anchors, grid) - predicted[:, :4])
+        change[:, 4] = self.object_scale * ((overlap if self.rescore else 1) - predicted[:, 4])
+        change[:, 5:] = self.class_scale * (classes[image, anchor, :, row, column] - predicted[:, 5:])
+        return assigned.write(delta, change)
 
 
 def split(values: Tensor, classes: int) -> Tensor:
-    """See a head's channels as (N, anchors, 5 + classes, rows, columns)."""
-    return values.reshape(len(values), -1, 5 + classes, *values.shape[-2:])
+    """View of a head's channels as (N, anchors, 5 + classes, rows, columns)."""
+    return values.unflatten(1, (-1, 5 + classes))
 
 
 def box_weight(truth: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Sections of a Darknet `.cfg`: the one description that text, architectures and torch modules share."""
+"""Sections of a Darknet `.cfg`: the description of a network from which both files and torch modules are made."""
 
 import math
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ _LARGEST = 1e12
 
 @dataclass(frozen=True)
 class Section:
-    """A `[name]` and its `key=value` lines, as text: keys that we do not use are kept as they are.
+    """One `[name]` and its `key=value` lines, as text; unknown keys are kept.
 
-    Two sections are equal if a file written from them is; where they were read is only for messages.
+    Sections are equal if the files written from them are: path and line numbers serve error messages alone.
     """
 
     name: str

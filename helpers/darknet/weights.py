@@ -23,7 +23,7 @@ _FLOAT = np.dtype("<f4")
 
 
 def float_counts(network: Network) -> list[int]:
-    """Floats that a `.weights` file holds of each convolution, in order."""
+    """Numbers of floats that a `.weights` file holds of each convolution, in order."""
     return [sum(tensor.numel() for tensor in layer.file_tensors) for layer in network.convolutions]
 
 
@@ -35,12 +35,12 @@ def read_weights(network: Network, path: str | os.PathLike) -> int:
     network
         Changed in place; left as it was if the file does not fit.
     path
-        A `.weights` file of exactly this network.
+        `.weights` file of exactly this network.
 
     Returns
     -------
     int
-        Images seen, as the file says.
+        Images seen in training, from the header of the file.
 
     Raises
     ------
@@ -66,14 +66,14 @@ def read_backbone(network: Network, path: str | os.PathLike) -> tuple[int, int]:
     network
         Changed in place; left as it was if the file does not fit.
     path
-        Must end exactly where a convolution ends.
+        File of the first convolutions; must end exactly where one ends.
 
     Returns
     -------
     convolutions : int
-        How many were filled.
+        Number of convolutions that were filled.
     seen : int
-        Images seen, as the file says (0 in the published ones).
+        Images seen in training, from the header of the file (0 in the published ones).
 
     Raises
     ------
@@ -100,11 +100,11 @@ def write_weights(network: Network, path: str | os.PathLike, *, seen: int) -> No
     Parameters
     ----------
     network
-        Any network, on any device.
+        Network on any device.
     path
-        Name of the file.
+        File to write; an existing one is replaced.
     seen
-        Images seen in training: Darknet goes on from there.
+        Images seen in training; Darknet continues its schedule from there.
     """
     with written_whole(path) as partial, open(partial, "wb") as stream:
         stream.write(struct.pack("<iiiq", *_VERSION, seen))
@@ -139,13 +139,13 @@ def _read(path: str | os.PathLike) -> tuple[int, np.ndarray]:
 
 
 def _is_long(major: int, minor: int) -> bool:
-    """Whether a version stores the images seen in 64 bits (load_weights_upto in Darknet's parser.c)."""
+    """Tell whether a version stores the images seen in 64 bits (load_weights_upto in Darknet's parser.c)."""
     return major * 10 + minor >= 2 and major < 1000 and minor < 1000
 
 
 @torch.no_grad()
 def _fill(convolutions: Sequence[Convolutional], floats: np.ndarray) -> None:
-    """Copy as many floats as the convolutions hold."""
+    """Copy floats into the tensors of convolutions, in the order of the file."""
     start = 0
     for layer in convolutions:
         for tensor in layer.file_tensors:

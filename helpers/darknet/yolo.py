@@ -12,7 +12,7 @@ from helpers.darknet.sections import Section
 
 
 class Yolo(nn.Module):
-    """σ(t_x), σ(t_y), t_w, t_h, σ(t_o) and σ of each class, for the anchors of `mask` and each cell."""
+    """Head of YOLOv3: σ(t_x), σ(t_y), t_w, t_h, σ(t_o) and σ of each class, for the anchors of `mask` and each cell."""
 
     def __init__(self, section: Section, inputs: Sequence[Shape]) -> None:
         super().__init__()
@@ -24,6 +24,7 @@ class Yolo(nn.Module):
         if len(set(mask)) < len(mask) or not set(mask) <= set(range(len(every))):
             raise section.error(f"mask must name different anchors from 0 to {len(every) - 1}", "mask")
         own = [mask.index(number) if number in mask else -1 for number in range(len(every))]
+        # anchors of all heads, numbers of this head's anchors among them, and each one's number in this head or -1
         self.register_buffer("anchors", every, persistent=False)
         self.register_buffer("mask", torch.tensor(mask), persistent=False)
         self.register_buffer("own", torch.tensor(own), persistent=False)
@@ -41,11 +42,11 @@ class Yolo(nn.Module):
 
     @torch.no_grad()
     def delta(self, output: Tensor, truth: Tensor, *, seen: int, image: tuple[int, int]) -> Tensor:
-        """Minus the gradient by the raw input, as Darknet's `layer.delta`.
+        """Minus the gradient of the loss by the raw input: Darknet's `layer.delta` (yolo_layer.c).
 
-        Objectness: 0 − o, 0 where a box overlaps a truth by more than `ignore_thresh`. At each truth whose best anchor
-        of all is one of `mask`: (2 − w·h)·(target − box), 1 − o, 1[class] − p; a later truth overwrites an earlier one
-        at the same place, but the classes of both count.
+        Objectness: 0 − o, 0 where a box overlaps a truth by more than `ignore_thresh`. At the cell of each truth whose
+        best anchor of all is one of `mask`: (2 − w·h)·(target − box), 1 − o, 1[class] − p; a later truth overwrites an
+        earlier one at the same anchor and cell, but the classes of both count.
 
         Parameters
         ----------
@@ -54,22 +55,22 @@ class Yolo(nn.Module):
         truth
             (N, slots, 5): x, y, width, height relative to the image, class; x = 0 ends an image's list.
         seen
-            Not used: this head has no prior. Here so that both heads are called alike.
+            Images seen in training; unused here, as only YOLOv2's head has a prior.
         image
             Rows and columns of the network's input [pixels]; the anchors are in these pixels.
 
         Returns
         -------
         Tensor
-            Of the shape of `output`.
+            (N, anchors·(5 + classes), rows, columns).
         """
         parts = split(output, self.classes)
         truth, filled = boxes.filled_slots(truth.to(output))
         delta = torch.zeros_like(parts)
+        # no object wanted anywhere, but where a box overlaps a truth well enough nothing is asked
         overlapping = boxes.best_iou(self.boxes(output, image), truth, filled) > self.ignore_threshold
         delta[:, :, 4] = (-parts[:, :, 4]).masked_fill(overlapping, 0)
-        answered = self._answered(delta, parts, truth, filled, self._relative_anchors(image))
-        return answered.reshape(output.shape)
+        return self._with_truths(delta, parts, truth, filled, self._relative_anchors(image)).reshape(output.shape)
 
     def raw_delta(self, delta: Tensor, output: Tensor) -> Tensor:
         """Minus the gradient by the raw input: Darknet copies `delta` unchanged (cross-entropy for the σ outputs)."""
@@ -79,17 +80,21 @@ class Yolo(nn.Module):
         """Widths and heights of all anchors relative to the image, (all anchors, 2)."""
         return self.anchors / boxes.lengths(image, self.anchors)
 
-    def _answered(self, delta: Tensor, parts: Tensor, truth: Tensor, filled: Tensor, anchors: Tensor) -> Tensor:
-        """`delta` with the terms of the cells and anchors that answer for a truth."""
+    def _with_truths(self, delta: Tensor, parts: Tensor, truth: Tensor, filled: Tensor, anchors: Tensor) -> Tensor:
+        """`delta` with the terms of the anchors and cells that are assigned to a ground-truth box."""
         grid = parts.shape[-2:]
+        # the best anchor of all heads is assigned; truths whose anchor another head has do not count here
         matches = boxes.match(truth, filled, anchors, self.own, grid)
         classes = boxes.class_targets(matches, parts[:, :, 5:].shape)
-        answers = matches.where(boxes.last_of_each(matches), len(parts))
-        image, anchor, row, column = answers.inside(len(parts))
-        target = answers.truth
-        at = parts[image, anchor, :, row, column]
-        change = torch.empty_like(at)
-        change[:, :4] = box_weight(target) * (boxes.box_targets(answers, anchors[self.mask], grid) - at[:, :4])
-        change[:, 4] = 1 - at[:, 4]
-        change[:, 5:] = classes[image, anchor, :, row, column] - at[:, 5:]
-        return answers.write(delta, change)
+        # of several truths with the same anchor and cell the last one counts
+        assigned = matches.where(boxes.last_of_each(matches), len(parts))
+        # outputs (M, 5 + classes) at the assigned cells
+        image, anchor, row, column = assigned.inside(len(parts))
+        predicted, target = parts[image, anchor, :, row, column], assigned.truth
+        offset = boxes.box_targets(assigned, anchors[self.mask], grid) - predicted[:, :4]
+        change = torch.empty_like(predicted)
+        # the box to the truth's, objectness to 1, class probabilities to 0 and 1
+        change[:, :4] = box_weight(target) * offset
+        change[:, 4] = 1 - predicted[:, 4]
+        change[:, 5:] = classes[image, anchor, :, row, column] - predicted[:, 5:]
+        return assigned.write(delta, change)

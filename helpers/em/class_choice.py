@@ -1,4 +1,4 @@
-"""Which classes of EM hold the single hits: proposed from the known particle's rings, or ticked by a person.
+"""Choice of the EM classes that hold the single hits: proposed from the known particle's rings, or ticked by a person.
 
 In the paper an expert chose the classes by eye. The proposal here looks at no label: it keeps the classes whose mean
 radial profile is that of an icosahedron of 60–75 nm, averaged over all orientations.
@@ -45,7 +45,7 @@ def icosahedron_profiles(
     sizes_nm
         Diameters of the sphere of the same volume [nm].
     seed
-        Of the orientations.
+        Seed of the random orientations.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def pattern_profiles(
     centre
         Beam centre (row, column) [pixels].
     settings
-        The band.
+        `q_range`, the band of radii, is used.
     """
     profiles = [radial_average(counts, mask, np.tile(centre, (len(counts), 1))) for counts in blocks]
     return np.concatenate(profiles)[:, settings.q_range[0] : settings.q_range[1] + 1]
@@ -100,7 +100,7 @@ def class_profiles(profiles: np.ndarray, classes: np.ndarray, *, number: int) ->
     classes
         (N,) class of each pattern, from 0.
     number
-        Of classes.
+        Number of classes.
     """
     members = np.bincount(classes, minlength=number)[:, None]
     summed = np.zeros((number, profiles.shape[1]))
@@ -109,7 +109,7 @@ def class_profiles(profiles: np.ndarray, classes: np.ndarray, *, number: int) ->
 
 
 def likeness(profiles: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """How like the best reference each class is: the highest Pearson correlation of ln(1 + profile).
+    """Likeness of each class to its best reference: the highest Pearson correlation of ln(1 + profile).
 
     A reference is scaled to the photons of the class first.
 
@@ -172,7 +172,7 @@ def write_choice(path: str | os.PathLike, choice: Sequence[Sequence[int]], *, ke
     choice
         Chosen classes of each run, from 0.
     key
-        From `runs_key`.
+        Checksum of the runs, from `runs_key`.
     source
         "proposed" or "user".
 
@@ -193,9 +193,9 @@ def read_choice(path: str | os.PathLike, *, key: str, classes: int) -> tuple[lis
     Parameters
     ----------
     path
-        From `write_choice`.
+        JSON file that `write_choice` has written.
     key
-        Of the runs that they are wanted for.
+        Checksum of the runs that the choice must be for, from `runs_key`.
     classes
         Number of classes of a run.
 
@@ -248,8 +248,10 @@ def settled_choice(
         The JSON file.
     proposal
         Proposed classes of each run.
-    key, classes
-        As in `read_choice`.
+    key
+        Checksum of the runs, from `runs_key`.
+    classes
+        Number of classes of a run.
 
     Returns
     -------

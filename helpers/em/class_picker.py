@@ -20,15 +20,15 @@ class ClassPicker(ipywidgets.Tab):
     Parameters
     ----------
     pictures
-        One a run: (classes, side, side), NaN outside the band.
+        Models of a run as pictures (classes, side, side), NaN outside the band.
     titles
-        One a run: a line above each picture.
+        Lines above the pictures of a run.
     choice
         Classes ticked at the start, of each run; making the widget writes nothing.
     path
         The JSON file.
     key
-        Of the runs, from `em_choice.runs_key`.
+        Checksum of the runs, from `class_choice.runs_key`.
     """
 
     def __init__(

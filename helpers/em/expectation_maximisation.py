@@ -72,11 +72,11 @@ class PolarPatterns:
         blocks
             Photon counts (n, rows, columns), n at most `CHUNK`.
         grid
-            Of the detector.
+            Polar grid of the detector.
         settings
-            Intensity and precision.
+            `intensity` (counts or their logarithm) and `precision` are used.
         device
-            Where to compute; the GPU if there is one.
+            Device that computes; the GPU if there is one.
         """
         device = device or pick_device()
         kind = getattr(torch, settings.precision)
@@ -94,7 +94,7 @@ class PolarPatterns:
         return hashlib.sha256(b"".join(parts)).hexdigest()
 
     def chunks(self) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Where each chunk's patterns are, and their spectra."""
+        """The chunks: which of the N patterns each holds, and their spectra."""
         start = 0
         for spectrum in self.spectra:
             yield slice(start, start + spectrum.shape[1]), spectrum
@@ -103,18 +103,18 @@ class PolarPatterns:
 
 @dataclass(frozen=True)
 class EMState:
-    """What an iteration leaves to the next, and to those who look at it.
+    """State of a run after an iteration, for the next one and for those who look at it.
 
     Parameters
     ----------
     model
         (classes, rings, angles) expected counts.
     scale
-        (N,) of each pattern.
+        (N,) factor on the expected counts, one a pattern.
     log_likelihood
-        Of the iterations so far: mean over the patterns of ln Σ_kj exp(L_kjd) / (classes × rotations).
+        One value an iteration: mean over the patterns of ln Σ_kj exp(L_kjd) / (classes × rotations).
     changed
-        Of the iterations so far: patterns whose class changed.
+        One value an iteration: number of patterns whose class changed.
     classes, rotations
         (N,) the most probable class and rotation.
     snapshots
@@ -149,9 +149,9 @@ def begin(data: PolarPatterns, settings: EMSettings, model: torch.Tensor) -> EMS
     Parameters
     ----------
     data
-        The patterns.
+        Patterns on the polar grid, transformed.
     settings
-        How scales are treated.
+        `scales` (updated or fixed) is used.
     model
         (classes, rings, angles), from `noise` or elsewhere.
     """
@@ -172,17 +172,17 @@ def iterate(data: PolarPatterns, state: EMState, settings: EMSettings) -> EMStat
     Parameters
     ----------
     data
-        The patterns.
+        Patterns on the polar grid, transformed.
     state
         After the last iteration; it is left as it is.
     settings
-        How scales are treated.
+        `scales` (updated or fixed) is used.
     """
-    posterior, log_likelihood = expectation(data, state.model, state.scale)
-    best = torch.cat([part.flatten(1).argmax(1) for part in posterior])
+    responsibilities, log_likelihood = expectation(data, state.model, state.scale)
+    best = torch.cat([part.flatten(1).argmax(1) for part in responsibilities])
     classes = best // data.rotations
-    model = maximisation(data, posterior, state.scale / state.scale.mean())
-    scale = state.scale if settings.scales == "fixed" else fitting_scales(data, posterior, model)
+    model = maximisation(data, responsibilities, state.scale / state.scale.mean())
+    scale = state.scale if settings.scales == "fixed" else fitting_scales(data, responsibilities, model)
     done = state.iteration + 1
     return EMState(
         model,
@@ -196,53 +196,59 @@ def iterate(data: PolarPatterns, state: EMState, settings: EMSettings) -> EMStat
 
 
 def expectation(data: PolarPatterns, model: torch.Tensor, scale: torch.Tensor) -> tuple[list[torch.Tensor], float]:
-    """E-step: how probable each class and rotation is for each pattern.
+    """E-step: responsibilities (posterior probabilities) of each class and rotation for each pattern.
 
     Parameters
     ----------
     data
-        The patterns.
+        Patterns on the polar grid, transformed.
     model
         (classes, rings, angles) expected counts.
     scale
-        (N,) of each pattern.
+        (N,) factor on the expected counts, one a pattern.
 
     Returns
     -------
-    posterior : list of Tensor
-        One a chunk, (patterns, classes, rotations); a pattern's sum is 1.
+    responsibilities : list of Tensor
+        One a chunk, (patterns, classes, rotations); those of a pattern add up to 1.
     log_likelihood : float
-        As in `EMState`.
+        Mean over the patterns, as in `EMState`.
     """
+    # ln M along the angles as (frequencies, rings, classes), conjugated: a product of transforms is a correlation
     logarithm = torch.fft.rfft(model.log()).permute(2, 1, 0).conj().resolve_conj()
     expected = _expected_totals(data, model)
-    posterior, total = [], 0.0
-    for place, spectrum in data.chunks():
+    responsibilities, total = [], 0.0
+    for part, spectrum in data.chunks():
+        # Σ_r K̂ conj(ln M)^ for each frequency: (frequencies, patterns, classes), then those that the rotations have
         matched = _at_rotations(torch.bmm(spectrum, logarithm), data).permute(1, 2, 0).conj()
+        # back to angles: Σ K ln M(θ + φ_j) of each pattern, class and rotation
         likelihood = torch.fft.irfft(matched, n=data.rotations) * (data.rotations / data.angles)
-        likelihood -= scale[place, None, None] * expected
-        likelihood += (data.totals[place] * scale[place].log())[:, None, None]
+        # − s_d Σ a M(θ + φ_j), and + ln s_d Σ K_d, which is the part of the scale in ln(s_d M)
+        likelihood -= scale[part, None, None] * expected
+        likelihood += (data.totals[part] * scale[part].log())[:, None, None]
+        # softmax over classes and rotations; the highest is taken out first, so that exp cannot overflow
         highest = likelihood.amax((1, 2), keepdim=True)
         likelihood = likelihood.sub_(highest).exp_()
         evidence = likelihood.sum((1, 2), keepdim=True)
         total += float((highest + evidence.log()).double().sum())
-        posterior.append(likelihood.div_(evidence))
-    return posterior, total / len(data.totals) - math.log(len(model) * data.rotations)
+        responsibilities.append(likelihood.div_(evidence))
+    # each class and rotation is as probable as another before a pattern is looked at
+    return responsibilities, total / len(data.totals) - math.log(len(model) * data.rotations)
 
 
-def maximisation(data: PolarPatterns, posterior: list[torch.Tensor], scale: torch.Tensor) -> torch.Tensor:
-    """M-step: the models that fit best, given how probable each class and rotation is.
+def maximisation(data: PolarPatterns, responsibilities: list[torch.Tensor], scale: torch.Tensor) -> torch.Tensor:
+    """M-step: the models of highest likelihood, given the responsibilities.
 
     A cell that no pattern of a class has seen does not enter the likelihood; it takes the mean of its ring.
 
     Parameters
     ----------
     data
-        The patterns.
-    posterior
-        From `expectation`.
+        Patterns on the polar grid, transformed.
+    responsibilities
+        One tensor a chunk, (patterns, classes, rotations), from `expectation`.
     scale
-        (N,) of each pattern.
+        (N,) factor on the expected counts, one a pattern.
 
     Returns
     -------
@@ -250,28 +256,32 @@ def maximisation(data: PolarPatterns, posterior: list[torch.Tensor], scale: torc
         Expected counts, at least 0.0001 in each cell.
     """
     photons, weight = 0, 0
-    for (place, spectrum), part in zip(data.chunks(), posterior, strict=True):
-        turned = _at_angles(torch.fft.rfft(part).permute(2, 1, 0), data)
+    for (part, spectrum), responsibility in zip(data.chunks(), responsibilities, strict=True):
+        # numerator Σ_dj P_kjd K_d(r, θ − φ_j) as a product of transforms: (frequencies, classes, rings)
+        turned = _at_angles(torch.fft.rfft(responsibility).permute(2, 1, 0), data)
         photons = photons + torch.bmm(turned, spectrum)
-        weight = weight + torch.einsum("d,dkj->kj", scale[place], part)
+        # of the denominator what depends on the patterns: Σ_d s_d P_kjd, (classes, rotations)
+        weight = weight + torch.einsum("d,dkj->kj", scale[part], responsibility)
+    # denominator Σ_dj P_kjd s_d a(r, θ − φ_j): how much of each cell the patterns of a class have seen
     turned = _at_angles(torch.fft.rfft(weight).T, data)
     exposure = torch.einsum("fk,rf->krf", turned, data.exposure)
     seen = torch.fft.irfft(exposure, n=data.angles)
     photons = torch.fft.irfft(photons.permute(1, 2, 0), n=data.angles)
+    # numerator by denominator where the class has seen the cell, else the mean of the ring
     enough = seen > _UNSEEN * seen.amax((1, 2), keepdim=True)
     ring = photons.sum(2, keepdim=True) / seen.sum(2, keepdim=True).clamp_min(_LEAST)
     return torch.where(enough, photons / seen.clamp_min(torch.finfo(seen.dtype).tiny), ring).clamp_min(_LEAST)
 
 
-def fitting_scales(data: PolarPatterns, posterior: list[torch.Tensor], model: torch.Tensor) -> torch.Tensor:
-    """Scales that fit best, given how probable each class and rotation is: s_d = Σ K_d / Σ_kj P_kjd Σ a M_k(θ + φ_j).
+def fitting_scales(data: PolarPatterns, responsibilities: list[torch.Tensor], model: torch.Tensor) -> torch.Tensor:
+    """Scales of highest likelihood, given the responsibilities: s_d = Σ K_d / Σ_kj P_kjd Σ a M_k(θ + φ_j).
 
     Parameters
     ----------
     data
-        The patterns.
-    posterior
-        From `expectation`.
+        Patterns on the polar grid, transformed.
+    responsibilities
+        One tensor a chunk, (patterns, classes, rotations), from `expectation`.
     model
         (classes, rings, angles) expected counts.
 
@@ -280,7 +290,7 @@ def fitting_scales(data: PolarPatterns, posterior: list[torch.Tensor], model: to
     Tensor (N,)
     """
     expected = _expected_totals(data, model).flatten()
-    return data.totals / torch.cat([part.flatten(1) @ expected for part in posterior])
+    return data.totals / torch.cat([part.flatten(1) @ expected for part in responsibilities])
 
 
 def _expected_totals(data: PolarPatterns, model: torch.Tensor) -> torch.Tensor:

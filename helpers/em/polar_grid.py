@@ -13,7 +13,7 @@ from helpers.errors import PatternFileError
 from helpers.experiment import Centre
 
 _REACH = 2.0
-"""Within which a pixel's weight falls to 0 [pixels]."""
+"""Distance at which a pixel's weight has fallen to 0 [pixels]."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class PolarGrid:
     Parameters
     ----------
     first_radius
-        Of the innermost ring [pixels].
+        Radius of the innermost ring [pixels].
     period
         Angle after which a ring repeats: π with Friedel's law, else 2π.
     rotations
@@ -72,6 +72,7 @@ class PolarGrid:
         PatternFileError
             If no good pixel lies in the band.
         """
+        # polar coordinates of the good pixels, the beam centre at the origin
         row, column = np.nonzero(~mask)
         down, across = row - centre[0], column - centre[1]
         radius = np.hypot(down, across)
@@ -81,10 +82,12 @@ class PolarGrid:
                 f"no good pixel lies {settings.q_range[0]} to {settings.q_range[1]} pixels from the beam centre "
                 f"({centre[0]:g}, {centre[1]:g}); correct q_range, the centre or the mask"
             )
+        # with Friedel's law half a circle tells all; the angles are a multiple of the rotations that EM tries
         period = math.pi if settings.friedel else 2 * math.pi
         angles = settings.rotations * math.ceil(period * settings.q_range[1] / settings.rotations)
         first = math.floor(settings.q_range[0])
         shape = (math.ceil(settings.q_range[1]) - first + 1, angles)
+        # angle of each pixel in cells of a ring, then its weights; a pixel counts twice where its opposite is folded in
         turn = np.arctan2(down, across)[inside] % period / period * angles
         share = _shared(radius[inside], turn, first, shape, arc=period / angles)
         sharing = (2 if settings.friedel else 1) * share
@@ -115,7 +118,7 @@ class PolarGrid:
         Returns
         -------
         ndarray (N, rings, angles)
-            float64
+            Summed counts [photons], float64.
         """
         values = np.asarray(counts).reshape(len(counts), -1)[:, self.pixels].astype(np.float64)
         if intensity == "log":
@@ -128,7 +131,7 @@ class PolarGrid:
         Parameters
         ----------
         model
-            (rings, angles)
+            Expected counts (rings, angles).
 
         Returns
         -------
@@ -155,26 +158,33 @@ def _shared(radius: np.ndarray, turn: np.ndarray, first_radius: int, shape: tupl
     ----------
     radius, turn
         (pixels,) distance from the beam [pixels], and angle [cells].
-    first_radius, shape
-        Of the grid.
+    first_radius
+        Radius of the innermost ring [pixels].
+    shape
+        Number of rings, and of cells on each.
     arc
         Arc of a cell at radius 1 [pixels].
     """
     rings, angles = shape
+    # along the arc: two pixels are many cells of an inner ring, and never less than one
     reach = np.maximum(_REACH / (arc * np.maximum(radius, 1)), 1)
     cells, along = _weights(turn, reach)
+    # along the radius: rings are one pixel apart
     ring, across = _weights(radius - first_radius, np.full(radius.size, _REACH))
     # what would lie beyond the innermost or outermost ring goes to that ring
     ring = np.clip(ring, 0, rings - 1)
-    place = ring[:, :, None] * angles + cells[:, None, :] % angles
+    # each ring with each angle around a pixel, (pixels, rings, angles): number of the cell, product of the weights
+    cell = ring[:, :, None] * angles + cells[:, None, :] % angles
     weights = across[:, :, None] * along[:, None, :]
-    pixels = np.broadcast_to(np.arange(radius.size)[:, None, None], place.shape)
+    pixels = np.broadcast_to(np.arange(radius.size)[:, None, None], cell.shape)
+    # a sparse matrix adds up the entries that fall into one cell
     kept = weights > 0
-    return csr_array((weights[kept], (place[kept], pixels[kept])), shape=(rings * angles, radius.size))
+    return csr_array((weights[kept], (cell[kept], pixels[kept])), shape=(rings * angles, radius.size))
 
 
 def _weights(position: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cells (n, k) around positions (n,), and their weights, which fall linearly to 0 within the reach; of sum 1."""
+    # as many cells for each as the widest reach needs; those beyond its own get no weight
     steps = np.arange(-math.ceil(reach.max()), math.ceil(reach.max()) + 1)
     cells = np.rint(position).astype(np.intp)[:, None] + steps
     weights = np.maximum(1 - np.abs(cells - position[:, None]) / reach[:, None], 0)

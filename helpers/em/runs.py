@@ -1,14 +1,13 @@
 """Independent runs of EM classification, each in a folder: what is written after an iteration is where it goes on.
 
-state.pt   models, scales, classes and rotations after the last iteration: tensors and plain values, no code
-em.json    settings, seed, run, checksums of patterns and code
+state.safetensors  models, scales, classes and rotations after the last iteration
+em.json            settings, seed, run, checksums of patterns and code
 """
 
-import json
 import math
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from helpers.em.expectation_maximisation import CHUNK, EMState, PolarPatterns, b
 from helpers.em.settings import EMSettings
 from helpers.errors import NetworkFileError
 from helpers.patterns import PatternStack
-from helpers.system import begin_long_computation, code_digest, load_tensors, progress, save_tensors, write_text
+from helpers.system import begin_long_computation, claim_folder, code_digest, load_tensors, progress, save_tensors
 
 
 def blocks(stack: PatternStack, patterns: np.ndarray) -> Iterator[np.ndarray]:
@@ -26,9 +25,9 @@ def blocks(stack: PatternStack, patterns: np.ndarray) -> Iterator[np.ndarray]:
     Parameters
     ----------
     stack
-        The patterns.
+        File of patterns.
     patterns
-        Indices (N,).
+        (N,) numbers of the patterns in the stack.
     """
     for start in progress(range(0, len(patterns), CHUNK), label="reading patterns"):
         yield stack.read(patterns[start : start + CHUNK])
@@ -48,13 +47,13 @@ def classify(
     Parameters
     ----------
     data
-        The patterns.
+        Patterns on the polar grid, transformed.
     settings
-        Classes, iterations, tolerance.
+        Number of classes, iterations, tolerance.
     folder
-        Of this run; what lies there from other patterns, settings or code is deleted.
+        Folder of this run; what lies there from other patterns, settings or code is moved aside (`claim_folder`).
     seed, run
-        Of the noise that it starts from.
+        Seed of the noise that the run starts from, and its number.
     model
         (classes, rings, angles) to start from instead of noise.
 
@@ -64,8 +63,9 @@ def classify(
         After the last iteration.
     """
     first = noise(data, settings, seed=seed, run=run) if model is None else model.to(data.totals)
-    _describe(folder, data, settings, first, {"seed": seed, "run": run})
-    path = folder / "state.pt"
+    description = _description(data, settings, first, {"seed": seed, "run": run})
+    claim_folder(folder, description, written_in="em.json")
+    path = folder / "state.safetensors"
     state = read_state(path, data.totals.device) if path.exists() else None
     if state is None or _went_too_far(state, settings):
         state = begin(data, settings, first)
@@ -78,14 +78,14 @@ def classify(
 
 
 def converged(state: EMState, settings: EMSettings) -> bool:
-    """Whether the last iteration gained less log-likelihood per pattern than the tolerance."""
+    """True if the last iteration gained less log-likelihood per pattern than the tolerance."""
     if state.iteration < 2:
         return False
     return state.log_likelihood[-1] - state.log_likelihood[-2] < settings.tolerance
 
 
 def _went_too_far(state: EMState, settings: EMSettings) -> bool:
-    """Whether a run with these settings would have ended before this state."""
+    """True if a run with these settings would have ended before this state."""
     gains = np.diff(state.log_likelihood)
     return state.iteration > settings.iterations or bool((gains[:-1] < settings.tolerance).any())
 
@@ -101,10 +101,8 @@ def iteration_line(state: EMState) -> str:
 def write_state(path: Path, state: EMState) -> None:
     """Write a state, whole or not at all; equal states give equal bytes."""
     values = {name: getattr(state, name) for name in EMState.__dataclass_fields__}
-    # a copy, because tensors that share memory are written otherwise than those that do not
-    plain = {name: value.cpu().clone() if torch.is_tensor(value) else value for name, value in values.items()}
-    plain["snapshots"] = {done: model.cpu().clone() for done, model in state.snapshots.items()}
-    save_tensors(path, plain | {"log_likelihood": list(state.log_likelihood), "changed": list(state.changed)})
+    # copies, because the last model may be a snapshot too, and no two tensors of a file may share memory
+    save_tensors(path, values | {"snapshots": {done: model.clone() for done, model in state.snapshots.items()}})
 
 
 def read_state(path: Path, device: torch.device) -> EMState:
@@ -118,20 +116,20 @@ def read_state(path: Path, device: torch.device) -> EMState:
     values = load_tensors(path, device)
     if set(values) != set(EMState.__dataclass_fields__) or not _fits(values):
         raise NetworkFileError(f"{path}: holds no state of EM, or parts of different ones; delete it and run EM anew")
-    return EMState(**values | {"log_likelihood": tuple(values["log_likelihood"]), "changed": tuple(values["changed"])})
+    histories = {name: tuple(values[name]) for name in ("log_likelihood", "changed")}
+    return EMState(**values | histories | {"snapshots": {int(k): one for k, one in values["snapshots"].items()}})
 
 
 def _fits(values: dict) -> bool:
-    """Whether the parts of a state are of the right kind, and of the same patterns, classes and iterations."""
+    """True if the parts of a state are of the right kind, and of the same patterns, classes and iterations."""
     model, scale, likelihood, changed = (values[name] for name in ("model", "scale", "log_likelihood", "changed"))
     tensors = (model, scale, values["classes"], values["rotations"])
     if not all(torch.is_tensor(one) and one.numel() for one in tensors) or not isinstance(values["snapshots"], dict):
         return False
-    snapshots = values["snapshots"].items()
     models = [model, *values["snapshots"].values()]
     return (
         all(torch.is_tensor(one) and one.ndim == 3 and one.shape == model.shape and _finite(one) for one in models)
-        and all(type(done) is int and done >= 0 for done, _ in snapshots)
+        and all(done.isdecimal() for done in values["snapshots"])
         and scale.ndim == 1
         and _finite(scale)
         and all(one.shape == scale.shape and one.dtype == torch.int64 and one.min() >= 0 for one in tensors[2:])
@@ -147,21 +145,15 @@ def _finite(tensor: torch.Tensor) -> bool:
     return tensor.is_floating_point() and bool(torch.isfinite(tensor).all())
 
 
-def _describe(folder: Path, data: PolarPatterns, settings: EMSettings, model: torch.Tensor, given: dict) -> None:
-    """Say what the folder belongs to; delete what belongs to something else."""
-    described = given | {
+def _description(data: PolarPatterns, settings: EMSettings, model: torch.Tensor, given: dict) -> dict[str, Any]:
+    """All that a run follows from; `given` are its seed and number."""
+    return given | {
         "settings": {name: value for name, value in settings.to_mapping().items() if name not in _MAY_CHANGE},
         "patterns": data.digest(),
         "start": float(model.double().std()),
         "code": code_digest("helpers.em.expectation_maximisation"),
         "device": data.totals.device.type,
     }
-    text = json.dumps(described, indent=2, sort_keys=True) + "\n"
-    written = folder / "em.json"
-    if folder.exists() and not (written.exists() and written.read_text(encoding="utf-8") == text):
-        written.unlink(missing_ok=True)  # first: killed in between, the rest belongs to nothing
-        shutil.rmtree(folder)
-    write_text(written, text)
 
 
 _MAY_CHANGE = ("iterations", "runs", "tolerance")

@@ -1,4 +1,4 @@
-"""How EM classification runs: classes, rotations, the band of q. Defaults are those of the co-author's program."""
+"""Settings of EM classification: classes, rotations, band of q. The defaults are those of the co-author's program."""
 
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
@@ -28,9 +28,9 @@ class EMSettings:
     intensity
         "log": ln(1 + photons) of a pixel takes the place of its count; "linear": the count itself.
     friedel
-        Whether each pixel counts at its opposite too, so that half a pattern fills the circle.
+        True: each pixel counts at its opposite too (Friedel's law), so that half a pattern fills the circle.
     scales
-        Of the patterns: "updated" at each iteration, or "fixed" in proportion to their totals.
+        Scales of the patterns: "updated" at each iteration, or "fixed" in proportion to their totals.
     precision
         "float32" or "float64".
     """

@@ -37,7 +37,7 @@ class Augmentation:
     jitter
         Largest move of a side (crop) or change of a side's length (place), relative to the side; 0 = off.
     flip
-        Whether half of the images are mirrored left to right.
+        True: half of the images are mirrored left to right.
     hue
         Largest shift of the hue, in turns; 0 = off.
     saturation, exposure
@@ -70,11 +70,11 @@ class Augmentation:
 
     @property
     def distorts(self) -> bool:
-        """Whether colours change at all."""
+        """True if colours change at all."""
         return self.hue > 0 or max(self.saturation, self.exposure) > 1
 
 
-class Draws(NamedTuple):
+class RandomChanges(NamedTuple):
     """Random changes of a batch, on the device of the numbers that they come from."""
 
     sides: Tensor
@@ -90,7 +90,7 @@ class Draws(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """Where the pictures of a batch come to lie along one axis of the network input."""
+    """Mapping of the pictures of a batch to one axis of the network input, for pixels and for boxes."""
 
     taps: Taps
     """(N, size): the detector pixels that each input pixel mixes."""
@@ -156,17 +156,17 @@ def render_changed(
         (N, 10) from `draw_numbers`.
     """
     pixels = channels(counts, representation)
-    draws = changes(numbers.to(pixels.device), augmentation)
-    rows, columns = place_axes(tuple(pixels.shape[-2:]), size, augmentation, draws)
-    mirrored = columns.taps.mirrored(draws.flip)
+    drawn = changes(numbers.to(pixels.device), augmentation)
+    rows, columns = place_axes(tuple(pixels.shape[-2:]), size, augmentation, drawn)
+    mirrored = columns.taps.mirrored(drawn.flip)
     images = resample(pixels, rows.taps, mirrored)
     if augmentation.method == "place":
         fill_canvas(images, rows.taps, mirrored)
     if augmentation.distorts:
         images = images[:, :1] if representation.colour == "gray" else images
-        images = distort(images, draws.hue, draws.saturation, draws.exposure)
+        images = distort(images, drawn.hue, drawn.saturation, drawn.exposure)
     images = images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
-    return images, _follow(boxes.to(images), rows, columns, draws.flip)
+    return images, _follow(boxes.to(images), rows, columns, drawn.flip)
 
 
 def draw_numbers(number: int, generator: torch.Generator) -> Tensor:
@@ -187,7 +187,7 @@ def draw_numbers(number: int, generator: torch.Generator) -> Tensor:
     return torch.rand(number, NUMBERS, generator=generator)
 
 
-def changes(numbers: Tensor, augmentation: Augmentation) -> Draws:
+def changes(numbers: Tensor, augmentation: Augmentation) -> RandomChanges:
     """Random changes of a batch (Darknet's `rand_uniform` and `rand_scale`).
 
     Parameters
@@ -195,22 +195,24 @@ def changes(numbers: Tensor, augmentation: Augmentation) -> Draws:
     numbers
         (N, 10) from `draw_numbers`.
     augmentation
-        Strengths.
+        Strength of each change.
 
     Returns
     -------
-    Draws
+    RandomChanges
         One row an image, on the device of the numbers.
     """
     flip = (numbers[:, 4] < 0.5) & augmentation.flip
     hue = augmentation.hue * (2 * numbers[:, 5] - 1)
     saturation = _scale(augmentation.saturation, *numbers[:, 6:8].T)
     exposure = _scale(augmentation.exposure, *numbers[:, 8:10].T)
-    return Draws(numbers[:, :4], flip, hue, saturation, exposure)
+    return RandomChanges(numbers[:, :4], flip, hue, saturation, exposure)
 
 
-def place_axes(shape: tuple[int, int], size: int, augmentation: Augmentation, draws: Draws) -> tuple[Axis, Axis]:
-    """Where the pixels of a batch come from, and the same mapping for boxes.
+def place_axes(
+    shape: tuple[int, int], size: int, augmentation: Augmentation, drawn: RandomChanges
+) -> tuple[Axis, Axis]:
+    """Mapping of a batch to both axes of the network input, for pixels and for boxes.
 
     Parameters
     ----------
@@ -220,18 +222,18 @@ def place_axes(shape: tuple[int, int], size: int, augmentation: Augmentation, dr
         Side of the network input [pixels].
     augmentation
         Recipe and jitter.
-    draws
+    drawn
         Random changes of the batch.
 
     Returns
     -------
     rows, columns : Axis
-        On the device of the draws, before any flip.
+        On the device of the changes, before any flip.
     """
     enlarged = enlarged_shape(shape)
     method = _cropped_spans if augmentation.method == "crop" else _placed_spans
     axis = _crop_axis if augmentation.method == "crop" else _place_axis
-    spans = method(enlarged, size, augmentation.jitter, draws.sides)
+    spans = method(enlarged, size, augmentation.jitter, drawn.sides)
     rows, columns = (
         axis(*span, pixels, length, size) for span, pixels, length in zip(spans, shape, enlarged, strict=True)
     )
@@ -288,6 +290,7 @@ def _cropped_spans(
     enlarged: tuple[int, int], size: int, jitter: float, sides: Tensor
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Whole pixels cut off before and after the picture along rows and columns; negative: added."""
+    # the largest move of a side, in float32 and cut to whole pixels as in C
     tall, wide = (float(np.trunc(np.float32(length) * np.float32(jitter))) for length in enlarged)
     moved = 2 * sides - 1
     left, right = (moved[:, :2] * wide).trunc().to(torch.int64).unbind(dim=1)
@@ -297,11 +300,15 @@ def _cropped_spans(
 
 def _crop_axis(before: Tensor, after: Tensor, pixels: int, enlarged: int, size: int) -> Axis:
     """Darknet's `crop_image`, which repeats the edge outside of the picture, then `resize_image`."""
+    # pixels of the enlarged picture that are left, or a longer axis where some were added
     length = enlarged - before - after
+    # the two pixels of what is left that each input pixel mixes
     first, second, share = resize_taps(length, size)
+    # counted from the edge of the whole picture, the edge repeated outside; then the detector pixels that they show
     first, second = (
         detector_pixel((tap + before[:, None]).clamp(0, enlarged - 1), pixels, enlarged) for tap in (first, second)
     )
+    # boxes: a relative position p of the whole picture becomes (p · enlarged − before) / length
     return Axis(Taps(first, second, share), torch.full_like(length, enlarged) / length, -before / length)
 
 
@@ -309,6 +316,7 @@ def _placed_spans(
     enlarged: tuple[int, int], size: int, jitter: float, sides: Tensor
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Length and offset of the placed picture along rows and columns, in pixels of the input with a fraction."""
+    # width and height change by themselves; the picture then fills the input along its longer side
     change = 1 + jitter * (2 * sides[:, :2] - 1)
     aspect = enlarged[1] * change[:, 0] / (enlarged[0] * change[:, 1])
     wide, tall = size * aspect.clamp(max=1), size / aspect.clamp(min=1)
@@ -318,9 +326,11 @@ def _placed_spans(
 
 def _place_axis(length: Tensor, offset: Tensor, pixels: int, enlarged: int, size: int) -> Axis:
     """Darknet's `place_image`: whole pixels, bilinear, black beyond the last pixel; boxes keep the fraction."""
+    # whole pixels of the input that the picture covers, and each input pixel counted from its edge
     covered = length.to(torch.int64)[:, None]
     target = torch.arange(size, device=length.device) - offset.to(torch.int64)[:, None]
     inside = (target >= 0) & (target < covered)
+    # position in the enlarged picture, and the two pixels there that are mixed; beyond its end there is none
     position = target.to(torch.float32) / covered * enlarged
     first = position.floor().to(torch.int64)
     first_pixel, second_pixel = (
@@ -331,12 +341,15 @@ def _place_axis(length: Tensor, offset: Tensor, pixels: int, enlarged: int, size
 
 def _follow(boxes: Tensor, rows: Axis, columns: Axis, flip: Tensor) -> Tensor:
     """Boxes after the same changes (Darknet's `correct_boxes`): mapped, mirrored, clipped, dropped if too small."""
+    # upper left and lower right corner in the input, (N, 2) as (x, y)
     centre, half = boxes[:, :2], boxes[:, 2:] / 2
     scale = torch.stack([columns.scale, rows.scale], dim=1)
     shift = torch.stack([columns.shift, rows.shift], dim=1)
     start, stop = (edge * scale + shift for edge in (centre - half, centre + half))
+    # a mirrored x is 1 − x, so left and right change places; what lies outside is cut off
     mirrored = flip[:, None] & (torch.arange(2, device=flip.device) == 0)
     start, stop = torch.where(mirrored, 1 - stop, start).clamp(0, 1), torch.where(mirrored, 1 - start, stop).clamp(0, 1)
+    # centre and size again; NaN where less than Darknet's smallest box is left
     followed = torch.cat([(start + stop) / 2, stop - start], dim=1)
     gone = (stop - start < SMALLEST_BOX).any(dim=1, keepdim=True)
     return followed.masked_fill(gone, torch.nan)

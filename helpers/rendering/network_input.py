@@ -1,4 +1,4 @@
-"""What reaches a network of a pattern: the fast way to its input against the written-out one, and what is lost."""
+"""Input of a network: the fast way to it against the written-out one, and what of a pattern is lost on the way."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
@@ -40,7 +40,7 @@ def written_out(pattern: np.ndarray, representation: Representation, size: int, 
     representation
         Colour and scale.
     size
-        Of the input [pixels].
+        Side of the network input [pixels].
     resize
         "stretch" or "letterbox".
     """
@@ -57,7 +57,7 @@ def table_rendering(example: np.ndarray, sizes: Iterable[int]) -> pd.DataFrame:
     example
         Photon counts (rows, columns).
     sizes
-        Of the input [pixels].
+        Sides of the network input [pixels].
 
     Returns
     -------
@@ -86,7 +86,7 @@ def table_resize(shape: Sequence[int], sizes: Iterable[int], experiment: Experim
     shape
         Rows and columns of a pattern [pixels].
     sizes
-        Of the input [pixels].
+        Sides of the network input [pixels].
     experiment
         Wavelength, distance, pixel.
 

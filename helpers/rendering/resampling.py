@@ -115,14 +115,16 @@ def resample(channels: Tensor, rows: Taps, columns: Taps) -> Tensor:
     channels
         float32 (N, 3 or 1, rows, columns); fastest if each column lies together in memory, pixel by pixel.
     rows, columns
-        Where the pixels of the images come from.
+        Detector pixels that each input pixel mixes, along both axes.
 
     Returns
     -------
     Tensor
         float32 (N, 3, size, size), in memory pixel by pixel (`torch.channels_last`); one channel is repeated.
     """
+    # (N, columns, rows · channels): the columns of an image are mixed first
     wide = _mix(channels.permute(0, 3, 2, 1).flatten(2), columns)
+    # (N, rows, size · 3): rows to the middle, a gray channel three times
     by_row = wide.unflatten(2, (channels.shape[2], channels.shape[1])).transpose(1, 2).expand(-1, -1, -1, 3)
     return _mix(by_row.flatten(2), rows).unflatten(2, (columns.first.shape[-1], 3)).permute(0, 3, 1, 2)
 
@@ -130,9 +132,11 @@ def resample(channels: Tensor, rows: Taps, columns: Taps) -> Tensor:
 def _mix(values: Tensor, taps: Taps) -> Tensor:
     """Mix values (N, pixels, features) along the middle axis: (N, size, features), (1 - share) first + share second."""
     number, pixels, features = values.shape
+    # two pixels and two weights for each target: (N, size, 2); a pixel that contributes nothing (-1) weighs 0
     share = taps.share.masked_fill(taps.first == taps.second, 0)  # a pixel mixed with itself stays what it is
     pair = torch.stack([taps.first, taps.second], dim=-1)
     weights = torch.stack([1 - share, share], dim=-1).masked_fill(pair < 0, 0)
+    # all images in one list of pixels, each with its own start: then one gathering sum mixes them
     start = pixels * torch.arange(number, device=values.device)[:, None, None]
     mixed = functional.embedding_bag(
         (pair.clamp(min=0) + start).flatten(0, 1),
@@ -151,7 +155,7 @@ def fill_canvas(images: Tensor, rows: Taps, columns: Taps) -> Tensor:
     images
         (N, channels, size, size) from `resample`.
     rows, columns
-        What they were made with.
+        The same axes that `resample` was given.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: everything is written under a temporary name and moved.
+"""Atomic file writing: everything is written under a temporary name and moved.
 
 A temporary file is called `.NAME.PROCESS@HOST.partial`. One whose process was killed is deleted by the next that writes
 to its folder.
@@ -98,7 +98,7 @@ def _tidy_once(folder: Path) -> None:
 
 
 def _runs(process: int) -> bool:
-    """Whether there is a process of this number."""
+    """True if there is a process of this number."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
@@ -125,12 +125,12 @@ def _writing(final: Path, partial: Path) -> Iterator[None]:
 
 
 def explained(error: BaseException, path: str | os.PathLike | None = None) -> str | None:
-    """What the system refuses, in a line for the user: the file, the reason, the next step.
+    """One line for the user on what the system refused: the file, the reason, the next step.
 
     Parameters
     ----------
     error
-        Of the system (`OSError`), or of a library that met one and says so.
+        An `OSError`, or the error of a library that met one and says so.
     path
         The file; the one that the error names if None.
 
@@ -177,7 +177,7 @@ def read_exact_csv(path: str | os.PathLike, **options: Any) -> pd.DataFrame:
     path
         The CSV file.
     **options
-        Of `pandas.read_csv`.
+        Further options of `pandas.read_csv`.
     """
     return pd.read_csv(path, **_EXACT, **options)
 

@@ -1,35 +1,30 @@
-"""One process at a time: a lock that names who holds it, and that the kernel releases however its holder ends.
+"""One process at a time: a lock that the system releases however its holder ends, and a text that names the holder.
 
-NAME.lock            locked by the holder (flock), and says who that is
-NAME.lock.children   locked by each process that the holder starts, until it ends
-
-A holder that is killed leaves children behind for a moment: who comes next waits until they have ended, too.
+NAME.lock         locked by the holder
+NAME.lock.holder  who that is, for people
 """
 
-import fcntl
-import json
 import os
 import platform
 import shlex
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from helpers.errors import LockedError
-
-LOCK = "WORKBOOK_LOCK"
-"""Environment variable that tells children the lock of the process that started them."""
-
-_SECONDS_FOR_CHILDREN = 30.0
-_SECONDS_BETWEEN_TRIES = 0.1
+from helpers.system.tables_and_json import printable
 
 
 @contextmanager
 def locked(what: Path, lock: Path) -> Iterator[None]:
-    """Hold a lock while the block runs, and share it with the processes that are started there.
+    """Hold a lock while the block runs.
+
+    Processes that the holder starts end with it (`end_with_parent`), so whoever takes the lock of one that was killed
+    meets none of them.
 
     Parameters
     ----------
@@ -42,19 +37,10 @@ def locked(what: Path, lock: Path) -> Iterator[None]:
     Raises
     ------
     LockedError
-        If another process holds it, or children of a killed one do not end within 30 s.
+        If another process holds it.
     """
-    children = lock.with_name(f"{lock.name}.children")
-    with _made(lock.parent), _held(what, lock), _without_children(what, children), _told(children):
+    with _made(lock.parent), _held(what, lock, lock.with_name(f"{lock.name}.holder")):
         yield
-
-
-def share_lock() -> None:
-    """Hold the lock of the process that started this one, too, until this process ends."""
-    if path := os.environ.get(LOCK):
-        # never closed: the kernel does that
-        with suppress(OSError):
-            fcntl.flock(os.open(path, os.O_RDWR), fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 @contextmanager
@@ -71,106 +57,32 @@ def _made(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _held(what: Path, lock: Path) -> Iterator[None]:
-    """Hold the lock, and write into it who does."""
-    descriptor = _taken(what, lock)
+def _held(what: Path, lock: Path, holder: Path) -> Iterator[None]:
+    """Hold the lock, and write beside it who does."""
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        text = printable(holder.read_text(errors="replace")) if holder.is_file() else "another process"
+        raise LockedError(f"{what} is in use by {text}; wait until it ends, or end it") from None
+    except OSError as error:
+        if error.filename is not None:  # the file itself could not be made
+            raise
+        why = f"its file system has no locks ({error.strerror}), so nothing stops a second run"
+        print(f"{what}: {why}; start only one", file=sys.stderr)
     try:
         with suppress(OSError):  # a full disk keeps nobody from looking at what is there
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, _holder().encode())
+            holder.write_text(_this_process())
         yield
     finally:
         # while it is held, so that nobody else's is deleted
+        holder.unlink(missing_ok=True)
         lock.unlink(missing_ok=True)
-        os.close(descriptor)
+        held.release()
 
 
-def _taken(what: Path, lock: Path) -> int:
-    """File descriptor of the lock."""
-    while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            _flock(descriptor, what)
-        except BlockingIOError:
-            text = os.read(descriptor, 1 << 16).decode(errors="replace")
-            os.close(descriptor)
-            raise LockedError(f"{what} is in use by {_in_words(text)}; wait until it ends, or end it") from None
-        if _is(descriptor, lock):
-            return descriptor
-        os.close(descriptor)  # its holder has deleted it in between
-
-
-@contextmanager
-def _without_children(what: Path, children: Path) -> Iterator[None]:
-    """Wait for the children of a holder that was killed; the file is there for ours while the block runs."""
-    descriptor = os.open(children, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        _wait(descriptor, what)
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        yield
-    finally:
-        children.unlink(missing_ok=True)
-        os.close(descriptor)
-
-
-def _wait(descriptor: int, what: Path) -> None:
-    """Wait until no child of another holder is left."""
-    deadline = time.monotonic() + _SECONDS_FOR_CHILDREN
-    while True:
-        try:
-            return _flock(descriptor, what)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise LockedError(
-                    f"{what} is in use by processes that a killed one has left; end them (ps -ef), then try again"
-                ) from None
-        time.sleep(_SECONDS_BETWEEN_TRIES)
-
-
-def _flock(descriptor: int, what: Path) -> None:
-    """Lock at once or raise BlockingIOError; some network file systems have no locks."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError as error:
-        why = f"its file system has no locks ({error.strerror}), so nothing stops a second run"
-        print(f"{what}: {why}; start only one", file=sys.stderr)
-
-
-@contextmanager
-def _told(children: Path) -> Iterator[None]:
-    """Processes that are started in this block know the lock."""
-    before = os.environ.get(LOCK)
-    os.environ[LOCK] = str(children.resolve())
-    try:
-        yield
-    finally:
-        os.environ.pop(LOCK) if before is None else os.environ.update({LOCK: before})
-
-
-def _is(descriptor: int, path: Path) -> bool:
-    """Whether an open file is still the one of that name."""
-    with suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    return False
-
-
-def _holder() -> str:
-    """This process, for people."""
-    described = {
-        "process": os.getpid(),
-        "host": platform.node(),
-        "since": datetime.now().isoformat(sep=" ", timespec="seconds"),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-    }
-    return json.dumps(described) + "\n"
-
-
-def _in_words(text: str) -> str:
-    """The holder, as its lock tells."""
-    try:
-        return "process {process} on {host} since {since} ({command})".format(**json.loads(text))
-    except (ValueError, KeyError, TypeError):
-        return "another process"
+def _this_process() -> str:
+    """This process in words."""
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    since = datetime.now().isoformat(sep=" ", timespec="seconds")
+    return f"process {os.getpid()} on {platform.node()} since {since} ({command})"

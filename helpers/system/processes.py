@@ -1,21 +1,24 @@
-"""Processes that share a machine's cores: one thread each, and none outlives the process that started it."""
+"""Processes that share a machine's cores: one thread each, and none outlives the process that started it.
+
+The pool is the standard library's. loky, tried instead, waits for ever for the rest of a result when a worker is killed
+while it sends one, leaves workers behind when its own process is killed, and has one environment for all of them.
+"""
 
 import ctypes
-import io
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from multiprocessing import Pipe, get_context
-from multiprocessing.connection import Connection, wait
+from multiprocessing import get_context
+from multiprocessing.connection import wait
 from multiprocessing.queues import SimpleQueue
 from threading import Event, Thread
 
 from helpers.errors import WorkerDiedError
-from helpers.system.lock import share_lock
 
 _WARNINGS, _TIDIED = "PYTHONWARNINGS", "ignore:resource_tracker:UserWarning"
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -35,15 +38,15 @@ def one_thread_processes(
     """Start processes that compute with one thread each.
 
     One process is another process, too: threads slow small matrix products down tenfold on a busy machine. If the block
-    ends with an error, or this process is killed, the processes end at once, in the middle of what they do. The lines
-    that they print are printed by this process, so that a notebook shows them.
+    ends with an error, or this process is killed, the processes end at once, in the middle of what they do. What they
+    print appears where this process prints, line by line.
 
     Parameters
     ----------
     number
-        Processes.
+        Number of processes.
     environments
-        Variables of each process's own, a mapping a process: a GPU, for instance.
+        Environment variables of each process's own, a mapping a process: a GPU, for instance.
 
     Yields
     ------
@@ -54,42 +57,38 @@ def one_thread_processes(
     WorkerDiedError
         If one of them is killed.
     """
-    reader, writer = Pipe(duplex=False)
-    with reader, writer, _printed() as lines, _one_thread():
+    with _one_thread():
         context = get_context("spawn")
         own = context.SimpleQueue()
         for process in range(number):
             own.put(dict(environments[process]) if environments else {})
-        start = {"mp_context": context, "initializer": _begin, "initargs": (reader, lines, own)}
-        pool = ProcessPoolExecutor(number, **start)
+        pool = ProcessPoolExecutor(number, mp_context=context, initializer=_begin, initargs=(os.getpid(), own))
         try:
             with _deaf_to_interrupts():
                 for _ in range(number):
                     pool.submit(int)
-            with _deaths_noticed(pool, writer):
+            with _deaths_noticed(pool):
                 yield pool
         except BrokenProcessPool as error:
             raise WorkerDiedError(
                 "a worker process was killed, perhaps for want of memory; the same command goes on from there"
             ) from error
         except BaseException:
-            writer.close()
-            _close_results(pool)
+            _kill(pool)
             raise
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
-def _deaths_noticed(pool: ProcessPoolExecutor, writer: Connection) -> Iterator[None]:
+def _deaths_noticed(pool: ProcessPoolExecutor) -> Iterator[None]:
     """Let the pool notice each death: one that dies while it sends a result leaves it waiting for the rest of that."""
     ended = Event()
 
     def watch() -> None:
         while not ended.wait(_SECONDS_BETWEEN_LOOKS):
             if wait([process.sentinel for process in list(pool._processes.values())], timeout=0):
-                writer.close()
-                _close_results(pool)
+                _kill(pool)
                 return
 
     watcher = Thread(target=watch, daemon=True)
@@ -101,25 +100,19 @@ def _deaths_noticed(pool: ProcessPoolExecutor, writer: Connection) -> Iterator[N
         watcher.join()
 
 
-def _close_results(pool: ProcessPoolExecutor) -> None:
-    """Close our own end for writing results, which the pool keeps open: reading ends when no process has one."""
-    with suppress(AttributeError, OSError):
-        pool._result_queue._writer.close()
+def _kill(pool: ProcessPoolExecutor) -> None:
+    """End the processes of a pool at once, and let it notice: it waits for results while any process could send one."""
+    with suppress(AttributeError, OSError):  # a pool that has ended by itself meanwhile
+        for process in list(pool._processes.values()):
+            process.kill()
+        pool._result_queue._writer.close()  # our own copy
 
 
-def _begin(parent: Connection, lines: Connection, environments: SimpleQueue) -> None:
-    """Take an environment, print by way of the parent, and end when the parent closes its end of a pipe, or dies."""
-
-    def end_with_it() -> None:
-        try:
-            parent.recv()
-        except EOFError:
-            os._exit(1)
-
+def _begin(parent: int, environments: SimpleQueue) -> None:
+    """Prepare a process: its own environment, lines sent when they are complete, an end with its parent."""
+    end_with_parent(parent)
     os.environ.update(environments.get())
-    share_lock()
-    sys.stdout = _Lines(lines)
-    Thread(target=end_with_it, daemon=True).start()
+    sys.stdout.reconfigure(line_buffering=True)
 
 
 @contextmanager
@@ -137,55 +130,25 @@ _DEATH_SIGNAL = 1
 
 
 def end_with_parent(parent: int) -> None:
-    """End this process at once when its parent dies, on Linux; elsewhere a Jupyter kernel looks once a second.
+    """End this process when its parent dies: at once on Linux, elsewhere within a fifth of a second.
 
     Parameters
     ----------
     parent
-        Its process id; if it has ended already, so does this process.
+        Process id of the parent; if it has ended already, so does this process.
     """
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None, use_errno=True).prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
         os._exit(1)
 
-
-class _Lines(io.TextIOBase):
-    """Text that is sent line by line, so that the lines of several processes do not mix."""
-
-    def __init__(self, lines: Connection) -> None:
-        self._lines = lines
-        self._begun = ""
-
-    def write(self, text: str) -> int:
-        """Send the lines that are complete."""
-        *complete, self._begun = (self._begun + text).split("\n")
-        for line in complete:
-            self._lines.send(line)
-        return len(text)
-
-
-@contextmanager
-def _printed() -> Iterator[Connection]:
-    """Print the lines that are sent to the connection given, until every process has closed it."""
-    reader, writer = Pipe(duplex=False)
-
-    def print_lines() -> None:
-        while True:
-            try:
-                print(reader.recv(), flush=True)
-            except EOFError:
-                return
-
-    printer = Thread(target=print_lines, daemon=True)
-    printer.start()
-    try:
-        yield writer
-    finally:
-        writer.close()
-        printer.join()
-        reader.close()
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    else:
+        Thread(target=look, daemon=True).start()
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 
 
 def is_sparse() -> bool:
-    """Whether lines are wanted instead of a bar: the runner says so, or nobody watches a terminal or a notebook."""
+    """True if lines are wanted instead of a bar: the runner says so, or nobody watches a terminal or a notebook."""
     asked = os.environ.get(SPARSE)
     if asked is not None:
         return asked not in ("", "0")
@@ -30,9 +30,9 @@ def progress(items: Iterable[Item], *, label: str, total: int | None = None) -> 
     Parameters
     ----------
     items
-        What to iterate over.
+        Iterable of any length.
     label
-        What is being done, for instance "simulating".
+        Name of the work, shown before the numbers: "simulating".
     total
         Number of items, where `len(items)` does not tell.
 

@@ -22,9 +22,9 @@ def read_ahead(
     Parameters
     ----------
     read
-        Gives a block.
+        Function from a request to its block.
     wanted
-        What to read, one a block.
+        Requests in their order, one a block.
     ahead
         Blocks that wait or are being read while the caller has one: memory does not depend on how many there are.
 

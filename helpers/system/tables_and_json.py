@@ -13,7 +13,7 @@ from helpers.errors import WorkbookError
 from helpers.system import files
 
 Kind = Literal["index", "flag", "fraction", "number", "text", "any"]
-"""Of a column: different whole numbers from 0; True or False; 0 … 1; finite; anything that is not empty; anything."""
+"""Column kinds: different whole numbers from 0; True or False; 0 … 1; finite; anything that is not empty; anything."""
 
 _LONGEST = 200
 
@@ -24,13 +24,13 @@ def read_json(path: Path, what: str, *, error: type[WorkbookError], advice: str)
     Parameters
     ----------
     path
-        The file.
+        JSON file.
     what
-        It should hold, for the message.
+        Content that the file should have, as the message names it: "description of a family".
     error
-        What to raise.
+        Class of the error to raise.
     advice
-        The next step, for the message.
+        Next step for the user, as the message ends.
 
     Raises
     ------
@@ -55,11 +55,11 @@ def read_csv(path: Path, columns: Mapping[str, Kind], *, error: type[WorkbookErr
     Parameters
     ----------
     path
-        The file.
+        CSV file.
     columns
-        Those that it must have, and what they hold.
+        Name → kind of the columns that it must have.
     error, advice
-        As in `read_json`.
+        Class of the error to raise, and the next step for the user.
 
     Returns
     -------
@@ -77,14 +77,16 @@ def read_csv(path: Path, columns: Mapping[str, Kind], *, error: type[WorkbookErr
 
 
 def parsed(parse: Callable[[], pd.DataFrame], path: Path, *, error: type[WorkbookError], advice: str) -> pd.DataFrame:
-    """What `pandas.read_csv` makes of a file, every row of it as long as the head; else an error of ours.
+    """Table of a CSV file, every row of it as long as the head; else an error of ours.
 
     Parameters
     ----------
     parse
-        The call.
-    path, error, advice
-        As in `read_json`.
+        Function that calls `pandas.read_csv`.
+    path
+        CSV file, as the message names it.
+    error, advice
+        Class of the error to raise, and the next step for the user.
     """
     try:
         with warnings.catch_warnings(action="error"):
@@ -107,11 +109,13 @@ def check_columns(
     Parameters
     ----------
     path
-        The file that it is from.
+        File that the table is from, as the message names it.
     table
-        The table.
-    columns, error, advice
-        As in `read_csv`.
+        Table of any columns.
+    columns
+        Name → kind of the columns that it must have.
+    error, advice
+        Class of the error to raise, and the next step for the user.
     """
     for name, kind in columns.items():
         if name not in table:

@@ -32,7 +32,9 @@ _WANTED = {
 Checked = TypeVar("Checked")
 
 
-def validated(kind: type[Checked], mapping: object, *, error: type[WorkbookError], source: object) -> Checked:
+def validated(
+    kind: type[Checked], mapping: object, *, error: type[WorkbookError], source: object, advice: str = "correct it"
+) -> Checked:
     """Build a pydantic dataclass from the plain values of a YAML or JSON file.
 
     Parameters
@@ -45,6 +47,8 @@ def validated(kind: type[Checked], mapping: object, *, error: type[WorkbookError
         Class of the error to raise.
     source
         The file or section that the values are from, as the message names it.
+    advice
+        Next step for the user, as the message ends.
 
     Raises
     ------
@@ -52,14 +56,14 @@ def validated(kind: type[Checked], mapping: object, *, error: type[WorkbookError
         Of the class `error`, if a key is unknown or missing, or a value impossible; the first one is named.
     """
     if not isinstance(mapping, Mapping):
-        raise error(f"{source}: must hold a mapping of keys to values, got {in_short(repr(mapping))}; correct it")
+        raise error(f"{source}: must hold a mapping of keys to values, got {in_short(repr(mapping))}; {advice}")
     try:
         # by way of JSON, whose lists may become tuples although everything else is taken strictly
         return TypeAdapter(kind).validate_json(json.dumps(mapping))
     except ValidationError as wrong:
-        raise error(f"{source}: {_in_words(kind, wrong.errors(include_url=False)[0])}; correct it") from wrong
+        raise error(f"{source}: {_in_words(kind, wrong.errors(include_url=False)[0])}; {advice}") from wrong
     except (TypeError, ValueError, RecursionError) as wrong:
-        raise error(f"{source}: holds other than plain values ({in_short(wrong)}); correct it") from wrong
+        raise error(f"{source}: holds other than plain values ({in_short(wrong)}); {advice}") from wrong
 
 
 def _in_words(kind: type, wrong: ErrorDetails) -> str:

@@ -18,11 +18,11 @@ def read_yaml(path: Path, *, error: type[WorkbookError], advice: str) -> Any:
     Parameters
     ----------
     path
-        The file.
+        YAML file of at most a mebibyte.
     error
-        What to raise.
+        Class of the error to raise.
     advice
-        The next step, for the message.
+        Next step for the user, as the message ends.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def read_yaml(path: Path, *, error: type[WorkbookError], advice: str) -> Any:
 
 
 def _check(node: yaml.Node | None, sizes: dict[int, int], above: tuple[int, ...]) -> int:
-    """How many values a node stands for, its aliases written out."""
+    """Number of values that a node stands for, its aliases written out."""
     if id(node) in above:
         raise ValueError("an alias leads back to itself")
     if node is None or isinstance(node, yaml.ScalarNode):

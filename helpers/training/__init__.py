@@ -7,10 +7,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "darknet_networks": ["load_network"],
         "families": ["table_families", "train_families"],
-        "family_folder": ["FamilyFolder", "check_description"],
+        "family_folder": ["FamilyFolder"],
         "plan": ["Examples", "Plan"],
         "scoring": ["Scorer", "patterns_a_batch", "score_counts"],
         "settings": ["TrainingSettings"],
-        "ultralytics_networks": ["is_modern", "load_modern"],
+        "ultralytics_networks": ["is_ultralytics", "load_ultralytics"],
     },
 )

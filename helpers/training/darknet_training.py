@@ -15,7 +15,8 @@ from helpers.system import begin_long_computation, is_sparse, load_tensors, prog
 from helpers.training.darknet_networks import build_network
 from helpers.training.family_folder import FamilyFolder, darknet_line
 from helpers.training.loss_history import RANDOM_WEIGHTS, check_loss, history_row
-from helpers.training.plan import Draws, Plan
+from helpers.training.optimizer_state import restore_optimizer
+from helpers.training.plan import MiniBatches, Plan
 from helpers.training.scoring import score_counts
 from helpers.training.settings import TrainingSettings
 
@@ -31,7 +32,7 @@ def train(plan: Plan, folder: Path) -> FamilyFolder:
     plan
         The family, its examples and settings.
     folder
-        Of the family; what lies there from another plan or other code is deleted.
+        Folder of the family; what lies there from another plan or other code is moved aside (`claim_folder`).
 
     Returns
     -------
@@ -45,16 +46,16 @@ def train(plan: Plan, folder: Path) -> FamilyFolder:
     """
     artefacts = FamilyFolder(folder)
     backbone = _backbone(plan)
-    artefacts.describe(plan.description(start=backbone.name if backbone else RANDOM_WEIGHTS, code=__name__))
+    artefacts.claim(plan.description(start=backbone.name if backbone else RANDOM_WEIGHTS, code=__name__))
     run = _Run.begin(plan, artefacts, backbone)
-    draws = Draws(plan)
+    batches = MiniBatches(plan)
     settings = plan.settings
     first = len(run.history) + 1
     if first <= settings.iterations:
         begin_long_computation(str(plan.family))
     for iteration in progress(range(first, settings.iterations + 1), label=str(plan.family)):
         run.began = run.began if run.unread else time.perf_counter()
-        run.unread.append(_iterate(run, draws, iteration))
+        run.unread.append(_iterate(run, batches, iteration))
         finished = iteration % settings.checkpoint_every == 0
         if finished or len(run.unread) == _LOSSES_AT_ONCE:
             _read_losses(run)
@@ -88,7 +89,7 @@ class _Run:
         if artefacts.state.exists():
             state = load_tensors(artefacts.state, plan.device)
             network.load_state_dict(state["weights"])
-            run.optimizer.load_state_dict(state["optimizer"])
+            restore_optimizer(run.optimizer, state["optimizer"])
             run.history = state["history"]
         return run
 
@@ -110,11 +111,28 @@ def _optimizer(network: darknet.Network, settings: TrainingSettings) -> torch.op
     return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, fused=fused)
 
 
-def _iterate(run: _Run, draws: Draws, iteration: int) -> torch.Tensor:
-    """One iteration: all mini-batches, one step; returns its cost, which is not waited for."""
+def _iterate(run: _Run, batches: MiniBatches, iteration: int) -> torch.Tensor:
+    """One iteration: the gradients of all mini-batches, one step of SGD.
+
+    Parameters
+    ----------
+    run
+        The training in progress.
+    batches
+        Source of the images.
+    iteration
+        Its number, from 1.
+
+    Returns
+    -------
+    Tensor
+        Darknet's cost of the batch, on the device; it is not waited for.
+    """
+    # the schedule of the .cfg: burn-in, then steps
     for group in run.optimizer.param_groups:
         group["lr"] = run.plan.settings.learning_rate_at(iteration)
-    cost = _accumulate(run, draws, iteration)
+    cost = _accumulate(run, batches, iteration)
+    # w ← w − rate · v with v ← momentum · v + gradient + decay · w
     run.optimizer.step()
     return cost
 
@@ -132,17 +150,19 @@ def _read_losses(run: _Run) -> None:
     run.unread.clear()
 
 
-def _accumulate(run: _Run, draws: Draws, iteration: int) -> torch.Tensor:
-    """Sum the gradients of the mini-batches; returns Darknet's cost of the batch, on the device."""
-    run.network.train()
+def _accumulate(run: _Run, batches: MiniBatches, iteration: int) -> torch.Tensor:
+    """Sum the gradients of the mini-batches of an iteration; returns Darknet's cost of the batch, on the device."""
+    run.network.train()  # batch normalisation by the statistics of the mini-batch
     run.optimizer.zero_grad(set_to_none=True)
     settings, device = run.plan.settings, run.plan.device
+    # images of all iterations before: until 12 800, YOLOv2's loss draws every box towards its anchor
     seen = (iteration - 1) * settings.batch
     cost = torch.zeros((), device=device)
-    for images, truth in draws.at(iteration):
+    for images, truth in batches.at(iteration):
         seen += len(images)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"):
             loss, batch_cost = darknet.loss(run.network, images, truth, seen=seen)
+        # gradients add up until the step; Darknet divides their sum by the images of the whole batch
         (loss / settings.batch).backward()
         cost += batch_cost
     return cost

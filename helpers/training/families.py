@@ -16,8 +16,8 @@ from helpers.system import cores, one_thread_processes
 from helpers.training.darknet_training import train
 from helpers.training.family_folder import FamilyFolder
 from helpers.training.plan import Plan
-from helpers.training.ultralytics_networks import is_modern
-from helpers.training.ultralytics_training import train_modern
+from helpers.training.ultralytics_networks import is_ultralytics
+from helpers.training.ultralytics_training import train_ultralytics
 
 _VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
@@ -33,7 +33,7 @@ def train_families(plans: Mapping[Path, Plan], *, processes: int | None = None) 
     plans
         Folder of a family → its plan.
     processes
-        How many are trained at a time on a CPU; one a core if None.
+        Number of families that are trained at a time on a CPU; default: one a core.
 
     Returns
     -------
@@ -64,22 +64,22 @@ def train_family(plan: Plan, folder: Path) -> FamilyFolder:
 
     Parameters, returns and errors are those of `darknet_training.train`.
     """
-    return train_modern(plan, folder) if is_modern(plan.family) else train(plan, folder)
+    return train_ultralytics(plan, folder) if is_ultralytics(plan.family) else train(plan, folder)
 
 
 def visible_gpus() -> list[str]:
-    """What `CUDA_VISIBLE_DEVICES` calls the GPUs that this process may use: numbers, or the names that SLURM gives."""
+    """GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` calls them: numbers, or the names that SLURM gives."""
     names = os.environ.get(_VISIBLE_GPUS) or ",".join(map(str, range(torch.cuda.device_count())))
     return [name.strip() for name in names.split(",")][: torch.cuda.device_count()]
 
 
 def table_families(folders: Mapping[str, FamilyFolder]) -> pd.DataFrame:
-    """How each family began and where its loss ended.
+    """Start of each family, and the beginning and end of its loss.
 
     Parameters
     ----------
     folders
-        Family → what its training left.
+        Family → folder of its training.
 
     Returns
     -------

@@ -1,26 +1,29 @@
-"""What the training of a family leaves and classification reads: one folder a family.
+"""Files of a trained family, which classification and the tables read: one folder a family.
 
 family.json            the family, its settings, threshold, consensus, first weights and training data
-checkpoints/*.pt       weights of the checkpoints that the consensus needs: tensors and plain values, no code
+checkpoints/*          weights of the checkpoints that the consensus needs (safetensors)
 loss.csv               the loss of each iteration
 training.log           the same as Darknet prints it
 scores_validation.csv  a score for each validation pattern and checkpoint; scores_test.csv likewise
-state.pt               from where a killed training goes on
+state.safetensors      from where a killed training goes on
+
+A training with other settings, patterns or code finds the folder stale, and moves it to `stale/` beside it.
 """
 
-import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+import pydantic
+from pydantic import Field, PositiveInt
 
 from helpers.errors import MissingStepError, RunFileError
 from helpers.evaluation import iteration_column, iterations_of, read_scores
-from helpers.system import in_short, read_csv, read_json, write_csv, write_text
+from helpers.system import STRICT, claim_folder, read_csv, read_json, validated, write_csv, write_text
+from helpers.training.settings import TrainingSettings
 
 _LOSS_COLUMNS = ["iteration", "loss", "average_loss", "learning_rate", "images_seen"]
 
@@ -32,33 +35,33 @@ class FamilyFolder:
     Parameters
     ----------
     path
-        `results/RUN/families/FAMILY`.
+        Folder `results/RUN/families/FAMILY`.
     """
 
     path: Path
 
     @property
     def state(self) -> Path:
-        """From where a killed training goes on."""
-        return self.path / "state.pt"
+        """File from which a killed training goes on."""
+        return self.path / "state.safetensors"
 
     def checkpoint(self, iteration: int) -> Path:
-        """Weights after an iteration."""
-        return self.path / "checkpoints" / f"{iteration_column(iteration)}.pt"
+        """File of the weights after an iteration."""
+        return self.path / "checkpoints" / f"{iteration_column(iteration)}.safetensors"
 
     def scores_path(self, name: str) -> Path:
-        """Scores of the set `name`: validation or test."""
+        """File of the scores of the set `name`: validation or test."""
         return self.path / f"scores_{name}.csv"
 
-    def describe(self, description: Mapping[str, Any]) -> None:
-        """Write `family.json`; artefacts of a training with another description are deleted first, which is said."""
-        text = json.dumps(description, indent=2, sort_keys=True) + "\n"
-        written = self.path / "family.json"
-        if self.path.exists() and not (written.exists() and written.read_text(encoding="utf-8") == text):
-            print(f"{self.path.name}: its settings, examples or code have changed; it is trained anew", flush=True)
-            written.unlink(missing_ok=True)  # first: killed in between, the rest belongs to nothing
-            shutil.rmtree(self.path)
-        write_text(written, text)
+    def claim(self, description: Mapping[str, Any]) -> None:
+        """Make the folder for a training; what another training has left there is stale, and moved aside.
+
+        Parameters
+        ----------
+        description
+            All that the artefacts follow from, and the threshold, which nothing is trained anew for: `family.json`.
+        """
+        claim_folder(self.path, description, written_in="family.json", may_differ=["threshold"])
 
     def description(self) -> dict[str, Any]:
         """Read `family.json`.
@@ -77,6 +80,20 @@ class FamilyFolder:
             raise MissingStepError(
                 f"{self.path} holds no family.json; train the family first (workbook run --only 04)"
             ) from error
+
+    def checked_description(self) -> "FamilyDescription":
+        """Read `family.json` for classification.
+
+        Raises
+        ------
+        MissingStepError
+            If there is none.
+        RunFileError
+            If a key is missing, or holds another kind of value than classification needs.
+        """
+        source = self.path / "family.json"
+        given = {"error": RunFileError, "source": source, "advice": "train the family anew"}
+        return validated(FamilyDescription, self.description(), **given)
 
     def write_history(self, history: list[dict[str, float]]) -> None:
         """Write the loss of each iteration, for programs and as Darknet prints it."""
@@ -111,35 +128,40 @@ class FamilyFolder:
         return read_csv(path, dict.fromkeys(_LOSS_COLUMNS, "number"), error=RunFileError, advice="train it anew")
 
 
-def check_description(path: Path, described: Mapping[str, Any]) -> None:
-    """Refuse a `family.json` whose values are of another kind than classification needs.
+@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
+class FamilyDescription:
+    """What a trained family follows from, and what classification needs to know of it: the content of `family.json`.
 
-    Raises
-    ------
-    RunFileError
-        If one is; it is named.
+    Parameters
+    ----------
+    family
+        Name of the family, `network-colour-scale`.
+    settings
+        Settings of its training.
+    threshold
+        Score above which a checkpoint calls a pattern a single hit.
+    consensus
+        Iterations of the checkpoints that vote.
+    shape
+        Rows and columns of the patterns that it was trained on.
+    start
+        First weights: name of a file, or "random weights".
+    examples, code
+        Checksums of the training and validation patterns, and of the code that trained.
     """
-    for name, is_right in _DESCRIBED.items():
-        if name in described and not is_right(described[name]):
-            raise RunFileError(f"{path}: {name} is {in_short(repr(described[name]))}; train the family anew")
 
+    family: str
+    settings: TrainingSettings
+    threshold: Annotated[float, Field(gt=0, lt=1)]
+    consensus: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    shape: tuple[PositiveInt, PositiveInt]
+    start: str = ""
+    examples: str = ""
+    code: str = ""
 
-def _are_numbers(values: object) -> bool:
-    """Whether these are whole numbers above 0, each once."""
-    return (
-        isinstance(values, list)
-        and all(type(value) is int and 0 < value < 10**9 for value in values)
-        and 0 < len(set(values)) == len(values)
-    )
-
-
-_DESCRIBED = {
-    "family": lambda value: isinstance(value, str),
-    "settings": lambda value: isinstance(value, dict),
-    "threshold": lambda value: isinstance(value, float) and 0 < value < 1,
-    "consensus": _are_numbers,
-    "shape": lambda value: isinstance(value, list) and len(value) == 2 and all(_are_numbers([one]) for one in value),
-}
+    def __post_init__(self) -> None:
+        if len(set(self.consensus)) < len(self.consensus):
+            raise ValueError(f"consensus must name each iteration once, got {list(self.consensus)}")
 
 
 def darknet_line(row: Mapping[str, float]) -> str:

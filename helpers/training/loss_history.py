@@ -27,13 +27,13 @@ def history_row(
     Parameters
     ----------
     history
-        The rows before.
+        Rows of the iterations before.
     loss
-        Per image.
+        Loss of the iteration, divided by its images.
     rate
-        Learning rate.
+        Learning rate of the iteration.
     batch
-        Images an iteration.
+        Number of images of an iteration.
     seconds
         Time of the iteration, or of a few on average [s]; goes into `training.log` alone.
     """

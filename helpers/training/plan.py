@@ -1,4 +1,4 @@
-"""What is to be trained, on which patterns, and the images that an iteration draws from them."""
+"""Training plan of a family, its training and validation patterns, and the mini-batches drawn from them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from helpers.training.settings import TrainingSettings
 
 @dataclass(frozen=True)
 class Examples:
-    """What a family learns from: training and validation patterns, whole in memory as counts.
+    """Training and validation patterns of a family, whole in memory as counts.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Examples:
     validation_counts
         Photon counts (patterns, rows, columns).
     validation_patterns
-        Their indices in the stack (patterns,).
+        Numbers of the validation patterns in the stack (patterns,).
     """
 
     training_counts: np.ndarray
@@ -50,7 +50,7 @@ class Examples:
         return cls(stack.read(training["pattern"].to_numpy()), boxes, stack.read(validation), validation)
 
     def checksum(self) -> str:
-        """Of everything in it: another training set is another training."""
+        """SHA-256 of all arrays: another training set is another training."""
         digest = hashlib.sha256()
         for array in (self.training_counts, self.training_boxes, self.validation_counts, self.validation_patterns):
             digest.update(np.ascontiguousarray(array))
@@ -59,7 +59,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Plan:
-    """A training to be done.
+    """Training of one family: the patterns, the settings, and what is kept.
 
     Parameters
     ----------
@@ -68,13 +68,14 @@ class Plan:
     examples
         Training and validation patterns.
     settings
-        Hyper-parameters.
+        Hyper-parameters of the network's training.
     kept
         Iterations whose weights are kept (the consensus needs them); scores are kept for every checkpoint.
     threshold
-        Score above which the network says single; stored for classification.
+        Score above which the network calls a pattern a single hit. `family.json` keeps it for classification elsewhere;
+        another one trains nothing anew.
     device
-        Where to train.
+        CPU or GPU that trains.
     weights
         Folder with Darknet's pre-trained backbones; without the file of the settings the weights are random.
     """
@@ -88,14 +89,14 @@ class Plan:
     weights: Path | None = None
 
     def description(self, *, start: str, code: str) -> dict[str, Any]:
-        """What `family.json` holds: all that the artefacts follow from.
+        """Content of `family.json`: all that the artefacts follow from, and the threshold.
 
         Parameters
         ----------
         start
-            The first weights: a file's name, or that they are random.
+            First weights: name of a file, or "random weights".
         code
-            The module that trains.
+            Dotted name of the module that trains.
         """
         return {
             "family": str(self.family),
@@ -109,7 +110,7 @@ class Plan:
         }
 
 
-class Draws:
+class MiniBatches:
     """The images of each mini-batch: a function of (seed, iteration), on the device.
 
     Random numbers are drawn on the CPU, so that they are the same everywhere, and sent in one piece without waiting;
@@ -118,7 +119,7 @@ class Draws:
     Parameters
     ----------
     plan
-        Its examples, representation and settings; the counts lie on its device, where the images are rendered.
+        Plan whose examples, representation and settings are used; the counts lie on its device, which renders.
     """
 
     def __init__(self, plan: Plan) -> None:

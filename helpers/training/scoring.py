@@ -15,7 +15,7 @@ _PIXELS_A_BATCH = 64 * 416 * 416
 
 
 def patterns_a_batch(size: int) -> int:
-    """How many images of side `size` [pixels] go through a network at once, in bounded memory."""
+    """Number of images of side `size` [pixels] that go through a network at once, in bounded memory."""
     return max(1, min(256, _PIXELS_A_BATCH // size**2))
 
 
@@ -38,15 +38,15 @@ def score_counts(
     counts
         Photon counts (patterns, rows, columns), bad pixels 0.
     scorers
-        One a checkpoint.
+        Functions from images to scores, one a checkpoint.
     representation
-        That the networks were trained on.
+        Colour and scale that the networks were trained on.
     size
         Side of the network's input [pixels].
     resize
         "stretch" or "letterbox".
     device
-        Where the networks are.
+        Device of the networks.
 
     Returns
     -------

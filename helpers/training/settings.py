@@ -1,4 +1,4 @@
-"""How a family is trained: Darknet's hyper-parameters and its learning rate at each iteration.
+"""Settings of a family's training: Darknet's hyper-parameters and its learning rate at each iteration.
 
 The defaults are the paper's probable ones; it printed none ("the YOLO default hyper-parameters", section 2.6).
 """
@@ -37,7 +37,7 @@ class TrainingSettings:
     jitter, flip, hue, saturation, exposure, augmentation
         Darknet's augmentation; "crop" (before 2017-03, AlexeyAB) or "place" (pjreddie since).
     resize
-        How a pattern is brought to the square input: "stretch" or "letterbox".
+        "stretch" or "letterbox": ways to bring a pattern to the square input.
     random_size
         Another input size every ten iterations (`random=1`): 320 … 608 pixels.
     batch_norm_momentum
@@ -49,7 +49,7 @@ class TrainingSettings:
     precision
         "float32", or "bfloat16" autocast.
     seed
-        Of the weights and of all draws.
+        Seed of the first weights and of all mini-batches.
     """
 
     size: PositiveInt

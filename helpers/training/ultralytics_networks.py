@@ -1,4 +1,4 @@
-"""Today's detectors: ultralytics builds them, and a checkpoint of theirs scores patterns as any other does."""
+"""Networks of ultralytics as families: loaded from a checkpoint, they score patterns as any other does."""
 
 import atexit
 import os
@@ -22,13 +22,13 @@ _QUIET = {"YOLO_OFFLINE": "1", "YOLO_VERBOSE": "false", "YOLO_AUTOINSTALL": "fal
 """ultralytics neither asks the network for anything nor reports to it."""
 
 
-def is_modern(family: Family) -> bool:
-    """Whether ultralytics trains this family."""
+def is_ultralytics(family: Family) -> bool:
+    """True if ultralytics trains this family."""
     return family.network not in DARKNET_NETWORKS
 
 
-def load_modern(checkpoint: Path, device: torch.device) -> Scorer:
-    """Load a checkpoint of a modern family as a function from images to scores.
+def load_ultralytics(checkpoint: Path, device: torch.device) -> Scorer:
+    """Load a checkpoint of an ultralytics family as a function from images to scores.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def load_modern(checkpoint: Path, device: torch.device) -> Scorer:
 
 
 def described(model: str) -> dict[str, Any]:
-    """What ultralytics' own description of a model holds: `yolo11n.yaml` is the scale n of its `yolo11.yaml`.
+    """Content of ultralytics' own description of a model: `yolo11n.yaml` is the scale n of its `yolo11.yaml`.
 
     A description is code: ultralytics evaluates the activation that it names, and takes a mapping, a path or an address
     as well. So only the files of the package count, whatever a checkpoint says or the working directory holds.

@@ -1,4 +1,4 @@
-"""Train today's detectors as families: on the same patterns, with the same artefacts.
+"""Train networks of ultralytics as families: on the same patterns, with the same artefacts.
 
 The trainer is ultralytics' own (its optimizer, warm-up, learning rate and moving average of the weights); ours are the
 images, drawn as for the paper's networks, and the checkpoints. One of its epochs is `checkpoint_every` iterations.
@@ -21,7 +21,8 @@ from helpers.system import begin_long_computation, is_sparse, load_tensors, save
 from helpers.training import ultralytics_networks
 from helpers.training.family_folder import FamilyFolder, darknet_line
 from helpers.training.loss_history import RANDOM_WEIGHTS, check_loss, history_row
-from helpers.training.plan import Draws, Plan
+from helpers.training.optimizer_state import restore_optimizer
+from helpers.training.plan import MiniBatches, Plan
 from helpers.training.scoring import score_counts
 from helpers.training.settings import TrainingSettings
 
@@ -38,7 +39,7 @@ _DARKNET_ONLY = (
 )
 
 
-def train_modern(plan: Plan, folder: Path) -> FamilyFolder:
+def train_ultralytics(plan: Plan, folder: Path) -> FamilyFolder:
     """Train a family with ultralytics, or go on with a training that was killed; a finished one is left as it is.
 
     The network of its plan names a model of ultralytics: `yolo11n` is `yolo11n.yaml`, with random weights. Parameters,
@@ -51,7 +52,7 @@ def train_modern(plan: Plan, folder: Path) -> FamilyFolder:
     """
     _refuse_darknet_settings(plan.settings)
     artefacts = FamilyFolder(folder)
-    artefacts.describe(plan.description(start=RANDOM_WEIGHTS, code=__name__))
+    artefacts.claim(plan.description(start=RANDOM_WEIGHTS, code=__name__))
     if _iterations_done(artefacts) >= plan.settings.iterations:
         return artefacts
     begin_long_computation(str(plan.family))
@@ -71,7 +72,7 @@ def _refuse_darknet_settings(settings: TrainingSettings) -> None:
     for name in _DARKNET_ONLY:
         if getattr(settings, name) != getattr(plain, name):
             raise ProfileError(
-                f"{name} is a setting of the Darknet networks; remove it from the modern network's section"
+                f"{name} is a setting of the Darknet networks; remove it from the section of an ultralytics network"
             )
 
 
@@ -126,13 +127,13 @@ def _overrides(plan: Plan, scratch: Path) -> dict[str, Any]:
 
 
 class _Batches:
-    """What ultralytics' trainer takes for a data loader: the batches of one epoch, as (seed, iteration) gives them."""
+    """Data loader of ultralytics' trainer: the batches of one epoch, as (seed, iteration) gives them."""
 
     num_workers = 0
     drop_last = True
 
     def __init__(self, plan: Plan) -> None:
-        self.draws = Draws(plan)
+        self.mini_batches = MiniBatches(plan)
         self.iteration = 0
         self.batches = plan.settings.checkpoint_every
         self.batch_size = plan.settings.batch
@@ -145,7 +146,7 @@ class _Batches:
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         for _ in range(len(self)):
             self.iteration += 1
-            [(images, truth)] = self.draws.at(self.iteration)
+            [(images, truth)] = self.mini_batches.at(self.iteration)
             positive = truth[:, 0, 2] > 0
             boxes = truth[positive, 0, :4]
             yield {
@@ -156,69 +157,71 @@ class _Batches:
             }
 
 
+class _OnPatterns:
+    """Methods of ultralytics' trainer in our words: it is fed with patterns, stores our files, and resumes exactly."""
+
+    def prepare(self, plan: Plan, artefacts: FamilyFolder) -> None:
+        self.plan, self.artefacts = plan, artefacts
+        self.history: list[dict[str, float]] = []
+        self.began = time.perf_counter()
+        self.add_callback("on_train_batch_start", _note_time)
+        self.add_callback("on_train_batch_end", _note_loss)
+
+    def get_model(self, cfg: str, weights: object = None, verbose: bool = True) -> torch.nn.Module:
+        try:
+            return super().get_model(cfg=ultralytics_networks.described(cfg), weights=weights, verbose=verbose)
+        except ValueError as error:
+            raise ProfileError(f"families: {error}; correct the network {self.plan.family.network!r}") from error
+
+    def get_dataset(self) -> dict[str, Any]:
+        return {"train": "training", "val": "validation", "nc": 1, "names": {0: "single hit"}, "channels": 3}
+
+    def get_dataloader(self, *_args: object, mode: str = "train", **_named: object) -> _Batches:
+        return _Batches(self.plan)
+
+    def preprocess_batch(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return batch
+
+    def _build_train_pipeline(self) -> None:
+        from ultralytics.engine.trainer import BaseTrainer
+
+        BaseTrainer._build_train_pipeline(self)  # that of detection looks into a data set on disk
+
+    def get_validator(self) -> SimpleNamespace:
+        return SimpleNamespace(metrics=SimpleNamespace(keys=[]))
+
+    def validate(self) -> tuple[dict[str, float], float]:
+        return {}, 0.0
+
+    def final_eval(self) -> None:
+        """Nothing: every checkpoint has been scored."""
+
+    def save_metrics(self, metrics: dict[str, float]) -> None:
+        """Store a checkpoint at the end of an epoch; the loss is in `loss.csv`."""
+        _store_checkpoint(self)
+
+    def save_model(self) -> bool:
+        return False
+
+    def resume_training(self, _checkpoint: object) -> None:
+        if not self.artefacts.state.exists():
+            return
+        state = load_tensors(self.artefacts.state, self.device)
+        self.model.load_state_dict(state["weights"])
+        self.ema.ema.load_state_dict(state["average"])
+        self.ema.updates = state["updates"]
+        restore_optimizer(self.optimizer, state["optimizer"])
+        self.history = state["history"]
+        self.train_loader.iteration = len(self.history)
+        self.start_epoch = len(self.history) // self.plan.settings.checkpoint_every
+
+
 @cache
 def _trainer_class() -> type:
-    """ultralytics' detection trainer on patterns in memory; made late, because importing ultralytics takes seconds."""
-    from ultralytics.engine.trainer import BaseTrainer
+    """Detection trainer of ultralytics on patterns in memory; made late, as importing ultralytics takes seconds."""
     from ultralytics.models.yolo.detect import DetectionTrainer
 
-    class PatternTrainer(DetectionTrainer):
-        """Feeds patterns, stores our artefacts, resumes exactly."""
-
-        def prepare(self, plan: Plan, artefacts: FamilyFolder) -> None:
-            self.plan, self.artefacts = plan, artefacts
-            self.history: list[dict[str, float]] = []
-            self.began = time.perf_counter()
-            self.add_callback("on_train_batch_start", _note_time)
-            self.add_callback("on_train_batch_end", _note_loss)
-
-        def get_model(self, cfg: str, weights: object = None, verbose: bool = True) -> torch.nn.Module:
-            try:
-                return super().get_model(cfg=ultralytics_networks.described(cfg), weights=weights, verbose=verbose)
-            except ValueError as error:
-                raise ProfileError(f"families: {error}; correct the network {self.plan.family.network!r}") from error
-
-        def get_dataset(self) -> dict[str, Any]:
-            return {"train": "training", "val": "validation", "nc": 1, "names": {0: "single hit"}, "channels": 3}
-
-        def get_dataloader(self, *_args: object, mode: str = "train", **_named: object) -> _Batches:
-            return _Batches(self.plan)
-
-        def preprocess_batch(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            return batch
-
-        def _build_train_pipeline(self) -> None:
-            BaseTrainer._build_train_pipeline(self)
-
-        def get_validator(self) -> SimpleNamespace:
-            return SimpleNamespace(metrics=SimpleNamespace(keys=[]))
-
-        def validate(self) -> tuple[dict[str, float], float]:
-            return {}, 0.0
-
-        def final_eval(self) -> None:
-            """Nothing: every checkpoint has been scored."""
-
-        def save_metrics(self, metrics: dict[str, float]) -> None:
-            """Nothing: the loss is in `loss.csv`."""
-            _store_checkpoint(self)
-
-        def save_model(self) -> bool:
-            return False
-
-        def resume_training(self, _checkpoint: object) -> None:
-            if not self.artefacts.state.exists():
-                return
-            state = load_tensors(self.artefacts.state, self.device)
-            self.model.load_state_dict(state["weights"])
-            self.ema.ema.load_state_dict(state["average"])
-            self.ema.updates = state["updates"]
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.history = state["history"]
-            self.train_loader.iteration = len(self.history)
-            self.start_epoch = len(self.history) // self.plan.settings.checkpoint_every
-
-    return PatternTrainer
+    return type("PatternTrainer", (_OnPatterns, DetectionTrainer), {})
 
 
 def _note_time(trainer: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from jupyter_client.manager import AsyncKernelManager
 
-from helpers.system import end_with_parent, share_lock
+from helpers.system import end_with_parent
 
 EXTENSION = f"--ext={__name__}"
 """Argument that makes a kernel load this module as an IPython extension."""
@@ -22,6 +22,5 @@ class KernelOfRunner(AsyncKernelManager):
 
 
 def load_ipython_extension(shell: object) -> None:
-    """Tie this kernel to the runner that started it, and to its lock; IPython calls this before the first cell."""
-    share_lock()
+    """Tie this kernel to the runner that started it; IPython calls this before the first cell."""
     end_with_parent(int(os.environ["JPY_PARENT_PID"]))

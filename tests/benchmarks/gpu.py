@@ -35,7 +35,7 @@ from helpers.training import (
     patterns_a_batch,
     score_counts,
 )
-from helpers.training.plan import Draws
+from helpers.training.plan import MiniBatches
 
 JET = Representation("jet", "linear")
 CASES = (("YOLOv2", 416, "stretch", darknet.yolov2, 0.2), ("YOLOv3", 608, "letterbox", darknet.yolov3, 0.6))
@@ -128,10 +128,10 @@ def measure_training(stack: PatternStack, device: torch.device, rate: float, fol
     found = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
     settings = TrainingSettings(size=416, iterations=ITERATIONS, learning_rate=1e-4, precision="bfloat16")
     start = Plan(Family.from_name("yolov2-jet-linear"), found, settings, kept=[], threshold=0.24, device=device)
-    run, draws = darknet_training._Run.begin(start, FamilyFolder(folder), None), Draws(start)
+    run, batches = darknet_training._Run.begin(start, FamilyFolder(folder), None), MiniBatches(start)
 
     def iterate(first: int, last: int) -> None:
-        run.unread += [darknet_training._iterate(run, draws, iteration) for iteration in range(first, last + 1)]
+        run.unread += [darknet_training._iterate(run, batches, iteration) for iteration in range(first, last + 1)]
         darknet_training._read_losses(run)
 
     run.began = time.perf_counter()

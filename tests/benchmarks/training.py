@@ -37,7 +37,7 @@ from helpers.simulation import simulate
 from helpers.system import write_text
 from helpers.training import Examples, Plan, TrainingSettings, ultralytics_networks, ultralytics_training
 from helpers.training.darknet_networks import build_network
-from helpers.training.plan import Draws
+from helpers.training.plan import MiniBatches
 
 PATTERNS, SIZE, BATCH = 256, 96, 8
 BOX = Box(0, 80, 60, 180)
@@ -74,7 +74,7 @@ def plan(found: Examples, name: str, **settings: Any) -> Plan:
 
 
 def seconds_of_ours(found: Examples, iterations: int, folder: Path) -> float:
-    """Time of an iteration of `ultralytics_training.train_modern`."""
+    """Time of an iteration of `ultralytics_training.train_ultralytics`."""
     stamps: list[float] = []
     original = ultralytics_training._note_loss
 
@@ -85,7 +85,7 @@ def seconds_of_ours(found: Examples, iterations: int, folder: Path) -> float:
     ultralytics_training._note_loss = note
     try:
         given = {"batch": BATCH, "iterations": iterations, "checkpoint_every": iterations, "jitter": 0.02}
-        ultralytics_training.train_modern(plan(found, str(FAMILY), **given), folder)
+        ultralytics_training.train_ultralytics(plan(found, str(FAMILY), **given), folder)
     finally:
         ultralytics_training._note_loss = original
     return between(stamps)
@@ -161,10 +161,10 @@ def yolov2_of_the_demo(found: Examples, iterations: int) -> tuple[float, int]:
     start = plan(found, "yolov2-jet-linear", width=0.25, batch=16, jitter=0, batch_norm_momentum=0.1)
     network = build_network(start.family, start.settings, None).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9)
-    draws, stamps = Draws(start), []
+    batches, stamps = MiniBatches(start), []
     for iteration in range(1, iterations + 1):
         optimizer.zero_grad(set_to_none=True)
-        [(images, truth)] = draws.at(iteration)
+        [(images, truth)] = batches.at(iteration)
         darknet.loss(network, images, truth, seen=iteration * 16)[0].backward()
         optimizer.step()
         stamps.append(time.perf_counter())

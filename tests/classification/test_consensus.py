@@ -13,7 +13,7 @@ import torch
 
 from helpers.classification import load_family, score_stack, stored_scores, stored_selection
 from helpers.classification.files import classify_file
-from helpers.errors import MissingStepError, NetworkFileError, PatternFileError
+from helpers.errors import MissingStepError, NetworkFileError, PatternFileError, RunFileError
 from helpers.patterns import open_stack, write_selection
 from helpers.patterns.selections import write_photons
 from helpers.training import FamilyFolder
@@ -162,7 +162,7 @@ def test_a_folder_that_is_no_family_and_a_damaged_description_are_named(model, t
     described = json.loads((folder / "family.json").read_text())
     del described["threshold"]
     (folder / "family.json").write_text(json.dumps(described))
-    with pytest.raises(NetworkFileError, match="threshold"):
+    with pytest.raises(RunFileError, match=r"family\.json: missing key threshold"):
         load_family(folder)
 
 

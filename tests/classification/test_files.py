@@ -130,7 +130,9 @@ def test_scores_of_anything_else_are_computed_anew(twin, model, tmp_path, change
         with h5py.File(path, "r+") as file:
             file["entry_1/image_1/data"][:] = file["entry_1/image_1/data"][:][::-1]
     elif changed == "the family":
-        shutil.copy(family / "checkpoints/iteration_000004.pt", family / "checkpoints/iteration_000006.pt")
+        shutil.copy(
+            family / "checkpoints/iteration_000004.safetensors", family / "checkpoints/iteration_000006.safetensors"
+        )
     else:
         [chunk] = finished(folder)
         chunk.write_bytes(chunk.read_bytes()[:-100])

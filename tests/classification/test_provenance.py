@@ -60,7 +60,7 @@ def test_the_detector_counts(model, tmp_path):
     assert origin(tmp_path / "panels.cxi", model, detector=tmp_path / "detector.h5") != before
 
 
-@pytest.mark.parametrize("changed", ["family.json", "checkpoints/iteration_000006.pt"])
+@pytest.mark.parametrize("changed", ["family.json", "checkpoints/iteration_000006.safetensors"])
 def test_the_family_is_its_description_and_its_checkpoints(model, tmp_path, changed):
     folder = tmp_path / model.name
     shutil.copytree(model, folder)

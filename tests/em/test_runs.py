@@ -56,37 +56,39 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(data, undisturbed, twin
             break
     child.stdout.close()
     assert child.wait() == -signal.SIGKILL
-    assert read_state(tmp_path / "state.pt", CPU).iteration >= killed_after
+    assert read_state(tmp_path / "state.safetensors", CPU).iteration >= killed_after
     classify(data, SETTINGS, tmp_path, seed=2)
-    assert (tmp_path / "state.pt").read_bytes() == (undisturbed / "state.pt").read_bytes()
+    assert (tmp_path / "state.safetensors").read_bytes() == (undisturbed / "state.safetensors").read_bytes()
 
 
 def test_a_run_that_stops_after_any_iteration_goes_on_to_the_same_bytes(data, undisturbed, tmp_path):
     for iterations in range(1, SETTINGS.iterations + 1):
         shorter = EMSettings(**SETTINGS.to_mapping() | {"iterations": iterations})
         classify(data, shorter, tmp_path, seed=2)
-        assert read_state(tmp_path / "state.pt", CPU).iteration == iterations
-    assert (tmp_path / "state.pt").read_bytes() == (undisturbed / "state.pt").read_bytes()
+        assert read_state(tmp_path / "state.safetensors", CPU).iteration == iterations
+    assert (tmp_path / "state.safetensors").read_bytes() == (undisturbed / "state.safetensors").read_bytes()
 
 
 def test_a_finished_run_is_read_not_computed(data, undisturbed, capsys):
-    before = (undisturbed / "state.pt").stat().st_mtime_ns
+    before = (undisturbed / "state.safetensors").stat().st_mtime_ns
     state = classify(data, SETTINGS, undisturbed, seed=2)
     assert capsys.readouterr().out == ""
-    assert (undisturbed / "state.pt").stat().st_mtime_ns == before
+    assert (undisturbed / "state.safetensors").stat().st_mtime_ns == before
     assert state.iteration == SETTINGS.iterations
     assert set(state.snapshots) == {0, 1, 2, 4}
 
 
-def test_other_settings_seeds_or_patterns_start_anew(data, twin, tmp_path):
-    classify(data, SETTINGS, tmp_path, seed=2)
-    first = (tmp_path / "state.pt").read_bytes()
-    classify(data, SETTINGS, tmp_path, seed=3)
-    assert (tmp_path / "state.pt").read_bytes() != first
-    (tmp_path / "stray.txt").write_text("of the run before")
+def test_other_settings_seeds_or_patterns_start_anew_and_the_old_run_is_kept(data, tmp_path, capsys):
+    folder = tmp_path / "run_1"
+    classify(data, SETTINGS, folder, seed=2)
+    first = (folder / "state.safetensors").read_bytes()
+    classify(data, SETTINGS, folder, seed=3)
+    assert (folder / "state.safetensors").read_bytes() != first
+    assert (tmp_path / "stale" / "run_1-1" / "state.safetensors").read_bytes() == first
     other = EMSettings(**SETTINGS.to_mapping() | {"classes": 3})
-    assert classify(data, other, tmp_path, seed=3).model.shape[0] == 3
-    assert not (tmp_path / "stray.txt").exists()
+    assert classify(data, other, folder, seed=3).model.shape[0] == 3
+    assert "run_1 is stale (settings.classes, start changed)" in capsys.readouterr().out
+    assert [path.parent.name for path in tmp_path.glob("run_*/state.safetensors")] == ["run_1"]
 
 
 def test_a_run_ends_when_it_gains_less_than_the_tolerance(data, tmp_path):
@@ -106,7 +108,9 @@ def test_a_run_that_would_have_ended_sooner_is_made_again(data, undisturbed, tmp
     classify(data, SETTINGS, tmp_path / "longer", seed=2)
     again = classify(data, settings, tmp_path / "longer", seed=2)
     assert again.log_likelihood == first.log_likelihood
-    assert (tmp_path / "longer" / "state.pt").read_bytes() == (tmp_path / "fresh" / "state.pt").read_bytes()
+    assert (tmp_path / "longer" / "state.safetensors").read_bytes() == (
+        tmp_path / "fresh" / "state.safetensors"
+    ).read_bytes()
 
 
 def test_each_iteration_prints_its_objective(data, tmp_path, capsys):
@@ -117,13 +121,13 @@ def test_each_iteration_prints_its_objective(data, tmp_path, capsys):
 
 
 def test_a_run_may_start_from_a_model(data, tmp_path, undisturbed):
-    model = read_state(undisturbed / "state.pt", CPU).model
+    model = read_state(undisturbed / "state.safetensors", CPU).model
     state = classify(data, SETTINGS, tmp_path, seed=2, model=model)
     assert torch.equal(state.snapshots[0], model)
 
 
 def test_a_damaged_state_is_refused(data, tmp_path):
     classify(data, SETTINGS, tmp_path, seed=2)
-    (tmp_path / "state.pt").write_bytes(b"not a state")
-    with pytest.raises(NetworkFileError, match=r"state\.pt: not a"):
+    (tmp_path / "state.safetensors").write_bytes(b"not a state")
+    with pytest.raises(NetworkFileError, match=r"state\.safetensors: not a"):
         classify(data, SETTINGS, tmp_path, seed=2)

@@ -1,8 +1,8 @@
-"""Checkpoints that torch can read, or nearly, and that hold something else than they should: also code."""
+"""Checkpoints with a right checksum that hold something else than they should, broken headers, and code."""
 
+import json
 import os
 import pickle
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from helpers.system import load_tensors, save_tensors
+from helpers.system.tensor_files import _NO_CHECKSUM, _OURS, _checksum
 from tests.fuzzing.byte_mutations import Mutation
+
+CPU = torch.device("cpu")
 
 
 class Payload:
@@ -23,7 +27,7 @@ class Payload:
         return os.system, (f"touch {self.mark}",)
 
 
-def _tensors(tensor: torch.Tensor) -> tuple[Any, ...]:
+def _other_tensors(tensor: torch.Tensor) -> tuple[Any, ...]:
     """What may stand in the place of a tensor."""
     return (
         None,
@@ -33,81 +37,88 @@ def _tensors(tensor: torch.Tensor) -> tuple[Any, ...]:
         torch.full_like(tensor, float("nan")) if tensor.is_floating_point() else -tensor - 1,
         torch.full_like(tensor, float("inf")) if tensor.is_floating_point() else tensor + 10**6,
         tensor.to(torch.complex64),
+        tensor.to(torch.bfloat16),
         tensor.bool(),
-        tensor.flatten()[:-1],
+        tensor.flatten()[:-1].clone(),
         tensor[None],
-        torch.empty(tensor.shape, device="meta"),
-        torch.zeros(1).expand(10**6, 10**6),
-        torch.zeros(1).expand(tensor.shape),
-        torch.eye(3).to_sparse(),
         torch.empty(0),
     )
 
 
 def wrong_content(path: Path, rng: np.random.Generator) -> None:
     """A value of another kind, or none, at some place."""
-    content = torch.load(path, weights_only=True)
+    content = load_tensors(path, CPU)
     holder, key = _place(content, rng)
     value = holder[key]
     if torch.is_tensor(value):
-        others = _tensors(value)
-        holder[key] = others[rng.integers(len(others))]
+        others = _other_tensors(value)
     else:
         others = (None, -1, 10**18, "text", [], {}, [[["a"]]], float("nan"), torch.zeros(3), {"activation": "x"})
-        holder[key] = others[rng.integers(len(others))]
-    torch.save(content, path)
+    others = others if isinstance(holder, dict) else [one for one in others if not torch.is_tensor(one)]
+    holder[key] = others[rng.integers(len(others))]
+    save_tensors(path, content)
 
 
 def without_a_key(path: Path, rng: np.random.Generator) -> None:
     """Something is missing."""
-    content = torch.load(path, weights_only=True)
+    content = load_tensors(path, CPU)
     holder, key = _place(content, rng)
     del holder[key]
-    torch.save(content, path)
+    save_tensors(path, content)
 
 
 def other_whole(path: Path, rng: np.random.Generator) -> None:
-    """No mapping, or one of something else."""
-    others = (None, 3, "text", [1], torch.zeros(3), {}, {"weights": {}}, {1: 2}, {"weights": torch.zeros(2)})
-    torch.save(others[rng.integers(len(others))], path)
+    """Nothing, or something else."""
+    others = ({}, {"weights": {}}, {"weights": torch.zeros(2)}, {"weights": {"a": torch.zeros(2)}}, {"a/b/c": 3})
+    save_tensors(path, others[rng.integers(len(others))])
 
 
 def code(path: Path, rng: np.random.Generator) -> None:
-    """A payload that runs a command: in our place, in torch's older format, as a bare pickle, in a name."""
-    content = torch.load(path, weights_only=True)
+    """A payload that runs a command: as torch and pickle write it, and in the description of a model."""
+    content = load_tensors(path, CPU)
     mark = path.parent / "pwned"
     call = f"__import__('os').system('touch {mark}')"
     network = {"nc": 1, "activation": call, "backbone": [[-1, 1, "Conv", [8, 3, 2]]], "head": [[-1, 1, "Conv", [8]]]}
     (path.parent / "evil.yaml").write_text(f'nc: 1\nactivation: "{call}"\nbackbone: []\nhead: []\n')
     writers: tuple[Callable[[], object], ...] = (
-        lambda: torch.save(content | {"weights": Payload(mark)}, path),
-        lambda: torch.save(content | {"weights": Payload(mark)}, path, _use_new_zipfile_serialization=False),
+        lambda: torch.save({"weights": Payload(mark)}, path),
+        lambda: torch.save({"weights": Payload(mark)}, path, _use_new_zipfile_serialization=False),
         lambda: path.write_bytes(pickle.dumps(Payload(mark))),
-        lambda: torch.save(content | {"model": network}, path),
-        lambda: torch.save(content | {"model": str(path.parent / "evil.yaml")}, path),
-        lambda: torch.save(content | {"model": "http://localhost:9/evil.yaml"}, path),
-        lambda: torch.save(torch.nn.Linear(2, 2), path),
+        lambda: save_tensors(path, content | {"model": network}),
+        lambda: save_tensors(path, content | {"model": str(path.parent / "evil.yaml")}),
+        lambda: save_tensors(path, content | {"model": "http://localhost:9/evil.yaml"}),
     )
     writers[rng.integers(len(writers))]()
 
 
-def packed(path: Path, rng: np.random.Generator) -> None:
-    """The archive again, but packed, with names that lead out of it, with a bomb inside, or with a wrong checksum."""
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    kind = rng.integers(5)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if kind < 3 else zipfile.ZIP_STORED) as archive:
-        for name, data in members.items():
-            if kind == 1 and "/data/0" in name:
-                data = bytes(60_000_000)
-            archive.writestr(f"../../{name}" if kind == 2 else name, data)
-        if kind == 3:
-            archive.writestr("../../outside", "x")
-    if kind == 4:
-        content = bytearray(path.read_bytes())
-        largest = max(members.values(), key=len)
-        content[content.find(largest) + len(largest) // 2] ^= 0x10
-        path.write_bytes(content)
+def wrong_header(path: Path, rng: np.random.Generator) -> None:
+    """A header that lies about where tensors are and how large, or that says something else; its checksum is right."""
+    whole = path.read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    header, data = json.loads(whole[8 : 8 + length]), whole[8 + length :]
+    names = [name for name in header if name != "__metadata__"]
+    name, other = (names[rng.integers(len(names))] for _ in range(2))
+    about = json.loads(header["__metadata__"][_OURS]) | {"checksum": _NO_CHECKSUM.decode()}
+    changes: tuple[Callable[[], object], ...] = (
+        lambda: header[name].update(shape=[10**6, 10**6]),
+        lambda: header[name].update(shape=[2**63, 2]),
+        lambda: header[name].update(dtype="F128"),
+        lambda: header[name].update(data_offsets=[0, 2**62]),
+        lambda: header[name].update(data_offsets=[8, 0]),
+        lambda: header[name].update(data_offsets=header[other]["data_offsets"]),
+        lambda: header.update({"../../outside": header.pop(name)}),
+        lambda: header.update({f"{other}/{name}": header.pop(name)}),
+        lambda: about.update(content=[]),
+        lambda: about.update(content={"weights": 3}),
+        lambda: about["content"].update(deep=json.loads("[" * 400 + "]" * 400)),
+    )
+    changes[rng.integers(len(changes))]()
+    header["__metadata__"] = {_OURS: json.dumps(about)}
+    text = json.dumps(header).encode()
+    written = bytearray(len(text).to_bytes(8, "little") + text + data)
+    place = written.find(_NO_CHECKSUM)
+    written[place : place + len(_NO_CHECKSUM)] = _checksum(written, place)
+    path.write_bytes(written)
 
 
 def _place(content: Any, rng: np.random.Generator) -> tuple[Any, Any]:
@@ -129,5 +140,5 @@ CHECKPOINTS: tuple[Mutation, ...] = (
     without_a_key,
     other_whole,
     code,
-    packed,
+    wrong_header,
 )

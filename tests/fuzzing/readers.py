@@ -24,7 +24,7 @@ from helpers.patterns import describe, open_stack, write_selection
 from helpers.patterns.dragonfly.detector import write_detector
 from helpers.patterns.writing import write_stack
 from helpers.system import save_tensors
-from helpers.training import FamilyFolder, TrainingSettings, load_modern, load_network
+from helpers.training import FamilyFolder, TrainingSettings, load_network, load_ultralytics
 from helpers.training.ultralytics_networks import ultralytics
 from helpers.workbook import Run, fetch, load_profile, staleness
 from helpers.workbook.profile import PROFILES
@@ -212,8 +212,8 @@ def _read_cfg(path: Path) -> None:
 def _checkpoint(folder: Path) -> Path:
     sections = [(one.name, dict(one.options)) for one in _network().sections]
     content = {"family": "yolov2-jet-log", "iteration": 4, "sections": sections, "weights": _network().state_dict()}
-    save_tensors(folder / "iteration_000004.pt", content)
-    return folder / "iteration_000004.pt"
+    save_tensors(folder / "iteration_000004.safetensors", content)
+    return folder / "iteration_000004.safetensors"
 
 
 def _read_checkpoint(path: Path) -> None:
@@ -225,7 +225,7 @@ def _read_checkpoint(path: Path) -> None:
 
 
 @cache
-def _modern_weights() -> dict:
+def _ultralytics_weights() -> dict:
     ultralytics()
     from ultralytics.nn.tasks import DetectionModel
 
@@ -233,14 +233,14 @@ def _modern_weights() -> dict:
     return DetectionModel("yolo11n.yaml", nc=1, verbose=False).state_dict()
 
 
-def _modern(folder: Path) -> Path:
-    content = {"family": "yolo11n-jet-log", "model": "yolo11n.yaml", "iteration": 4, "weights": _modern_weights()}
-    save_tensors(folder / "iteration_000004.pt", content)
-    return folder / "iteration_000004.pt"
+def _ultralytics(folder: Path) -> Path:
+    content = {"family": "yolo11n-jet-log", "model": "yolo11n.yaml", "iteration": 4, "weights": _ultralytics_weights()}
+    save_tensors(folder / "iteration_000004.safetensors", content)
+    return folder / "iteration_000004.safetensors"
 
 
-def _read_modern(path: Path) -> None:
-    scores = load_modern(path, CPU)(torch.zeros(1, 3, 64, 64))
+def _read_ultralytics(path: Path) -> None:
+    scores = load_ultralytics(path, CPU)(torch.zeros(1, 3, 64, 64))
     assert torch.isfinite(scores).all(), "scores are not finite"
 
 
@@ -255,8 +255,8 @@ def _em_state(folder: Path) -> Path:
         torch.arange(8),
         {1: model},
     )
-    write_state(folder / "state.pt", state)
-    return folder / "state.pt"
+    write_state(folder / "state.safetensors", state)
+    return folder / "state.safetensors"
 
 
 def _read_em_state(path: Path) -> None:
@@ -275,7 +275,7 @@ def _family(folder: Path) -> Path:
     artefacts = FamilyFolder(folder / "yolov2-jet-log")
     settings = TrainingSettings(size=64, width=0.03125, steps=(2, 3), scales=(0.1, 0.1)).to_mapping()
     described = {"family": "yolov2-jet-log", "settings": settings, "threshold": 0.24, "consensus": [4], "shape": [5, 6]}
-    artefacts.describe(described)
+    artefacts.claim(described)
     (artefacts.path / "checkpoints").mkdir()
     _checkpoint(artefacts.path / "checkpoints")
     return artefacts.path / "family.json"
@@ -526,7 +526,7 @@ READERS: dict[str, Reader] = {
     "Darknet backbone": Reader(_backbone, _read_backbone, ((BYTES, 40),)),
     "Darknet .cfg": Reader(_cfg, _read_cfg, ((BYTES, 40), (TEXT, 100))),
     "checkpoint": Reader(_checkpoint, _read_checkpoint, _OF_CHECKPOINT),
-    "checkpoint, ultralytics": Reader(_modern, _read_modern, ((BYTES, 12), (CHECKPOINTS, 28))),
+    "checkpoint, ultralytics": Reader(_ultralytics, _read_ultralytics, ((BYTES, 12), (CHECKPOINTS, 28))),
     "EM state": Reader(_em_state, _read_em_state, _OF_CHECKPOINT),
     "family.json": Reader(_family, _read_family, _OF_JSON),
     "scores": Reader(_scores, _read_scores, _OF_CSV),

@@ -200,5 +200,5 @@ def test_unknown_resize_is_refused(counts, tmp_path):
 
 def test_rendering_needs_neither_matplotlib_nor_pillow():
     load = "import sys; from helpers.rendering import Augmentation"
-    command = f"{load}; sys.exit(bool({'matplotlib', 'PIL'} & set(sys.modules)))"
+    command = f"{load}; sys.exit(bool({{'matplotlib', 'PIL'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0

@@ -1,17 +1,14 @@
 import os
 import re
-import signal
 import subprocess
 import sys
 import textwrap
-import time
 from contextlib import contextmanager
 
 import pytest
 
 from helpers.errors import LockedError
 from helpers.system import locked
-from tests.system.test_processes import eventually, runs
 
 HOLD = """
     import subprocess, sys, time
@@ -21,7 +18,6 @@ HOLD = """
     with locked(folder, folder / ".lock"):
         {within}
 """
-CHILD = "import time; from helpers.system import share_lock; share_lock(); print('shares', flush=True); time.sleep({})"
 
 
 @contextmanager
@@ -54,9 +50,9 @@ def test_the_error_names_who_holds_it(tmp_path):
 def test_a_killed_holder_holds_nothing_and_a_lock_leaves_no_file(tmp_path):
     with holding(tmp_path, WAIT) as (holder, _):
         kill(holder)
-    assert {path.name for path in tmp_path.iterdir()} == {".lock", ".lock.children"}
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", ".lock.holder"}
     with locked(tmp_path, tmp_path / ".lock"):
-        assert str(os.getpid()) in (tmp_path / ".lock").read_text()
+        assert str(os.getpid()) in (tmp_path / ".lock.holder").read_text()
     assert not list(tmp_path.iterdir())
 
 
@@ -68,28 +64,14 @@ def test_a_folder_that_a_lock_has_made_stays_only_if_something_came_into_it(tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["used"]
 
 
-def test_who_comes_after_a_killed_holder_waits_for_its_children(tmp_path):
-    spawn = f"subprocess.Popen([sys.executable, '-c', {CHILD.format(2)!r}]); time.sleep(60)"
-    with holding(tmp_path, spawn) as (holder, line):
-        assert line == "shares"
-        kill(holder)
-        began = time.monotonic()
-        with locked(tmp_path, tmp_path / ".lock"):
-            assert time.monotonic() - began > 1
-
-
-def test_children_that_do_not_end_keep_others_out(tmp_path, monkeypatch):
-    monkeypatch.setattr("helpers.system.lock._SECONDS_FOR_CHILDREN", 0.3)
-    spawn = f"print(subprocess.Popen([sys.executable, '-c', {CHILD.format(60)!r}]).pid, flush=True); time.sleep(60)"
-    with holding(tmp_path, spawn) as (holder, child):
-        assert holder.stdout.readline() == "shares\n"
-        kill(holder)
-        with pytest.raises(LockedError, match="processes that a killed one has left"):
+def test_a_text_of_anybody_is_one_line_in_the_error(tmp_path):
+    with holding(tmp_path, WAIT):
+        (tmp_path / ".lock.holder").write_bytes(b"me\n\x1b[2J\xff")
+        with pytest.raises(LockedError, match=r"is in use by me  \[2J\S; wait until"):
             locked(tmp_path, tmp_path / ".lock").__enter__()
-        os.kill(int(child), signal.SIGKILL)
-    assert eventually(lambda: not runs(int(child)))
-    with locked(tmp_path, tmp_path / ".lock"):
-        pass
+        (tmp_path / ".lock.holder").unlink()
+        with pytest.raises(LockedError, match="is in use by another process; wait until"):
+            locked(tmp_path, tmp_path / ".lock").__enter__()
 
 
 def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, capsys):

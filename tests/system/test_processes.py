@@ -52,13 +52,13 @@ def own_variable():
 
 def speak(name):
     for number in range(200):
-        print(name, number, flush=True)
+        print(name, number)
 
 
-def test_the_parent_prints_whole_lines_of_all(capsys):
+def test_whole_lines_of_all_are_printed_where_the_parent_prints(capfd):
     with one_thread_processes(2) as pool:
         list(pool.map(speak, ("one", "two")))
-    lines = capsys.readouterr().out.splitlines()
+    lines = capfd.readouterr().out.splitlines()
     for name in ("one", "two"):
         assert [line for line in lines if line.startswith(name)] == [f"{name} {number}" for number in range(200)]
     assert len(lines) == 400

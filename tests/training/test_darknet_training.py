@@ -20,7 +20,7 @@ from helpers.training import Examples, FamilyFolder, Plan, TrainingSettings, dar
 from helpers.training.darknet_networks import build_network
 from helpers.training.darknet_training import train
 from helpers.training.loss_history import RANDOM_WEIGHTS, history_row
-from helpers.training.plan import Draws
+from helpers.training.plan import MiniBatches
 
 CPU = torch.device("cpu")
 FAMILY = Family.from_name("yolov2-gray-linear")
@@ -59,7 +59,7 @@ def checkpoint_bytes(folder):
 
 def test_training_leaves_what_classification_and_the_tables_need(tmp_path):
     artefacts = trained(tmp_path / "family")
-    assert set(checkpoint_bytes(artefacts.path)) == {"iteration_000004.pt", "iteration_000006.pt"}
+    assert set(checkpoint_bytes(artefacts.path)) == {"iteration_000004.safetensors", "iteration_000006.safetensors"}
     assert list(artefacts.loss()["iteration"]) == [1, 2, 3, 4, 5, 6]
     assert list(artefacts.loss()["images_seen"]) == [4, 8, 12, 16, 20, 24]
     scores = artefacts.scores("validation")
@@ -109,8 +109,8 @@ def test_the_loss_falls_and_the_disks_are_told_from_noise(tmp_path, network):
 
 
 def test_mini_batches_of_one_iteration_hold_its_batch_whatever_the_subdivisions():
-    whole = Draws(plan()).at(5)
-    halves = Draws(plan(TrainingSettings(**{**SETTINGS.to_mapping(), "subdivisions": 2}))).at(5)
+    whole = MiniBatches(plan()).at(5)
+    halves = MiniBatches(plan(TrainingSettings(**{**SETTINGS.to_mapping(), "subdivisions": 2}))).at(5)
     assert [len(images) for images, _ in whole] == [4]
     assert [len(images) for images, _ in halves] == [2, 2]
     negatives = [truth[:, 0, 2] == 0 for _, truth in (*whole, *halves)]
@@ -121,7 +121,7 @@ def test_one_iteration_is_darknets_step(tmp_path):
     """w ← w + lr/B (Σ grad − decay·B·w) in the first iteration; biases and scales do not decay."""
     settings = TrainingSettings(**{**SETTINGS.to_mapping(), "iterations": 1, "checkpoint_every": 1})
     network = build_network(FAMILY, settings, None).to(memory_format=torch.channels_last)
-    [(images, truth)] = Draws(plan(settings)).at(1)
+    [(images, truth)] = MiniBatches(plan(settings)).at(1)
     network.train()
     loss, _ = darknet.loss(network, images, truth, seen=4)
     loss.backward()
@@ -170,10 +170,10 @@ def test_what_waits_for_a_device_is_counted():
 def test_iterations_wait_for_the_device_only_where_losses_are_read(tmp_path, name, method):
     settings = TrainingSettings(**{**SETTINGS.to_mapping(), "subdivisions": 2, "augmentation": method})
     start = plan(settings, Family.from_name(name))
-    run, draws = darknet_training._Run.begin(start, FamilyFolder(tmp_path), None), Draws(start)
-    draws.at(1)  # sends the colour table
+    run, batches = darknet_training._Run.begin(start, FamilyFolder(tmp_path), None), MiniBatches(start)
+    batches.at(1)  # sends the colour table
     with Waits() as waits:
-        costs = [darknet_training._iterate(run, draws, iteration) for iteration in (1, 2)]
+        costs = [darknet_training._iterate(run, batches, iteration) for iteration in (1, 2)]
     assert waits.found == []
     run.unread += costs
     with Waits() as waits:
@@ -194,17 +194,17 @@ def test_counts_wait_on_the_device_in_16_bits_where_these_hold_them(change, dtyp
     whole = examples()
     counts = whole.training_counts.copy()
     counts[0, 0, 0] += change
-    draws = Draws(Plan(FAMILY, replace(whole, training_counts=counts), SETTINGS, [6], 0.24, CPU))
-    assert draws.counts.dtype == dtype
-    np.testing.assert_array_equal(draws.counts.numpy(), counts)
+    batches = MiniBatches(Plan(FAMILY, replace(whole, training_counts=counts), SETTINGS, [6], 0.24, CPU))
+    assert batches.counts.dtype == dtype
+    np.testing.assert_array_equal(batches.counts.numpy(), counts)
 
 
 def test_counts_in_16_bits_are_drawn_as_the_same_images():
     start = plan()
-    draws, as_floats = Draws(start), Draws(start)
+    batches, as_floats = MiniBatches(start), MiniBatches(start)
     as_floats.counts = torch.from_numpy(start.examples.training_counts)
-    assert draws.counts.dtype == torch.uint16
-    for ours, theirs in zip(draws.at(3), as_floats.at(3), strict=True):
+    assert batches.counts.dtype == torch.uint16
+    for ours, theirs in zip(batches.at(3), as_floats.at(3), strict=True):
         assert torch.equal(ours[0], theirs[0])
         assert torch.equal(ours[1], theirs[1])
 
@@ -249,12 +249,23 @@ def test_a_training_killed_with_sigkill_goes_on_to_the_same_checkpoint_bytes(tmp
 
 def test_a_finished_training_is_left_alone_and_other_settings_begin_anew(tmp_path):
     artefacts = trained(tmp_path / "family")
-    before = artefacts.state.stat().st_mtime_ns
+    written, before = artefacts.state.stat().st_mtime_ns, checkpoint_bytes(artefacts.path)
     trained(tmp_path / "family")
-    assert artefacts.state.stat().st_mtime_ns == before
+    assert artefacts.state.stat().st_mtime_ns == written
     trained(tmp_path / "family", TrainingSettings(**{**SETTINGS.to_mapping(), "iterations": 4}), kept=[4])
     assert len(artefacts.loss()) == 4
     assert not artefacts.checkpoint(6).exists()
+    aside = FamilyFolder(tmp_path / "stale" / "family-1")
+    assert checkpoint_bytes(aside.path) == before
+    assert len(aside.loss()) == 6
+
+
+def test_a_changed_threshold_trains_nothing_anew(tmp_path):
+    artefacts = trained(tmp_path / "family")
+    before = artefacts.state.stat().st_mtime_ns
+    trained(tmp_path / "family", threshold=0.3)
+    assert artefacts.state.stat().st_mtime_ns == before
+    assert artefacts.description()["threshold"] == 0.3
 
 
 def test_a_loss_that_is_no_number_stops_with_its_iteration(tmp_path):

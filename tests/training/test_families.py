@@ -33,9 +33,9 @@ def test_families_trained_side_by_side_have_the_bytes_of_those_trained_alone(tmp
 
 def test_trained_families_are_left_as_they_are(tmp_path):
     train_families(plans(tmp_path), processes=2)
-    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pt")}
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     train_families(plans(tmp_path), processes=1)
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pt")} == written
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == written
 
 
 def test_the_error_of_one_family_is_raised(tmp_path):

@@ -10,41 +10,6 @@ from helpers.training.family_folder import darknet_line
 CPU = torch.device("cpu")
 
 
-class Payload:
-    """Runs a command when it is unpickled."""
-
-    def __init__(self, mark):
-        self.mark = mark
-
-    def __reduce__(self):
-        return (self.mark.touch, ())
-
-
-def test_tensors_come_back_and_equal_content_gives_equal_bytes(tmp_path):
-    content = {"weights": {"a": torch.arange(6.0).reshape(2, 3)}, "iteration": 7, "sections": [{"type": "net"}]}
-    save_tensors(tmp_path / "one.pt", content)
-    save_tensors(tmp_path / "two.pt", content)
-    assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "two.pt").read_bytes()
-    read = load_tensors(tmp_path / "one.pt", CPU)
-    assert read["iteration"] == 7
-    assert torch.equal(read["weights"]["a"], content["weights"]["a"])
-
-
-def test_a_checkpoint_with_code_is_refused_and_its_code_not_run(tmp_path):
-    mark = tmp_path / "the code ran"
-    torch.save({"weights": Payload(mark)}, tmp_path / "hostile.pt")
-    with pytest.raises(NetworkFileError, match=r"hostile\.pt"):
-        load_tensors(tmp_path / "hostile.pt", CPU)
-    assert not mark.exists()
-
-
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04"])
-def test_a_damaged_checkpoint_is_named(tmp_path, content):
-    (tmp_path / "damaged.pt").write_bytes(content)
-    with pytest.raises(NetworkFileError, match=r"damaged\.pt"):
-        load_tensors(tmp_path / "damaged.pt", CPU)
-
-
 def test_scores_of_a_repeated_checkpoint_replace_it_and_all_later_ones(tmp_path):
     folder = FamilyFolder(tmp_path)
     patterns = np.array([3, 8])
@@ -62,17 +27,21 @@ def test_scores_keep_every_digit(tmp_path):
     assert np.array_equal(read.astype(np.float32), scores)
 
 
-def test_another_description_deletes_what_an_earlier_training_left_and_says_so(tmp_path, capsys):
-    folder = FamilyFolder(tmp_path / "yolov2-jet-linear")
-    folder.describe({"seed": 1})
+def test_a_folder_of_another_training_is_moved_aside_and_one_with_another_threshold_is_not(tmp_path, capsys):
+    folder = FamilyFolder(tmp_path / "families" / "yolov2-jet-linear")
+    folder.claim({"settings": {"seed": 1}, "threshold": 0.24})
     save_tensors(folder.state, {"iteration": 1})
-    folder.describe({"seed": 1})
+    folder.claim({"settings": {"seed": 1}, "threshold": 0.3})
     assert folder.state.exists()
+    assert folder.description()["threshold"] == 0.3
     assert capsys.readouterr().out == ""
-    folder.describe({"seed": 2})
-    assert not folder.state.exists()
-    assert "yolov2-jet-linear: its settings, examples or code have changed" in capsys.readouterr().out
-    assert folder.description() == {"seed": 2}
+    folder.claim({"settings": {"seed": 2}, "threshold": 0.3})
+    assert [path.name for path in folder.path.iterdir()] == ["family.json"]
+    assert "yolov2-jet-linear is stale (settings.seed changed); it is made anew" in capsys.readouterr().out
+    aside = FamilyFolder(tmp_path / "families" / "stale" / "yolov2-jet-linear-1")
+    assert aside.state.exists()
+    assert aside.description() == {"settings": {"seed": 1}, "threshold": 0.3}
+    assert [path.parent.name for path in (tmp_path / "families").glob("*/family.json")] == ["yolov2-jet-linear"]
 
 
 def test_missing_artefacts_name_the_step_that_makes_them(tmp_path):

@@ -3,7 +3,7 @@ import pytest
 from helpers import ROOT
 from helpers.errors import ProfileError
 from helpers.family import Family
-from helpers.training import TrainingSettings, is_modern
+from helpers.training import TrainingSettings, is_ultralytics
 from helpers.training.darknet_networks import _variant
 from helpers.workbook import load_profile
 
@@ -62,7 +62,7 @@ def test_every_profile_has_settings_for_its_networks_that_score_its_consensus(na
     for family in map(Family.from_name, profile.families):
         settings = TrainingSettings.from_mapping({"seed": profile.seed} | profile.networks[family.network])
         assert set(profile.consensus) <= set(settings.checkpoints())
-        if not is_modern(family):
+        if not is_ultralytics(family):
             _variant(family, settings)
 
 

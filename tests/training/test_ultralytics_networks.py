@@ -3,21 +3,21 @@ import torch
 
 from helpers.errors import NetworkFileError
 from helpers.family import Family
-from helpers.training import is_modern, load_modern
+from helpers.training import is_ultralytics, load_ultralytics
 from helpers.training.ultralytics_networks import described
 
 CPU = torch.device("cpu")
 
 
-def test_only_networks_that_darknet_lacks_are_modern():
+def test_only_networks_that_darknet_lacks_are_ultralytics():
     names = ("yolov2-jet-log", "yolov3-jet-log", "yolo11n-jet-log")
-    assert [is_modern(Family.from_name(name)) for name in names] == [False, False, True]
+    assert [is_ultralytics(Family.from_name(name)) for name in names] == [False, False, True]
 
 
 def test_a_checkpoint_of_another_kind_is_named(tmp_path):
-    torch.save({"weights": {}}, tmp_path / "other.pt")
-    with pytest.raises(NetworkFileError, match=r"other\.pt"):
-        load_modern(tmp_path / "other.pt", CPU)
+    torch.save({"weights": {}}, tmp_path / "other.safetensors")
+    with pytest.raises(NetworkFileError, match=r"other\.safetensors"):
+        load_ultralytics(tmp_path / "other.safetensors", CPU)
 
 
 @pytest.mark.parametrize(("model", "scale"), [("yolo11n.yaml", "n"), ("yolo11x.yaml", "x"), ("yolov8s.yaml", "s")])

@@ -13,7 +13,7 @@ import torch
 from helpers import ROOT
 from helpers.errors import ProfileError, TrainingDivergedError
 from helpers.family import Family
-from helpers.training import FamilyFolder, TrainingSettings, load_modern, score_counts, ultralytics_training
+from helpers.training import FamilyFolder, TrainingSettings, load_ultralytics, score_counts, ultralytics_training
 from helpers.training.families import train_family
 from tests.training.test_darknet_training import checkpoint_bytes, examples, patterns, plan
 
@@ -26,7 +26,7 @@ def trained(folder, settings=SETTINGS, **options):
     return train_family(plan(settings, FAMILY, threshold=0.25, **options), folder)
 
 
-def test_a_modern_family_leaves_the_same_artefacts_and_asks_the_network_for_nothing(tmp_path, monkeypatch):
+def test_an_ultralytics_family_leaves_the_same_artefacts_and_asks_the_network_for_nothing(tmp_path, monkeypatch):
     def refuse(*arguments, **named):
         raise AssertionError(f"a connection was asked for: {arguments}")
 
@@ -34,7 +34,7 @@ def test_a_modern_family_leaves_the_same_artefacts_and_asks_the_network_for_noth
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     threads = torch.get_num_threads()
     artefacts = trained(tmp_path / "family")
-    assert set(checkpoint_bytes(artefacts.path)) == {"iteration_000004.pt", "iteration_000006.pt"}
+    assert set(checkpoint_bytes(artefacts.path)) == {"iteration_000004.safetensors", "iteration_000006.safetensors"}
     assert list(artefacts.loss()["iteration"]) == [1, 2, 3, 4, 5, 6]
     assert list(artefacts.scores("validation").columns) == [
         "pattern",
@@ -47,7 +47,7 @@ def test_a_modern_family_leaves_the_same_artefacts_and_asks_the_network_for_noth
 
 def test_a_checkpoint_scores_as_the_averaged_weights_did_during_training(tmp_path):
     artefacts = trained(tmp_path / "family")
-    scorer = load_modern(artefacts.checkpoint(6), CPU)
+    scorer = load_ultralytics(artefacts.checkpoint(6), CPU)
     scores = score_counts(
         examples().validation_counts, [scorer], FAMILY.representation, size=64, resize="stretch", device=CPU
     )
@@ -85,7 +85,7 @@ KILLED = """
 """
 
 
-def test_a_modern_training_killed_with_sigkill_goes_on_to_the_same_checkpoint_bytes(tmp_path):
+def test_an_ultralytics_training_killed_with_sigkill_goes_on_to_the_same_checkpoint_bytes(tmp_path):
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED), tmp_path / "killed", ROOT], check=False)
     assert killed.returncode == -signal.SIGKILL
     resumed = FamilyFolder(tmp_path / "killed")

@@ -30,7 +30,7 @@ def written(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["demo", "paper"])
-def test_our_profiles_hold_the_papers_families_and_a_modern_one(name):
+def test_our_profiles_hold_the_papers_families_and_an_ultralytics_one(name):
     profile = load_profile(name)
     assert profile.name == name
     assert profile.families == (*PAPER_FAMILIES, "yolo11n-jet-linear")

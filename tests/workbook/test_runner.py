@@ -179,7 +179,7 @@ def test_fresh_that_is_killed_half_way_goes_on(workbook, monkeypatch):
 
 def test_a_run_that_was_killed_before_it_had_a_record_goes_on(workbook, tmp_path):
     (tmp_path / "new").mkdir()
-    for name in (".lock", ".lock.children", ".run.json.1@elsewhere.partial"):
+    for name in (".lock", ".lock.holder", ".run.json.1@elsewhere.partial"):
         (tmp_path / "new" / name).touch()
     workbook.run = tmp_path / "new"
     assert workbook.again() == ["01_first", "02_second"]
