@@ -150,8 +150,8 @@ def _tidied(folder: Path) -> Iterator[None]:
 
 def _empty(folder: Path) -> None:
     """Delete what a run has left in its folder, but not labels given by hand; the record, which marks it, last."""
-    kept = (ANNOTATION, LOCK, f"{LOCK}.children")
-    doomed = [path for path in sorted(folder.iterdir()) if path.name not in kept]
+    found = sorted(folder.iterdir())
+    doomed = [path for path in found if path.name != ANNOTATION and not path.name.startswith(LOCK)]
     if names := [_counted(path) for path in doomed if not path.name.startswith(".")]:
         print(f"deleting from {folder}: {', '.join(names)}", flush=True)
     if (folder / ANNOTATION).exists():
