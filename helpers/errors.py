@@ -10,7 +10,7 @@ class WorkbookError(Exception):
 
 
 class PatternFileError(WorkbookError, ValueError):
-    """A pattern file has no readable patterns, or values that cannot be photon counts."""
+    """A pattern file cannot be read as patterns, or holds values that cannot be photon counts."""
 
 
 class LostLinkError(PatternFileError):
@@ -18,7 +18,7 @@ class LostLinkError(PatternFileError):
 
 
 class LabelsError(WorkbookError, ValueError):
-    """Labels do not fit the patterns, or are too few for the sets that were asked for."""
+    """Labels do not fit the patterns, or are too few for the requested sets."""
 
 
 class BoxError(WorkbookError, ValueError):
@@ -26,7 +26,7 @@ class BoxError(WorkbookError, ValueError):
 
 
 class ClassChoiceError(WorkbookError, ValueError):
-    """A choice of EM classes names classes that there are not, or belongs to other runs."""
+    """A choice of EM classes names classes that do not exist, or belongs to other EM runs."""
 
 
 class NetworkFileError(WorkbookError, ValueError):
@@ -38,11 +38,11 @@ class ProfileError(WorkbookError, ValueError):
 
 
 class RunFileError(WorkbookError, ValueError):
-    """A file that a run has left is damaged, or was changed by hand into something else."""
+    """A file of a run's results is damaged, or was edited into something the workbook cannot use."""
 
 
 class MissingStepError(WorkbookError, LookupError):
-    """A step needs the artefacts of an earlier one that has not run."""
+    """A step needs files that an earlier step writes, and that step has not run."""
 
 
 class StaleResultError(WorkbookError, RuntimeError):
@@ -50,28 +50,28 @@ class StaleResultError(WorkbookError, RuntimeError):
 
 
 class StorageError(WorkbookError, OSError):
-    """A file cannot be written: the disk is full, or the folder cannot be written to."""
+    """A file cannot be written: the disk is full, or the folder is read-only."""
 
 
 class LockedError(WorkbookError, RuntimeError):
-    """Another process works in the same folder, or on the same file."""
+    """Another process is working in the same folder, or on the same file."""
 
 
 class WorkerDiedError(WorkbookError, RuntimeError):
-    """A worker process was killed."""
+    """A worker process was killed, for instance by the system when memory ran out."""
 
 
 class TrainingDivergedError(WorkbookError, ArithmeticError):
-    """The training loss is no longer a number."""
+    """The training loss became infinite or NaN."""
 
 
 class DownloadError(WorkbookError, OSError):
-    """A published file cannot be fetched: no network, or not what the server should give."""
+    """A published file cannot be downloaded: there is no network, or the server sends something else."""
 
 
 class FetchedFileError(WorkbookError, ValueError):
-    """A file that was fetched, or downloaded by hand, is not the published one."""
+    """A downloaded file differs from the published one in size or checksum."""
 
 
 class ClusterError(WorkbookError, RuntimeError):
-    """There is no cluster to compute on, or it was lost."""
+    """The cluster cannot be reached, or the connection to it was lost."""

@@ -1,4 +1,4 @@
-"""The physics of an experiment: wavelength, distance and pixels, and the momentum transfer that each pixel sees."""
+"""Geometry of an experiment: wavelength, distance and pixels, and the momentum transfer at each pixel."""
 
 import math
 from dataclasses import dataclass
@@ -6,22 +6,46 @@ from dataclasses import dataclass
 import numpy as np
 
 Centre = tuple[float, float]
-"""Where the beam would hit the crop: (row, column) [pixels]; the middle of pixel (0, 0) is (0.0, 0.0)."""
+"""Position of the direct beam in the pattern: (row, column) [pixels]; the middle of pixel (0, 0) is (0.0, 0.0)."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A diffraction experiment in the small-angle geometry (section 2.1 of the paper)."""
+    """A diffraction experiment in the small-angle geometry (section 2.1 of the paper).
+
+    Raises
+    ------
+    ValueError
+        If a length, a number of pixels, `adu_per_photon` or `saturation` is not positive.
+    """
 
     name: str
+    """Name of the experiment, for titles and messages."""
+
     wavelength_nm: float
+    """Wavelength λ of the X-rays [nm]."""
+
     distance_m: float
+    """Distance D from the focus to the detector [m]."""
+
     pixel_m: float
+    """Edge length p of a square pixel [m]."""
+
     rows: int
+    """Number of rows of a pattern; row 0 is next to the beam."""
+
     columns: int
+    """Number of columns of a pattern."""
+
     centre_row: float
+    """Row of the direct beam; it may lie outside the pattern [pixels]."""
+
     centre_column: float
+    """Column of the direct beam [pixels]."""
+
     adu_per_photon: float
+    """Detector units that one photon makes [ADU/photon]."""
+
     saturation: int
     """Largest count that a pixel can hold [photons]."""
 

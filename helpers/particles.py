@@ -1,7 +1,7 @@
-"""Particles in the beam, and the wave that they scatter: amplitudes in the projection approximation.
+"""Scattering of single particles: amplitudes of spheres, spheroids and icosahedra in the projection approximation.
 
 Every particle here is a centrosymmetric solid of uniform density, so the Fourier transform of its projection is real.
-Curvature of the Ewald sphere, polarisation and absorption are left out.
+The curvature of the Ewald sphere, polarisation and absorption are neglected.
 """
 
 import math
@@ -16,45 +16,48 @@ _FACE_NORMALS = np.array(
     + [(sign / _GOLDEN, _GOLDEN, 0) for sign in (1, -1)]
     + [(_GOLDEN, 0, sign / _GOLDEN) for sign in (1, -1)]
 ) / math.sqrt(3)
-"""One of each pair of opposite faces of an icosahedron: unit normals (10, 3)."""
+"""Unit normals (10, 3) of an icosahedron's faces, one of each opposite pair."""
 
 _INRADIUS = _GOLDEN**2 / (2 * math.sqrt(3))
 _CIRCUMRADIUS = math.sqrt(10 + 2 * math.sqrt(5)) / 4
 _SPHERE_RADIUS = (5 * (3 + math.sqrt(5)) / (16 * math.pi)) ** (1 / 3)
-"""Radii in units of the edge: of the inner sphere, of the outer sphere, and of the sphere of the same volume."""
+"""Radii of the inscribed sphere, the circumscribed sphere and the sphere of equal volume, in units of the edge."""
 
 _RAYS = 64
 
 
 @dataclass(frozen=True)
 class Particle:
-    """A solid in the beam.
-
-    `size_nm` is the diameter of the sphere of the same volume, whatever the shape. `axis_ratio` is the axis of
-    revolution of a spheroid over its equator (1 = sphere); None is an icosahedron. `orientation` is a unit quaternion
-    (w, x, y, z) that turns the particle's axes into the laboratory's (row, column, beam); a spheroid's own axis is z.
-    """
+    """A uniform solid in the beam."""
 
     size_nm: float
+    """Diameter of the sphere of the same volume, whatever the shape [nm]."""
+
     axis_ratio: float | None
+    """Axis of revolution of a spheroid over its equatorial diameter (1 is a sphere); None is an icosahedron."""
+
     orientation: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
+    """Unit quaternion (w, x, y, z) that rotates the particle's axes, of which a spheroid's own axis is z, to the
+    laboratory's (row, column, beam)."""
+
     position_nm: tuple[float, float] = (0.0, 0.0)
-    """Across the beam, along rows and columns [nm]."""
+    """Position across the beam, along rows and columns [nm]."""
     brightness: float = 1.0
-    """Relative fluence at this position."""
+    """Fluence at this position relative to the middle of the focus."""
 
 
 def rotation_matrix(quaternion: tuple[float, float, float, float]) -> np.ndarray:
-    """Matrix of a unit quaternion (w, x, y, z): columns are the turned axes.
+    """Rotation matrix of a unit quaternion.
 
     Parameters
     ----------
     quaternion
-        Four numbers of norm 1.
+        Components (w, x, y, z) with norm 1.
 
     Returns
     -------
     ndarray (3, 3)
+        Column k is the rotated axis k.
     """
     w, x, y, z = quaternion
     return np.array(
@@ -67,19 +70,20 @@ def rotation_matrix(quaternion: tuple[float, float, float, float]) -> np.ndarray
 
 
 def solid_sphere(x: np.ndarray | float) -> np.ndarray:
-    """Amplitude of a solid sphere relative to the forward one, 3 (sin x − x cos x) / x³ with x = qR.
+    """Amplitude scattered by a solid sphere over that in the forward direction, 3 (sin x − x cos x) / x³ with x = qR.
 
     Parameters
     ----------
     x
-        Any shape [no unit].
+        Momentum transfer times radius, of any shape [no unit].
 
     Returns
     -------
     ndarray
-        The shape of `x`; 1 at 0.
+        Relative amplitude, of the shape of `x`; 1 at x = 0.
     """
     x = np.asarray(x, dtype=float)
+    # near 0 the difference of sine and cosine loses its digits: there the series 1 − x²/10 is used
     small = np.abs(x) < 1e-2
     safe = np.where(small, 1.0, x)
     return np.where(small, 1 - x * x / 10, 3 * (np.sin(safe) - safe * np.cos(safe)) / safe**3)
@@ -88,29 +92,31 @@ def solid_sphere(x: np.ndarray | float) -> np.ndarray:
 def icosahedron_projection(
     size_nm: float, orientation: tuple[float, float, float, float], rays_nm: np.ndarray
 ) -> np.ndarray:
-    """Length of an icosahedron along the beam, ray by ray: the intersection of ten slabs.
+    """Thickness of an icosahedron along the beam, ray by ray: the intersection of ten slabs.
 
     Parameters
     ----------
     size_nm
         Diameter of the sphere of the same volume [nm].
     orientation
-        Unit quaternion.
+        Unit quaternion (w, x, y, z) from the particle's axes to the laboratory's.
     rays_nm
-        (rays,) positions of the rays along rows and along columns [nm].
+        (rays,) positions of the rays, the same along rows and along columns [nm].
 
     Returns
     -------
     ndarray (rays, rays)
-        [nm]
+        Thickness at each (row, column) position, 0 beside the particle [nm].
     """
     normals = _FACE_NORMALS @ rotation_matrix(orientation).T
     half_thickness = size_nm / 2 / _SPHERE_RADIUS * _INRADIUS
-    # A slab along the beam has no finite ends: a tiny slope keeps the division defined.
+    # a slab parallel to the beam has no finite ends: a tiny slope keeps the division defined
     slope = np.where(np.abs(normals[:, 2]) < 1e-9, 1e-9, normals[:, 2])[:, None, None]
+    # the slab |n · r| ≤ half_thickness cuts a ray between middle − half_chord and middle + half_chord
     across = normals[:, 0, None, None] * rays_nm[:, None] + normals[:, 1, None, None] * rays_nm
     middle = -across / slope
     half_chord = half_thickness / np.abs(slope)
+    # inside the particle is inside all slabs: from the last entry to the first exit
     return np.maximum((middle + half_chord).min(axis=0) - (middle - half_chord).max(axis=0), 0.0)
 
 
@@ -122,14 +128,14 @@ def icosahedron_amplitude(particle: Particle, row_frequency: np.ndarray, column_
     Parameters
     ----------
     particle
-        Its size and orientation; position and brightness are not used.
+        Icosahedron, of which size and orientation are used, but not position and brightness.
     row_frequency, column_frequency
-        (rows,), (columns,) spatial frequencies [1/nm].
+        (rows,) and (columns,) spatial frequencies at which the transform is computed [1/nm].
 
     Returns
     -------
     ndarray (rows, columns)
-        [nm³]; the volume at frequency 0.
+        Real amplitude; at frequency 0 it is the volume [nm³].
     """
     outer = particle.size_nm / 2 / _SPHERE_RADIUS * _CIRCUMRADIUS
     spacing = 2 * outer / _RAYS
@@ -142,21 +148,22 @@ def icosahedron_amplitude(particle: Particle, row_frequency: np.ndarray, column_
 
 
 def spheroid_amplitude(particle: Particle, row_frequency: np.ndarray, column_frequency: np.ndarray) -> np.ndarray:
-    """Fourier transform of a solid spheroid: a sphere whose radius depends on the direction.
+    """Fourier transform of a solid spheroid: that of a sphere whose radius depends on the direction.
 
-    V · 3 (sin x − x cos x) / x³ with x² = (2π)² [a² f² + (c² − a²)(f · u)²], equator a, axis c along u, V = 4πa²c/3.
+    V · 3 (sin x − x cos x) / x³ with x² = (2π)² [a² f² + (c² − a²)(f · u)²], equatorial radius a, polar radius c along
+    u, and V = 4πa²c/3.
 
     Parameters
     ----------
     particle
-        Its size, axis ratio and orientation; position and brightness are not used.
+        Spheroid, of which size, axis ratio and orientation are used, but not position and brightness.
     row_frequency, column_frequency
-        (rows,), (columns,) spatial frequencies [1/nm].
+        (rows,) and (columns,) spatial frequencies at which the transform is computed [1/nm].
 
     Returns
     -------
     ndarray (rows, columns)
-        [nm³]; the volume at frequency 0.
+        Real amplitude; at frequency 0 it is the volume [nm³].
     """
     equator = particle.size_nm / 2 / particle.axis_ratio ** (1 / 3)
     axis = equator * particle.axis_ratio
@@ -168,7 +175,7 @@ def spheroid_amplitude(particle: Particle, row_frequency: np.ndarray, column_fre
 
 
 def amplitude(particle: Particle, row_frequency: np.ndarray, column_frequency: np.ndarray) -> np.ndarray:
-    """Real amplitude of one particle about its own middle (rows, columns) [nm³]; see the functions of its shape."""
+    """Real amplitude (rows, columns) of a particle of either shape about its own middle [nm³]."""
     shape = icosahedron_amplitude if particle.axis_ratio is None else spheroid_amplitude
     return shape(particle, row_frequency, column_frequency)
 
@@ -176,24 +183,24 @@ def amplitude(particle: Particle, row_frequency: np.ndarray, column_frequency: n
 def intensity(
     particles: list[Particle], row_frequency: np.ndarray, column_frequency: np.ndarray, *, frequency_step: float
 ) -> np.ndarray:
-    """Intensity of particles in one coherent pulse: amplitudes are added with their phases.
+    """Intensity scattered by all particles in one coherent pulse: their amplitudes add with their phases.
 
-    I = Σ a_j² + 2 Σ_{j<k} a_j a_k cos(2π f · d_jk) sinc(Δ d_row) sinc(Δ d_column): fringes of period 1/d. The sincs are
-    the average over the width Δ of a pixel, which washes out the fringes of particles that are far apart.
+    I = Σ a_j² + 2 Σ_{j<k} a_j a_k cos(2π f · d_jk) sinc(Δ d_row) sinc(Δ d_column): fringes of period 1/d. The sincs
+    average over the width Δ of a pixel, which washes out the fringes of particles that are far apart.
 
     Parameters
     ----------
     particles
-        What is in the focus; none gives zeros.
+        Particles in the focus; an empty list gives zeros.
     row_frequency, column_frequency
-        (rows,), (columns,) spatial frequencies at the middles of the pixels [1/nm].
+        (rows,) and (columns,) spatial frequencies at the middles of the pixels [1/nm].
     frequency_step
-        Width Δ of a pixel [1/nm].
+        Width Δ of a pixel in spatial frequency [1/nm].
 
     Returns
     -------
     ndarray (rows, columns)
-        [nm⁶]
+        Intensity at unit fluence [nm⁶].
     """
     amplitudes = [
         math.sqrt(particle.brightness) * amplitude(particle, row_frequency, column_frequency) for particle in particles
@@ -202,6 +209,7 @@ def intensity(
     for one, (particle, wave) in enumerate(zip(particles, amplitudes, strict=True)):
         total += wave**2
         for other in range(one):
+            # interference of each pair, damped by the average over a pixel
             apart = np.subtract(particle.position_nm, particles[other].position_nm)
             contrast = np.prod(np.sinc(frequency_step * apart))
             phase = 2 * math.pi * (row_frequency[:, None] * apart[0] + column_frequency[None, :] * apart[1])

@@ -87,7 +87,7 @@ def model(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = TrainingSettings(size=64, width=0.125, iterations=6, checkpoint_every=2, batch=4, learning_rate=0.01)
     with open_stack(twin) as stack:
         table = stack.table()
-        sets = pd.DataFrame({"pattern": range(16), "label": table["manual"][:16] != 0, "set": "training"})
+        sets = pd.DataFrame({"pattern": range(16), "label": table["label"][:16] != 0, "set": "training"})
         sets.loc[12:, "set"] = "validation"
         found = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
     train(Plan(family, found, settings, kept=[4, 6], threshold=0.24, device=torch.device("cpu")), folder)

@@ -119,7 +119,7 @@ def test_tables_3_and_4_follow_from_the_stored_scores(run):
         assert stability.loc[name, "std"] == pytest.approx(counts.std())
         selected = stable_selection(checkpoints, threshold)
         assert stability.loc[name, "stable"] == selected.sum()
-        for reference, column in (("manual", "label"), ("truth", "single")):
+        for reference, column in (("manual", "label"), ("truth", "truth")):
             expected = Confusion.from_selection(selected, sets.loc[scores["pattern"], column])
             row = comparison.loc[(name, reference)]
             assert (row["selected"], row["intersection"]) == (expected.selected, expected.true_positive)
@@ -148,7 +148,7 @@ def test_the_row_of_em_follows_from_the_choice_of_classes(run):
     np.testing.assert_array_equal(selection["single"], (score[test] > 0.5).astype(int))
     comparison = table(run, "table_4").set_index(["family", "reference"])
     stored = table(run, "table_em").set_index(["patterns", "reference"])
-    for reference, column in (("manual", "label"), ("truth", "single")):
+    for reference, column in (("manual", "label"), ("truth", "truth")):
         expected = Confusion.from_selection(score > 0.5, classified[column])
         row = stored.loc[("size range", reference)]
         assert (row["selected"], row["intersection"]) == (expected.selected, expected.true_positive)

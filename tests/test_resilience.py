@@ -49,7 +49,7 @@ from helpers.training import TrainingSettings
     """
 settings = TrainingSettings(size=64, width=0.125, iterations=12, checkpoint_every=2, batch=4, learning_rate=0.01)
 with open_stack(run.data) as stack:
-    sets = pd.DataFrame({"pattern": range(16), "label": stack.table()["manual"][:16] != 0, "set": "training"})
+    sets = pd.DataFrame({"pattern": range(16), "label": stack.table()["label"][:16] != 0, "set": "training"})
     sets.loc[12:, "set"] = "validation"
     examples = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
 plans = {

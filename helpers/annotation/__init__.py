@@ -1,11 +1,11 @@
-"""Labels, the box that all positives share, the sets of Table 1, and the widget in which experts label."""
+"""Annotation: labels and their consistency, the shared bounding box, the sets of Table 1, and the labelling widget."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "agreement": ["TWO_PEOPLE", "judgements", "said_in", "table_consistency"],
+        "agreement": ["judgements", "labels_in", "table_consistency"],
         "box": ["Box", "held_share", "propose_box", "read_box", "sum_patterns", "table_box", "write_box"],
         "darknet_export": ["export_darknet", "label_line"],
         "labels": ["labels_of"],

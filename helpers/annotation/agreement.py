@@ -1,7 +1,7 @@
-"""How consistent annotations are: a labeller with themselves, and two people with each other.
+"""Consistency of annotations: intra-annotator and inter-annotator agreement.
 
-Section 4 of the paper asks for "more consistent annotations"; here they are measured, with Cohen's kappa: 1 for full
-agreement, 0 for as much as chance gives.
+Section 4 of the paper asks for "more consistent annotations"; here consistency is measured with Cohen's kappa, which is
+1 for full agreement and 0 for as much agreement as chance gives.
 """
 
 import os
@@ -17,9 +17,6 @@ from helpers.annotation.labels_file import LABELS, NOT_SINGLE, SINGLE, LabelsFil
 from helpers.errors import LabelsError
 from helpers.patterns import PatternStack
 
-TWO_PEOPLE = "two people"
-"""The row of `table_consistency` that a second person's labels make."""
-
 
 @dataclass(frozen=True)
 class Agreement:
@@ -28,24 +25,24 @@ class Agreement:
     Parameters
     ----------
     judged
-        Columns pattern, first, second: labels out of `LABELS`, ordered by pattern.
+        Columns pattern, first and second, the two labels (out of `LABELS`) of each pattern, ordered by pattern.
     """
 
     judged: pd.DataFrame
 
     @property
     def patterns(self) -> int:
-        """How many patterns have both judgements."""
+        """Number of patterns that have both judgements."""
         return len(self.judged)
 
     @property
     def share(self) -> float:
-        """Part of them that got the same label twice; NaN without a pattern."""
+        """Fraction of these patterns that got the same label twice; NaN if there are none."""
         return float((self.judged["first"] == self.judged["second"]).mean())
 
     @property
     def kappa(self) -> float:
-        """Cohen's kappa over all three labels; NaN where only one label was ever given, or no pattern was judged."""
+        """Cohen's kappa over all three labels; NaN if only one label was ever given, or no pattern has both."""
         first, second = self.judged["first"], self.judged["second"]
         if pd.concat([first, second]).nunique() < 2:
             return float("nan")
@@ -53,11 +50,11 @@ class Agreement:
 
     @property
     def disputed(self) -> pd.DataFrame:
-        """Patterns with different labels: columns pattern, first, second."""
+        """Patterns with two different labels: columns pattern, first, second."""
         return self.judged[self.judged["first"] != self.judged["second"]].reset_index(drop=True)
 
     def table(self) -> pd.DataFrame:
-        """How often each pair of labels was given: rows first, columns second, all of `LABELS`."""
+        """Number of patterns for each pair of labels: a row for each first label, a column for each second one."""
         counted = pd.crosstab(self.judged["first"], self.judged["second"])
         return counted.reindex(index=LABELS, columns=LABELS, fill_value=0).rename_axis(index="first", columns="second")
 
@@ -68,11 +65,12 @@ def agreement(first: Mapping[int, str], second: Mapping[int, str]) -> Agreement:
     Parameters
     ----------
     first, second
-        Pattern → label.
+        Labels of either judgement: pattern → one of `LABELS`.
 
     Returns
     -------
     Agreement
+        Comparison of the patterns that both name.
     """
     common = sorted(set(first) & set(second))
     rows = [(pattern, first[pattern], second[pattern]) for pattern in common]
@@ -80,37 +78,37 @@ def agreement(first: Mapping[int, str], second: Mapping[int, str]) -> Agreement:
 
 
 def self_agreement(file: LabelsFile) -> Agreement:
-    """Compare what was said about a pattern at first with what was said when it was shown again.
+    """Intra-annotator agreement: the first label of a pattern against the one given when it was shown again.
 
     Parameters
     ----------
     file
-        Labels and repeats.
+        Labels of the annotation widget with some repeats.
 
     Returns
     -------
     Agreement
-        Only of patterns whose both judgements are one person's.
+        Comparison of the patterns that the same person judged both times.
     """
     firsts, seconds = file.labels, file.repeats
     same = [p for p in firsts if p in seconds and firsts[p].labeller == seconds[p].labeller]
     return agreement({p: firsts[p].label for p in same}, {p: seconds[p].label for p in same})
 
 
-def said_in(path: str | os.PathLike, stack: PatternStack) -> dict[int, str]:
-    """Labels of a file, JSON of the annotation widget or CSV as in `dataset.read_labels`.
+def labels_in(path: str | os.PathLike, stack: PatternStack) -> dict[int, str]:
+    """Labels in a file, as words.
 
     Parameters
     ----------
     path
-        The file.
+        JSON file of the annotation widget, or CSV file as in `labels.read_labels`.
     stack
-        The patterns that it labels.
+        Open stack of the patterns that the file labels.
 
     Returns
     -------
     dict
-        Pattern → label; a CSV file knows no "unsure".
+        Pattern → one of `LABELS`; a CSV file has no "unsure".
 
     Raises
     ------
@@ -120,7 +118,7 @@ def said_in(path: str | os.PathLike, stack: PatternStack) -> dict[int, str]:
     if not Path(path).is_file():
         raise LabelsError(f"{path}: no such file of labels; name a JSON file of the annotation widget, or a CSV file")
     if Path(path).suffix == ".json":
-        return {pattern: said.label for pattern, said in LabelsFile(path, stack).labels.items()}
+        return _words(LabelsFile(path, stack))
     labels = read_labels(path, stack)
     return {int(row.pattern): SINGLE if row.label else NOT_SINGLE for row in labels.itertuples()}
 
@@ -128,43 +126,49 @@ def said_in(path: str | os.PathLike, stack: PatternStack) -> dict[int, str]:
 def judgements(
     file: LabelsFile, sets: pd.DataFrame | None, second: Mapping[int, str] | None = None
 ) -> dict[str, Agreement]:
-    """All pairs of judgements that can be compared.
+    """Agreement of all pairs of judgements that can be compared.
 
     Parameters
     ----------
     file
-        Labels and repeats of one person or more.
+        Labels of the annotation widget, with or without repeats, of one person or several.
     sets
-        With the columns pattern, label, single, where patterns are simulated; None if there are none yet.
+        Table of the sets with the columns pattern, label and, for simulated patterns, truth; None if there is none yet.
     second
-        What another person said: pattern → label.
+        Labels of a second person: pattern → one of `LABELS`.
 
     Returns
     -------
     dict
-        Who is compared → how they agree.
+        Name of the comparison → `Agreement`: intra-annotator always, inter-annotator with `second`, and the simulated
+        expert against the truth.
     """
     pairs = {"a labeller with themselves": self_agreement(file)}
     if second is not None:
-        pairs[TWO_PEOPLE] = agreement({pattern: said.label for pattern, said in file.labels.items()}, second)
-    if sets is not None and "single" in sets:
-        words = sets[["label", "single"]].replace({True: SINGLE, False: NOT_SINGLE}).set_index(sets["pattern"])
-        pairs["simulated expert and truth"] = agreement(words["label"].to_dict(), words["single"].to_dict())
+        pairs["two people"] = agreement(_words(file), second)
+    if sets is not None and "truth" in sets:
+        words = sets[["label", "truth"]].replace({True: SINGLE, False: NOT_SINGLE}).set_index(sets["pattern"])
+        pairs["simulated expert and truth"] = agreement(words["label"].to_dict(), words["truth"].to_dict())
     return pairs
 
 
+def _words(file: LabelsFile) -> dict[int, str]:
+    """Pattern → label of a file of the annotation widget."""
+    return {pattern: judgement.label for pattern, judgement in file.labels.items()}
+
+
 def table_consistency(pairs: Mapping[str, Agreement]) -> pd.DataFrame:
-    """How far two judgements of the same patterns agree.
+    """Table of the agreement between pairs of judgements.
 
     Parameters
     ----------
     pairs
-        From `judgements`.
+        Name of the comparison → its agreement, from `judgements`.
 
     Returns
     -------
     pandas.DataFrame
-        judgements, patterns, agreement, kappa, disputed.
+        Columns judgements (the name), patterns, agreement (fraction), kappa and disputed (number of patterns).
     """
     rows = [(name, pair.patterns, pair.share, pair.kappa, len(pair.disputed)) for name, pair in pairs.items()]
     return pd.DataFrame(rows, columns=["judgements", "patterns", "agreement", "kappa", "disputed"])

@@ -1,4 +1,4 @@
-"""The bounding box that all positive examples of a training set share: proposed, and kept as JSON for the training.
+"""Bounding box shared by all positive examples of a training set: its proposal, and its JSON file for the training.
 
 Section 2.6 of the paper: one box, "covering the major part of all intensity counts", for every positive example.
 """
@@ -18,19 +18,27 @@ from helpers.system import in_short, read_json, write_text
 SOURCES = ("proposed", "user")
 
 _SHARES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
+"""Shares of the counts that `table_box` compares."""
 
-# The sums are exact, the share of their total is not: a box that holds exactly the share must not fail by rounding.
+# the sums are exact, the share of their total is not: a box that holds exactly the share must not fail by rounding
 _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle of detector pixels: rows row_start … row_stop - 1, and the same for columns.
+    """Rectangle of detector pixels: rows row_start … row_stop − 1, and the same for columns.
+
+    Parameters
+    ----------
+    row_start, row_stop
+        First row, and the one after the last [pixels].
+    column_start, column_stop
+        First column, and the one after the last [pixels].
 
     Raises
     ------
     BoxError
-        If an edge is not a whole number, is negative, or no pixel lies between the edges.
+        If an edge is not a whole number or is negative, or if no pixel lies between the edges.
     """
 
     row_start: int
@@ -41,7 +49,7 @@ class Box:
     def __post_init__(self) -> None:
         edges = astuple(self)
         if any(isinstance(edge, bool) or not isinstance(edge, numbers.Integral) for edge in edges):
-            raise BoxError(f"the edges of a box are whole detector pixels, got {edges}")
+            raise BoxError(f"the edges of a box must be whole detector pixels, got {edges}")
         if not (0 <= self.row_start < self.row_stop and 0 <= self.column_start < self.column_stop):
             raise BoxError(
                 f"a box needs 0 <= start < stop, got rows {self.row_start} to {self.row_stop} "
@@ -49,17 +57,17 @@ class Box:
             )
 
     def check_inside(self, shape: tuple[int, int]) -> None:
-        """Refuse a box that is not on the pattern.
+        """Raise an error if the box extends beyond the pattern.
 
         Parameters
         ----------
         shape
-            Rows and columns of a pattern [pixels].
+            Number of rows and columns of a pattern.
 
         Raises
         ------
         BoxError
-            If the box reaches beyond the last row or column.
+            If the box extends beyond the last row or column.
         """
         rows, columns = shape
         if self.row_stop > rows or self.column_stop > columns:
@@ -69,22 +77,22 @@ class Box:
             )
 
     def relative(self, shape: tuple[int, int]) -> tuple[float, float, float, float]:
-        """The box as Darknet's label files give it: relative to the width and height of the picture.
+        """Box in the units of Darknet's label files: relative to the width and height of the picture.
 
         Parameters
         ----------
         shape
-            Rows and columns of a pattern [pixels].
+            Number of rows and columns of a pattern.
 
         Returns
         -------
         tuple of float
-            x centre, y centre, width, height, each in 0..1.
+            x and y of the centre, width and height, each 0 to 1.
 
         Raises
         ------
         BoxError
-            If the box does not lie on the pattern.
+            If the box extends beyond the pattern.
         """
         self.check_inside(shape)
         rows, columns = shape
@@ -99,41 +107,44 @@ class Box:
 def propose_box(counts: np.ndarray, share: float = 0.9) -> Box:
     """Smallest rectangle that holds a share of all counts of the positive examples (section 2.6), by exact search.
 
-    Every interval of rows is tried with the narrowest interval of columns that is enough; of equally small rectangles
-    the one that holds most is taken.
+    Every interval of rows is combined with the narrowest sufficient interval of columns; of equally small rectangles
+    the one with the most counts is taken.
 
     Parameters
     ----------
     counts
-        (N, rows, columns) [photons] of the positive examples, bad pixels 0.
+        (N, rows, columns) photon counts of the positive examples, 0 in bad pixels.
     share
-        Part of the summed counts that must lie inside, above 0 and up to 1.
+        Fraction of the summed counts that must lie inside, above 0 and up to 1.
 
     Returns
     -------
     Box
-        In detector pixels.
+        The smallest such rectangle.
 
     Raises
     ------
     BoxError
-        If `share` is out of range or the patterns hold no photons.
+        If `share` is out of range, or if the patterns hold no photons.
     """
     if not 0 < share <= 1:
         raise BoxError(f"the share of the counts inside the box must be above 0 and at most 1, got {share}")
     summed = sum_patterns(counts)
     rows, columns = summed.shape
+    # above[r, c]: counts above row r and left of column c, so that a rectangle's counts are four look-ups
     above = np.zeros((rows + 1, columns + 1))
     above[1:, 1:] = summed.cumsum(axis=0).cumsum(axis=1)
     enough = share * above[-1, -1] * (1 - _ROUNDING)
     best, best_rank = None, (rows * columns + 1, 0.0)
     for row_start in range(rows):
         for row_stop in range(row_start + 1, rows + 1):
+            # counts of these rows left of each column; too few, or too many rows to beat the best, are skipped
             left_of = above[row_stop] - above[row_start]
             if left_of[-1] < enough or row_stop - row_start > best_rank[0]:
                 continue
             column_start, column_stop = _narrowest(left_of, enough)
             area = (row_stop - row_start) * (column_stop - column_start)
+            # the smaller area wins, then the larger sum
             rank = (area, left_of[column_start] - left_of[column_stop])
             if rank < best_rank:
                 best, best_rank = Box(row_start, row_stop, column_start, column_stop), rank
@@ -141,22 +152,22 @@ def propose_box(counts: np.ndarray, share: float = 0.9) -> Box:
 
 
 def sum_patterns(counts: np.ndarray) -> np.ndarray:
-    """Sum of all patterns.
+    """Sum of all patterns, on which the box is drawn.
 
     Parameters
     ----------
     counts
-        (..., rows, columns) [photons].
+        (…, rows, columns) photon counts of the positive examples.
 
     Returns
     -------
-    ndarray
-        float64 (rows, columns) [photons].
+    ndarray (rows, columns)
+        Summed photon counts, float64.
 
     Raises
     ------
     BoxError
-        If there is not one photon: no box can be drawn around nothing.
+        If there is no photon at all, so that no box can be drawn.
     """
     counts = np.asarray(counts)
     summed = counts.sum(axis=tuple(range(counts.ndim - 2)), dtype=np.float64)
@@ -168,36 +179,37 @@ def sum_patterns(counts: np.ndarray) -> np.ndarray:
 
 
 def held_share(summed: np.ndarray, box: Box) -> float:
-    """Part of the summed counts that lies inside a box.
+    """Fraction of the summed counts that lies inside a box.
 
     Parameters
     ----------
     summed
-        (rows, columns) [photons].
+        (rows, columns) summed photon counts of the positive examples, from `sum_patterns`.
     box
-        In detector pixels.
+        Rectangle on these patterns.
 
     Returns
     -------
     float
-        0..1.
+        Fraction, 0 to 1.
     """
     inside = summed[box.row_start : box.row_stop, box.column_start : box.column_stop]
     return float(inside.sum() / summed.sum())
 
 
 def table_box(counts: np.ndarray) -> pd.DataFrame:
-    """How the box grows with the share of the photons that it is to hold.
+    """Proposed boxes for several shares of the photons.
 
     Parameters
     ----------
     counts
-        Photon counts of the positives (patterns, rows, columns).
+        (N, rows, columns) photon counts of the positive examples.
 
     Returns
     -------
     pandas.DataFrame
-        share_asked, share_held, area (part of the pattern), and the edges of the box [pixels].
+        Columns share_asked and share_held (fractions of the photons), area (fraction of the pattern), and the edges of
+        the box [pixels].
     """
     summed = sum_patterns(counts)
     rows = []
@@ -211,25 +223,25 @@ def table_box(counts: np.ndarray) -> pd.DataFrame:
 def write_box(
     path: str | os.PathLike, box: Box, *, shape: tuple[int, int], source: str, share: float | None = None
 ) -> None:
-    """Write a box as JSON, whole or not at all.
+    """Write a box to a JSON file, atomically.
 
     Parameters
     ----------
     path
-        The JSON file.
+        JSON file to write.
     box
-        In detector pixels.
+        Rectangle on the patterns.
     shape
-        Rows and columns of the patterns it was drawn on [pixels].
+        Number of rows and columns of the patterns that it was drawn on.
     source
-        "proposed" or "user".
+        Origin of the box: "proposed" by `propose_box`, or drawn by the "user".
     share
-        Part of the positives' summed counts inside, if known.
+        Fraction of the positives' summed counts inside, if known.
 
     Raises
     ------
     BoxError
-        If the box does not lie on the pattern or `source` is unknown.
+        If the box extends beyond the pattern, or `source` is unknown.
     """
     box.check_inside(shape)
     if source not in SOURCES:
@@ -245,24 +257,24 @@ def write_box(
 
 
 def read_box(path: str | os.PathLike, *, shape: tuple[int, int] | None = None) -> Box:
-    """Read a box from JSON.
+    """Read a box from a JSON file.
 
     Parameters
     ----------
     path
-        A file from `write_box`; only `rows`, `columns` and `shape` are needed.
+        JSON file written by `write_box`; only `rows`, `columns` and `shape` are needed.
     shape
-        Rows and columns of the patterns that the box is wanted for, if they are to be compared [pixels].
+        Number of rows and columns of the patterns that the box is for; None does not compare them with the file's.
 
     Returns
     -------
     Box
-        In detector pixels.
+        Rectangle in detector pixels.
 
     Raises
     ------
     BoxError
-        If the file holds no box, or one for patterns of another shape.
+        If the file holds no box, or a box for patterns of another shape.
     """
     advice = "delete it and draw the box again"
     fields = read_json(Path(path), "box", error=BoxError, advice=advice)
@@ -282,12 +294,14 @@ def read_box(path: str | os.PathLike, *, shape: tuple[int, int] | None = None) -
 
 
 def _narrowest(left_of: np.ndarray, enough: float) -> tuple[int, int]:
-    """Narrowest interval of columns that holds enough; `left_of` are the counts left of each edge."""
+    """Narrowest interval of columns with enough counts; `left_of` are the counts left of each column edge."""
+    # the first stop that suffices for each start
     stops = np.searchsorted(left_of, left_of[:-1] + enough)
     starts = np.flatnonzero(stops < len(left_of))
     if len(starts) == 0:  # only rounding keeps the whole width from being enough
         return 0, len(left_of) - 1
     widths = stops[starts] - starts
+    # among equally narrow intervals, the one with the most counts
     narrowest = starts[widths == widths.min()]
     start = narrowest[np.argmax(left_of[narrowest + widths.min()] - left_of[narrowest])]
     return int(start), int(start + widths.min())

@@ -1,8 +1,8 @@
-// The box over a picture: draw it, drag a corner, an edge or the body, or move and resize it by arrow keys.
-// Edges are [first row, row behind, first column, column behind] in detector pixels, or null without a box.
+// Box over a picture: draw it, drag a corner, an edge or the whole box, or move and resize it with the arrow keys.
+// Edges are [first row, row after the last, first column, column after the last] in detector pixels; null is no box.
 
-const GRIP = 9; // how near to an edge the pointer grabs it [CSS pixels]
-const CLICK = 3; // a shorter way is a click, not a drag [CSS pixels]
+const GRIP = 9; // distance from an edge within which the pointer grabs it [CSS pixels]
+const CLICK = 3; // a shorter movement is a click, not a drag [CSS pixels]
 const SVG = "http://www.w3.org/2000/svg";
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const CORNERS = ["top left", "top right", "bottom left", "bottom right"];
@@ -17,7 +17,7 @@ function svgElement(name, attributes) {
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-// The box after some of its edges have moved by whole pixels; it never leaves the picture and keeps at least one pixel.
+// Box after some of its edges have moved by whole pixels; it stays on the picture and keeps at least one pixel.
 function moved([top, bottom, left, right], grabbed, down, across, [rows, columns]) {
   if (grabbed === BODY) {
     down = clamp(down, -top, rows - bottom);
@@ -32,7 +32,7 @@ function moved([top, bottom, left, right], grabbed, down, across, [rows, columns
   ];
 }
 
-// The box between two pixels, both inside.
+// Box spanned by two pixels, both included.
 function spanned([row, column], [otherRow, otherColumn], [rows, columns]) {
   const ends = (one, other, length) => [
     clamp(Math.floor(Math.min(one, other)), 0, length - 1),
@@ -41,7 +41,7 @@ function spanned([row, column], [otherRow, otherColumn], [rows, columns]) {
   return [...ends(row, otherRow, rows), ...ends(column, otherColumn, columns)];
 }
 
-// Which edges the pointer holds: one or two near the outline, all of them inside, none outside.
+// Edges that the pointer grabs: one or two near the outline, all of them inside, none outside.
 function grabbedAt([row, column], edges, scale) {
   if (edges === null) return null;
   const [top, bottom, left, right] = edges;
@@ -67,12 +67,12 @@ function cursorOf(grabbed) {
   return vertical ? "ns-resize" : "ew-resize";
 }
 
-// The layer over the picture. `changed` is told of each step, `commit` once a drag or a key press has ended.
+// Layer over the picture. `changed` is called at each step, `commit` when a drag has ended.
 function boxLayer(shape, { changed, commit }) {
   const [rows, columns] = shape;
   const svg = svgElement("svg", { viewBox: `0 0 ${columns} ${rows}`, class: "annotation-box" });
   const proposal = svgElement("rect", { class: "annotation-proposal" });
-  const halo = svgElement("rect", { class: "annotation-halo" }); // a white line alone is lost on white
+  const halo = svgElement("rect", { class: "annotation-halo" }); // a white line alone is invisible on white
   const outline = svgElement("rect", { class: "annotation-outline" });
   const handles = CORNERS.map(() => svgElement("rect", { class: "annotation-handle" }));
   svg.append(halo, outline, proposal, ...handles);
@@ -82,7 +82,7 @@ function boxLayer(shape, { changed, commit }) {
 
   const scale = () => svg.getBoundingClientRect().width / columns || 1;
 
-  function place(rect, box) {
+  function position(rect, box) {
     rect.style.display = box === null ? "none" : "";
     if (box === null) return;
     const [top, bottom, left, right] = box;
@@ -91,15 +91,15 @@ function boxLayer(shape, { changed, commit }) {
   }
 
   function draw() {
-    place(proposal, String(proposed) === String(edges) ? null : proposed);
-    place(halo, edges);
-    place(outline, edges);
+    position(proposal, String(proposed) === String(edges) ? null : proposed);
+    position(halo, edges);
+    position(outline, edges);
     const half = 4 / scale();
     CORNERS.forEach((corner, index) => {
-      if (edges === null) return place(handles[index], null);
+      if (edges === null) return position(handles[index], null);
       const row = edges[corner.includes("top") ? 0 : 1];
       const column = edges[corner.includes("left") ? 2 : 3];
-      return place(handles[index], [row - half, row + half, column - half, column + half]);
+      return position(handles[index], [row - half, row + half, column - half, column + half]);
     });
   }
 
@@ -155,13 +155,13 @@ function boxLayer(shape, { changed, commit }) {
     svg,
     edges: () => edges,
     stop: () => resized.disconnect(),
-    // What Python says; a drag under way goes before.
+    // Show the box that Python sends; a drag in progress takes precedence.
     show(next, nextProposed) {
       proposed = nextProposed;
       if (drag === null) edges = next;
       draw();
     },
-    // An arrow key moves the box, with Shift its far corner; without a box the first one makes it.
+    // An arrow key moves the box, or with Shift its lower right corner; if there is no box, it creates one.
     key(event) {
       if (drag !== null) return;
       const quarter = [Math.floor(rows / 4), Math.ceil((3 * rows) / 4), Math.floor(columns / 4), Math.ceil((3 * columns) / 4)];

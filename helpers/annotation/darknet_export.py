@@ -1,10 +1,10 @@
-"""Training and validation sets as Darknet reads them: pictures, a label file for each, image lists, and a `.data` file.
+"""Export of the training and validation sets for Darknet: pictures, label files, image lists and a `.data` file.
 
     cd FOLDER && darknet detector train single_hit.data NETWORK.cfg FIRST.weights
 
-The lists are relative to the folder. A label file lies beside its picture, where Darknet finds it by exchanging `.png`
-for `.txt`; it would also exchange "images" or "raw" in a path, so neither occurs here (`fill_truth_detection` in
-Darknet's src/data.c).
+Paths in the lists are relative to the folder. A label file lies beside its picture, where Darknet finds it by replacing
+`.png` with `.txt`; Darknet would also replace "images" or "raw" in a path, so neither occurs here
+(`fill_truth_detection` in Darknet's src/data.c).
 """
 
 import os
@@ -24,24 +24,24 @@ CLASS = "single_hit"
 
 
 def label_line(box: Box, shape: tuple[int, int]) -> str:
-    """The line of a positive's label file: class 0, then centre and size relative to the picture.
+    """Line of a positive's label file: class 0, then centre and size of the box relative to the picture.
 
     Parameters
     ----------
     box
-        In detector pixels.
+        Box of the positive examples.
     shape
-        Rows and columns of a pattern [pixels].
+        Number of rows and columns of a pattern.
 
     Returns
     -------
     str
-        With its line end.
+        The line with its line break.
 
     Raises
     ------
     BoxError
-        If the box does not lie on the pattern.
+        If the box extends beyond the pattern.
     """
     return "0 " + " ".join(f"{value:.6f}" for value in box.relative(shape)) + "\n"
 
@@ -54,37 +54,37 @@ def export_darknet(
     *,
     representation: Representation,
 ) -> None:
-    """Write out the training and validation sets for Darknet.
+    """Write the training and validation sets for Darknet.
 
     Pictures are those of section 2.5: 954 × 1855 pixels for the paper's patterns. Positives get the shared box, in the
-    validation set, too, because Darknet knows no label without one; negatives get an empty file. The lists come last:
-    an export that was interrupted has none.
+    validation set, too, because Darknet has no label without a box; negatives get an empty file. The lists are written
+    last, so that an interrupted export has none.
 
     Parameters
     ----------
     folder
-        Made if needed.
+        Folder to write to; it is created if it does not exist.
     stack
-        The patterns.
+        Open stack of the patterns in the sets.
     sets
-        From `dataset.split`; only its training and validation sets are written, never the test set.
+        Table of the sets, from `sets.split`; only the training and validation sets are written, never the test set.
     box
-        Of all positives.
+        Box that all positive examples share.
     representation
-        Colour map and intensity scale.
+        Colour map and intensity scale of the pictures.
 
     Raises
     ------
     LabelsError
         If there is no training pattern.
     BoxError
-        If the box does not lie on the patterns.
+        If the box extends beyond the patterns.
     """
     folder = Path(folder)
     line = label_line(box, stack.shape[1:])
     chosen = {name: sets[sets["set"] == name] for name in SETS}
     if chosen["training"].empty:
-        raise LabelsError("the sets hold no training pattern; label some and divide them (dataset.split) first")
+        raise LabelsError("the sets hold no training pattern; label some patterns and run notebook 01 first")
     rows = [(name, int(row.pattern), bool(row.label)) for name in SETS for row in chosen[name].itertuples()]
     lists: dict[str, list[str]] = {name: [] for name in SETS}
     for name, pattern, positive in progress(rows, label="pictures for Darknet", total=len(rows)):

@@ -1,4 +1,4 @@
-"""Labels of a stack's patterns: from a CSV file, from the widget's JSON, or from the pattern file itself."""
+"""Labels of the patterns of a stack: from a CSV file, from the widget's JSON, or from the pattern file itself."""
 
 import os
 from pathlib import Path
@@ -12,29 +12,32 @@ from helpers.patterns import PatternStack
 from helpers.preparation import SIZE_RANGE_NM
 from helpers.system import in_short, parsed
 
+_COLUMNS = {"label": ("label", "manual"), "truth": ("truth", "single")}
+"""Columns of a pattern file with the expert's label and the simulation's truth: today's name, then the older one."""
+
 
 def read_labels(path: str | os.PathLike, stack: PatternStack) -> pd.DataFrame:
     """Read labels from a CSV file with `single` (0 or 1) and `index` or `event_id`, or from the widget's JSON.
 
-    A selection that this workbook wrote is such a CSV file. Where both are there, `index` counts and `event_id` must
-    agree. In the JSON file (`labels_file`) the patterns on which somebody is unsure do not count.
+    A selection written by this workbook is such a CSV file. If it has both columns, `index` names the pattern and
+    `event_id` must agree. In the JSON file (see `labels_file`) patterns labelled "unsure" are left out.
 
     Parameters
     ----------
     path
-        The file; patterns that it does not name stay unlabelled.
+        The CSV or JSON file; patterns that it does not name stay unlabelled.
     stack
-        The patterns that it labels.
+        Open stack of the patterns that the file labels.
 
     Returns
     -------
     DataFrame
-        Columns pattern (index in the stack), label (bool), in the order of the patterns.
+        Columns pattern (index in the stack) and label (bool, True = single hit), in the order of the patterns.
 
     Raises
     ------
     LabelsError
-        If the file or a column is missing, or a row names no pattern, a pattern twice, or another label than 0 and 1.
+        If the file or a column is missing, or a row names no pattern, a pattern twice, or a label other than 0 and 1.
     """
     path = Path(path)
     if path.suffix == ".json":
@@ -42,20 +45,20 @@ def read_labels(path: str | os.PathLike, stack: PatternStack) -> pd.DataFrame:
     rows = _read_csv(path)
     patterns = _from_indices(rows, path, stack) if "index" in rows else _from_event_ids(rows, path, stack)
     single = pd.to_numeric(rows["single"], errors="coerce")
-    _refuse(path, rows["single"], ~single.isin([0, 1]), "single must be 0 or 1; correct")
-    _refuse(path, patterns, patterns.duplicated(), "a pattern is labelled twice; keep one row of")
+    _refuse(path, rows["single"], ~single.isin([0, 1]), "the column single must hold 0 or 1; correct")
+    _refuse(path, patterns, patterns.duplicated(), "a pattern is labelled twice; keep only one row for")
     labels = pd.DataFrame({"pattern": patterns.astype(np.int64), "label": single == 1})
     return labels.sort_values("pattern", ignore_index=True)
 
 
 def _from_annotation(path: Path, stack: PatternStack) -> pd.DataFrame:
-    """Labels that people have given in the annotation widget."""
-    said = LabelsFile(path, stack).labels
-    decided = sorted(pattern for pattern in said if said[pattern].label != UNSURE)
+    """Labels from the JSON file of the annotation widget."""
+    judgements = LabelsFile(path, stack).labels
+    decided = sorted(pattern for pattern in judgements if judgements[pattern].label != UNSURE)
     if not decided:
-        raise LabelsError(f"{path}: calls no pattern single or not single; label some in notebook 03 first")
-    single = [said[pattern].label == SINGLE for pattern in decided]
-    return pd.DataFrame({"pattern": np.array(decided, dtype=np.int64), "label": np.array(single, dtype=bool)})
+        raise LabelsError(f"{path}: labels no pattern as single or not single; label some in notebook 03 first")
+    label = [judgements[pattern].label == SINGLE for pattern in decided]
+    return pd.DataFrame({"pattern": np.array(decided, dtype=np.int64), "label": np.array(label, dtype=bool)})
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -73,7 +76,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     rows.columns = rows.columns.str.strip()
     if "single" not in rows or not {"index", "event_id"} & set(rows):
         raise LabelsError(
-            f"{path}: has the columns {in_short(', '.join(rows)) or 'none'}; it needs single, and index or event_id: "
+            f"{path}: has the columns {in_short(', '.join(rows)) or 'none'}, but needs single, and index or event_id; "
             "rename them"
         )
     if rows.empty:
@@ -82,7 +85,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 
 def _refuse(path: Path, values: pd.Series, wrong: pd.Series, reason: str) -> None:
-    """Raise if any row is wrong, with the first such line of the file."""
+    """Raise if any row is wrong, naming the first such line of the file."""
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
         found = in_short(repr(values.iloc[first]))
@@ -90,7 +93,7 @@ def _refuse(path: Path, values: pd.Series, wrong: pd.Series, reason: str) -> Non
 
 
 def _from_indices(rows: pd.DataFrame, path: Path, stack: PatternStack) -> pd.Series:
-    """Patterns of the column `index`; a column `event_id` beside it must not contradict."""
+    """Patterns named by the column `index`, which a column `event_id` must not contradict."""
     patterns = pd.to_numeric(rows["index"], errors="coerce")
     known = patterns.between(0, len(stack) - 1) & (patterns % 1 == 0)
     _refuse(path, rows["index"], ~known, f"{stack.path} has the patterns 0 to {len(stack) - 1}; correct index")
@@ -103,55 +106,68 @@ def _from_indices(rows: pd.DataFrame, path: Path, stack: PatternStack) -> pd.Ser
 
 
 def _from_event_ids(rows: pd.DataFrame, path: Path, stack: PatternStack) -> pd.Series:
-    """Patterns of the column `event_id`."""
+    """Patterns named by the column `event_id`."""
     if stack.event_ids is None:
-        raise LabelsError(f"{path}: labels by event_id, but {stack.path} has no event ids; use a column index")
+        raise LabelsError(f"{path}: names patterns by event_id, but {stack.path} has no event ids; use a column index")
     stored = pd.Series(stack.event_ids).astype(str)
     if stored.duplicated().any():
         twice = stored[stored.duplicated()].iloc[0]
-        raise LabelsError(f"{stack.path}: event id {twice} belongs to several patterns; label by a column index")
+        raise LabelsError(f"{stack.path}: event id {twice} belongs to several patterns; use a column index instead")
     patterns = rows["event_id"].str.strip().map(pd.Series(stored.index, index=stored))
     _refuse(path, rows["event_id"], patterns.isna(), f"not an event id of {stack.path}; correct")
     return patterns
 
 
 def labels_of(stack: PatternStack, labels_csv: str | os.PathLike | None = None) -> pd.DataFrame:
-    """Labels of the patterns, and what else the sets need to know of them.
+    """Labels of the patterns with the columns that `sets.split` needs.
 
     Parameters
     ----------
     stack
-        The patterns, with the column `manual` (non-zero = single hit) if there is no `labels_csv`.
+        Open stack of the patterns. Without `labels_csv` its file must hold the column `label` (`manual` in older
+        files), non-zero for a single hit.
     labels_csv
-        A file as in `read_labels`; then only the patterns that it names are in the result.
+        CSV or JSON file of labels (see `read_labels`); the result then has only the patterns that it names.
 
     Returns
     -------
     DataFrame
-        Columns pattern, label (bool), in_size_range (bool: 55–84 nm; True where the file has no `size_nm`), event_id
-        and single (bool, the truth) where the file has them.
+        Columns pattern, label (bool, the expert's), in_size_range (bool: 55–84 nm; True if the file has no `size_nm`),
+        and, where the file has them, event_id and truth (bool, the simulation's).
 
     Raises
     ------
     LabelsError
-        If there are no labels, or the file does not fit.
+        If there are no labels, or the file of labels does not fit the patterns.
     """
     table = stack.table()
     if labels_csv is not None:
         labels = read_labels(labels_csv, stack)
-    elif "manual" in table:
-        labels = pd.DataFrame({"pattern": np.arange(len(stack)), "label": table["manual"].to_numpy() != 0})
     else:
-        raise LabelsError(
-            f"{stack.path}: has no labels (column manual); give a CSV file with the columns index,single, "
-            "or label patterns in notebook 03"
-        )
+        label = _stored(stack, table, "label")
+        if label is None:
+            raise LabelsError(
+                f"{stack.path}: has no labels (no column label); give a CSV file with the columns index,single, "
+                "or label patterns in notebook 03"
+            )
+        labels = pd.DataFrame({"pattern": np.arange(len(stack)), "label": label})
     chosen = labels["pattern"].to_numpy()
     labels["in_size_range"] = (
         table["size_nm"].between(*SIZE_RANGE_NM).to_numpy()[chosen] if "size_nm" in table else True
     )
     if stack.event_ids is not None:
         labels["event_id"] = stack.event_ids[chosen]
-    if "single" in table:
-        labels["single"] = table["single"].to_numpy()[chosen] != 0
+    truth = _stored(stack, table, "truth")
+    if truth is not None:
+        labels["truth"] = truth[chosen]
     return labels
+
+
+def _stored(stack: PatternStack, table: pd.DataFrame, name: str) -> np.ndarray | None:
+    """Label or truth (patterns,) as bool from the pattern file, under its name today or the older one; None without."""
+    column = next((column for column in _COLUMNS[name] if column in table), None)
+    if column is None:
+        return None
+    if not pd.api.types.is_numeric_dtype(table[column]):
+        raise LabelsError(f"{stack.path}: the column {column} must hold numbers, 0 or 1; rename it, or give a CSV file")
+    return table[column].to_numpy() != 0

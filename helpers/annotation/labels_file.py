@@ -1,12 +1,12 @@
-"""What people have said about a file of patterns, their labels and the shared box: one JSON file, which is the truth.
+"""JSON file of the labels that people give in the widget, and of the box that they draw.
 
     {"file": "twin.cxi", "patterns": 2140, "shape": [123, 240], "checksum": "…",
      "box": {"rows": [0, 61], "columns": [60, 180], "share": 0.91},
      "labels": [{"pattern": 17, "event_id": 4711, "label": "single", "labeller": "anna"}, …],
      "repeats": [second judgements of patterns that were shown twice, in the same form]}
 
-Every change is on disk, whole, when the call returns. What another program has written to the same file meanwhile is
-taken up first, so that neither loses the other's labels.
+Every change is on disk when the call returns, and the file is never half written. Changes that another program has made
+to the file in the meantime are read first, so that neither loses the other's labels.
 """
 
 import hashlib
@@ -31,14 +31,14 @@ _SECTIONS = ("labels", "repeats")
 
 @dataclass(frozen=True)
 class Judgement:
-    """What somebody said about a pattern.
+    """Label of a pattern, and the person who gave it.
 
     Parameters
     ----------
     label
         One of `LABELS`.
     labeller
-        Who said so.
+        Name of the person.
     """
 
     label: str
@@ -47,7 +47,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class _Content:
-    """What the file holds beside the description of the patterns."""
+    """Content of the file beside the description of the patterns."""
 
     box: Box | None
     share: float | None
@@ -56,19 +56,19 @@ class _Content:
 
 
 class LabelsFile:
-    """The labels and the box in a JSON file; opening it writes nothing.
+    """Labels and box in a JSON file; opening it writes nothing.
 
     Parameters
     ----------
     path
-        The JSON file; it need not be there yet.
+        JSON file, which need not exist yet.
     stack
-        The patterns that it is about.
+        Open stack of the patterns that the file labels.
 
     Raises
     ------
     LabelsError
-        If the file is damaged, or is about other patterns.
+        If the file is damaged, or labels other patterns.
     """
 
     def __init__(self, path: str | os.PathLike, stack: PatternStack) -> None:
@@ -85,69 +85,71 @@ class LabelsFile:
 
     @property
     def labels(self) -> Mapping[int, Judgement]:
-        """Pattern → what was said about it, in the order in which it was said first."""
+        """Pattern → its judgement, in the order in which the patterns were first labelled."""
         return self._content.labels
 
     @property
     def repeats(self) -> Mapping[int, Judgement]:
-        """Pattern → what was said about it when it was shown a second time."""
+        """Pattern → its second judgement, where it was shown a second time."""
         return self._content.repeats
 
     @property
     def box(self) -> Box | None:
-        """The box that a person has drawn; None if nobody has."""
+        """Box that a person has drawn; None if nobody has."""
         return self._content.box
 
     def labelled(self, label: str) -> np.ndarray:
-        """Patterns with this label, ascending: int64 (n,)."""
-        return np.array(sorted(pattern for pattern, said in self.labels.items() if said.label == label), dtype=np.int64)
+        """Patterns with this label, int64 (n,), ascending."""
+        return np.array(
+            sorted(pattern for pattern, given in self.labels.items() if given.label == label), dtype=np.int64
+        )
 
     def give(self, pattern: int, label: str | None, *, labeller: str, repeat: bool = False) -> None:
-        """Label a pattern; None takes the label back.
+        """Label a pattern, or remove its label.
 
         Parameters
         ----------
         pattern
-            Index in the stack.
+            Index of the pattern in the stack.
         label
-            One of `LABELS`, or None.
+            One of `LABELS`; None removes the label.
         labeller
-            Who says so.
+            Name of the person who labels.
         repeat
-            Whether it was shown a second time; the first judgement stays.
+            True if the pattern was shown a second time; its first judgement is then kept.
 
         Raises
         ------
         LabelsError
-            If there is no such pattern or label. Nothing is changed then, nor if the file cannot be written.
+            If there is no such pattern or label. Then nothing is changed, nor if the file cannot be written.
         """
         if isinstance(pattern, bool) or not isinstance(pattern, int) or not 0 <= pattern < self.patterns:
             raise LabelsError(f"{self.path}: there is no pattern {pattern!r}, only 0 to {self.patterns - 1}")
         if label is not None and label not in LABELS:
-            raise LabelsError(f"{self.path}: a label is one of {', '.join(LABELS)}, got {label!r}")
+            raise LabelsError(f"{self.path}: a label must be one of {', '.join(LABELS)}, got {label!r}")
         self.reload()
         section = _SECTIONS[repeat]
-        said = dict(getattr(self._content, section))
+        judgements = dict(getattr(self._content, section))
         if label is None:
-            said.pop(pattern, None)
+            judgements.pop(pattern, None)
         else:
-            said[pattern] = Judgement(label, labeller)
-        self._write(**{section: said})
+            judgements[pattern] = Judgement(label, labeller)
+        self._write(**{section: judgements})
 
     def draw(self, box: Box | None, *, share: float | None = None) -> None:
-        """Keep the box that a person has drawn; None takes it back.
+        """Store the box that a person has drawn, or remove it.
 
         Parameters
         ----------
         box
-            In detector pixels.
+            Rectangle on the patterns; None removes the box.
         share
-            Part of the positives' counts inside, if known; for people who read the file.
+            Fraction of the positives' counts inside, if known; it is only information for readers of the file.
 
         Raises
         ------
         BoxError
-            If the box does not lie on the patterns. Nothing is changed then, nor if the file cannot be written.
+            If the box extends beyond the patterns. Then nothing is changed, nor if the file cannot be written.
         """
         if box is not None:
             box.check_inside(self.shape)
@@ -155,12 +157,12 @@ class LabelsFile:
         self._write(box=box, share=share)
 
     def reload(self) -> None:
-        """Take up what another program has written; a file that has vanished is no reason to forget anything.
+        """Read changes that another program has made to the file; if the file has been deleted, nothing is lost.
 
         Raises
         ------
         LabelsError
-            If the file is damaged, or is about other patterns.
+            If the file is damaged, or labels other patterns.
         """
         state = self._on_disk()
         if state is None or state == self._written:
@@ -179,25 +181,26 @@ class LabelsFile:
         if head != self._head:
             found = in_short(f"{content.get('file')}: {head['patterns']} patterns of {head['shape']} pixels")
             raise LabelsError(
-                f"{self.path} labels {found}, and not the {self.patterns} of {self._head['shape']} in {self._name}; "
-                "move it away, or name another file"
+                f"{self.path} labels {found}, not the {self.patterns} of {self._head['shape']} in {self._name}; "
+                "move it away, or choose another file"
             )
         self._written = state
 
     def _judgements(self, rows: list[dict[str, Any]]) -> dict[int, Judgement]:
-        """A section of the file, checked."""
-        said: dict[int, Judgement] = {}
+        """Judgements of a section of the file, checked."""
+        judgements: dict[int, Judgement] = {}
         for row in rows:
             pattern, label = row["pattern"], row["label"]
-            if type(pattern) is not int or not 0 <= pattern < self.patterns or pattern in said or label not in LABELS:
+            is_pattern = type(pattern) is int and 0 <= pattern < self.patterns and pattern not in judgements
+            if not is_pattern or label not in LABELS:
                 raise ValueError(f"pattern {pattern!r}, label {label!r}")
             if row.get("event_id") != self._event_id(pattern):
-                raise ValueError(f"pattern {pattern} has not the event id {row.get('event_id')!r}")
-            said[pattern] = Judgement(label, str(row["labeller"]))
-        return said
+                raise ValueError(f"pattern {pattern} does not have the event id {row.get('event_id')!r}")
+            judgements[pattern] = Judgement(label, str(row["labeller"]))
+        return judgements
 
     def _write(self, **changes: Any) -> None:
-        """Write the content with some changes; only what is on disk counts."""
+        """Write the content with some changes; they take effect only once they are on disk."""
         content = _Content(**{**vars(self._content), **changes})
         head = {"file": self._name, **self._head}
         box = None
@@ -209,28 +212,28 @@ class LabelsFile:
             }
         parts = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in {**head, "box": box}.items()]
         for name in _SECTIONS:
-            rows = ",\n".join(self._line(pattern, said) for pattern, said in getattr(content, name).items())
+            rows = ",\n".join(self._line(pattern, given) for pattern, given in getattr(content, name).items())
             parts.append(f'"{name}": [\n{rows}\n]' if rows else f'"{name}": []')
         write_text(self.path, "{" + ",\n".join(parts) + "}\n")
         self._content, self._written = content, self._on_disk()
 
-    def _line(self, pattern: int, said: Judgement) -> str:
-        """A judgement as the file holds it; made once, because thousands are written at each key."""
-        key = (pattern, said)
+    def _line(self, pattern: int, judgement: Judgement) -> str:
+        """Line of the file for a judgement; cached, because every key press writes thousands of them."""
+        key = (pattern, judgement)
         if key not in self._lines:
-            row = {"pattern": pattern, "event_id": self._event_id(pattern), **vars(said)}
+            row = {"pattern": pattern, "event_id": self._event_id(pattern), **vars(judgement)}
             self._lines[key] = json.dumps({name: value for name, value in row.items() if value is not None})
         return self._lines[key]
 
     def _event_id(self, pattern: int) -> int | str | None:
-        """Event id of a pattern as JSON has it."""
+        """Event id of a pattern as a type of JSON."""
         if self._event_ids is None:
             return None
         event_id = self._event_ids[pattern]
         return int(event_id) if isinstance(event_id, int | np.integer) else str(event_id)
 
     def _on_disk(self) -> tuple | None:
-        """What tells one version of the file from the next: each is a new file, moved into place."""
+        """Identity of the version on disk (every write moves a new file into place); None if there is no file."""
         try:
             state = self.path.stat()
         except FileNotFoundError:
@@ -239,7 +242,7 @@ class LabelsFile:
 
 
 def _box(fields: dict[str, Any] | None, shape: tuple[int, int]) -> tuple[Box | None, float | None]:
-    """The box in the file, checked, and its share of the counts."""
+    """Box in the file, checked, and its share of the counts."""
     if fields is None:
         return None, None
     (row_start, row_stop), (column_start, column_stop) = fields["rows"], fields["columns"]
@@ -249,6 +252,6 @@ def _box(fields: dict[str, Any] | None, shape: tuple[int, int]) -> tuple[Box | N
 
 
 def _checksum(stack: PatternStack) -> str:
-    """Of the first and the last pattern: enough to tell two files of as many patterns apart, and quick for any size."""
+    """Checksum of the first and the last pattern: enough to tell two files apart, and quick for any size."""
     ends = stack.read(np.array([0, len(stack) - 1]) if len(stack) else np.array([], dtype=np.int64))
     return hashlib.sha256(np.ascontiguousarray(ends)).hexdigest()[:16]

@@ -1,7 +1,7 @@
-"""What to label next: at random, by photons, or where a trained family is least sure or its checkpoints disagree.
+"""Order in which patterns are labelled: random, by photons, or by the uncertainty of a trained family.
 
-A queue is an order of patterns. Some of them come up a second time, without saying so, to see whether the labeller
-agrees with themselves; `consistency` counts that.
+Some patterns of a queue are shown a second time, without notice, to measure the intra-annotator agreement (see
+`agreement`).
 """
 
 import bisect
@@ -15,7 +15,7 @@ from helpers.errors import LabelsError
 from helpers.evaluation import iterations_of, scores_at
 
 _ROUNDING = 1e-6
-"""How near to 0 and 1 a score is taken: beyond, its logarithm tells of rounding only."""
+"""Smallest distance of a score from 0 and 1: beyond it, a logarithm would show only rounding errors."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Queue:
     Parameters
     ----------
     patterns
-        int64 (positions,): indices in the stack.
+        int64 (positions,) indices of the patterns in the stack.
     repeats
-        bool (positions,): whether the pattern has been shown before.
+        bool (positions,), True where the pattern has been shown before.
 
     Raises
     ------
     LabelsError
-        If a pattern comes up twice without being a repeat, or as a repeat before the first time.
+        If a pattern occurs twice without being a repeat, or as a repeat before its first time.
     """
 
     patterns: np.ndarray
@@ -50,42 +50,42 @@ class Queue:
 
     @classmethod
     def of(cls, patterns: np.ndarray) -> "Queue":
-        """A queue without repeats."""
+        """Queue of these patterns without repeats."""
         return cls(np.asarray(patterns, dtype=np.int64), np.zeros(len(patterns), dtype=bool))
 
 
 def at_random(patterns: np.ndarray, *, seed: int) -> np.ndarray:
-    """Patterns in random order: the only order whose labels tell the share of single hits among all patterns.
+    """Patterns in random order: the only order whose labels estimate the share of single hits among all patterns.
 
     Parameters
     ----------
     patterns
-        (n,) indices in the stack.
+        (n,) indices of the patterns in the stack.
     seed
-        The same seed gives the same order.
+        Seed of the permutation; the same seed gives the same order.
 
     Returns
     -------
-    ndarray
-        int64 (n,).
+    ndarray (n,)
+        The patterns, int64.
     """
     return np.random.default_rng(seed).permutation(np.asarray(patterns, dtype=np.int64))
 
 
 def by_photons(patterns: np.ndarray, photons: np.ndarray) -> np.ndarray:
-    """Patterns with the most photons first: those on which there is something to see.
+    """Patterns with the most photons first, on which there is something to see.
 
     Parameters
     ----------
     patterns
-        (n,) indices in the stack.
+        (n,) indices of the patterns in the stack.
     photons
-        (n,) photons of each [photons].
+        (n,) number of photons in each pattern.
 
     Returns
     -------
-    ndarray
-        int64 (n,); equal ones in the order given.
+    ndarray (n,)
+        The patterns, int64; equally bright ones keep their order.
     """
     return np.asarray(patterns, dtype=np.int64)[np.argsort(-np.asarray(photons, dtype=float), kind="stable")]
 
@@ -93,20 +93,21 @@ def by_photons(patterns: np.ndarray, photons: np.ndarray) -> np.ndarray:
 def least_sure_first(scores: pd.DataFrame, threshold: float) -> np.ndarray:
     """Patterns whose score is nearest to the threshold first.
 
-    Nearness is |logit s - logit threshold|, with the mean of the checkpoints' logits: on the scale of the scores itself
-    everything below a small threshold would seem near.
+    The distance is |mean logit of the checkpoints' scores − logit of the threshold|: on the scale of the scores
+    themselves everything below a small threshold would seem near.
 
     Parameters
     ----------
     scores
-        Column pattern and one column a checkpoint (see `score_table`), for instance `FamilyFolder.scores("test")`.
+        Table with a column pattern and one for each checkpoint (see `evaluation.scores`), for instance
+        `FamilyFolder.scores("test")`.
     threshold
-        Score above which the family says single.
+        Score above which the family selects a pattern, between 0 and 1.
 
     Returns
     -------
-    ndarray
-        int64 (n,) indices in the stack.
+    ndarray (n,)
+        The patterns, int64 indices in the stack.
 
     Raises
     ------
@@ -121,18 +122,20 @@ def disputed_first(scores: pd.DataFrame, threshold: float) -> np.ndarray:
 
     Parameters
     ----------
-    scores, threshold
-        As in `least_sure_first`.
+    scores
+        Table with a column pattern and one for each checkpoint (see `evaluation.scores`).
+    threshold
+        Score above which the family selects a pattern, between 0 and 1.
 
     Returns
     -------
-    ndarray
-        int64 (n,) indices in the stack; where as many say single, the least sure comes first.
+    ndarray (n,)
+        The patterns, int64 indices in the stack; among equally divided ones the least sure comes first.
 
     Raises
     ------
     LabelsError
-        As in `least_sure_first`.
+        If there are no checkpoints, or the threshold is not between 0 and 1.
     """
     checkpoints = _checkpoints(scores)
     distance = _distance(checkpoints, threshold)
@@ -140,39 +143,41 @@ def disputed_first(scores: pd.DataFrame, threshold: float) -> np.ndarray:
 
 
 def with_repeats(patterns: np.ndarray, *, every: int, apart: int = 30, seed: int) -> Queue:
-    """Let some patterns come up twice, so far apart that nobody remembers them.
+    """Queue in which some patterns occur twice, so far apart that nobody remembers them.
 
-    After each `every` new patterns one is shown again, drawn at random from those at least `apart` positions ago.
+    After every `every` new patterns one is shown again, drawn at random from those at least `apart` positions ago.
 
     Parameters
     ----------
     patterns
-        (n,) in the order in which they are to be labelled, each once.
+        (n,) indices of the patterns in the order in which they are to be labelled, each once.
     every
-        New patterns for one repeat; 0 for no repeats.
+        Number of new patterns between two repeats; 0 for no repeats.
     apart
-        Smallest number of positions between the two times.
+        Smallest number of positions between the two times, at least 1.
     seed
-        The same seed gives the same queue.
+        Seed of the choice; the same seed gives the same queue.
 
     Returns
     -------
     Queue
+        The patterns with their repeats.
 
     Raises
     ------
     LabelsError
-        If `every` is negative or `apart` is not positive.
+        If `every` is negative or `apart` is less than 1.
     """
     if every < 0 or apart < 1:
         raise LabelsError(f"repeats need every >= 0 and apart >= 1, got every {every} and apart {apart}")
     order: list[tuple[int, bool]] = []
-    waiting: list[tuple[int, int]] = []  # patterns that may come up again, and where they were
+    waiting: list[tuple[int, int]] = []  # patterns that may be repeated, and their positions
     rng = np.random.default_rng(seed)
     for number, pattern in enumerate(np.asarray(patterns).tolist(), start=1):
         waiting.append((pattern, len(order)))
         order.append((pattern, False))
         if every and number % every == 0:
+            # the first `old` of the waiting ones are at least `apart` positions ago
             old = bisect.bisect_right(waiting, len(order) - apart, key=itemgetter(1))
             if old:
                 order.append((waiting.pop(rng.integers(old))[0], True))
@@ -181,7 +186,7 @@ def with_repeats(patterns: np.ndarray, *, every: int, apart: int = 30, seed: int
 
 
 def _checkpoints(scores: pd.DataFrame) -> np.ndarray:
-    """Scores (patterns, checkpoints) of all checkpoints."""
+    """Scores (patterns, checkpoints) of a table of scores."""
     iterations = iterations_of(scores)
     if not iterations:
         raise LabelsError("the scores hold no checkpoint; train and score the family first (workbook run --only 04)")
@@ -189,18 +194,19 @@ def _checkpoints(scores: pd.DataFrame) -> np.ndarray:
 
 
 def _distance(checkpoints: np.ndarray, threshold: float) -> np.ndarray:
-    """|mean logit of the scores - logit of the threshold|, (patterns,)."""
+    """Distance (patterns,) from the threshold, |mean logit of the scores − logit of the threshold|."""
     if not 0 < threshold < 1:
         raise LabelsError(f"the threshold of a family must be between 0 and 1, got {threshold}")
     return np.abs(_logit(checkpoints).mean(axis=1) - _logit(np.array(threshold)))
 
 
 def _logit(score: np.ndarray) -> np.ndarray:
+    """Logarithm of s / (1 − s), with s kept away from 0 and 1."""
     clipped = np.clip(score, _ROUNDING, 1 - _ROUNDING)
     return np.log(clipped) - np.log1p(-clipped)
 
 
 def _ordered(scores: pd.DataFrame, *keys: np.ndarray) -> np.ndarray:
-    """Patterns by the first key, then the next; then by their index."""
+    """Patterns sorted by the first key, then by the next, then by their index."""
     patterns = scores["pattern"].to_numpy(dtype=np.int64)
     return patterns[np.lexsort((patterns, *reversed(keys)))]

@@ -1,15 +1,16 @@
-"""What the page of the annotation widget asks, and what the kernel answers: plain messages, no Jupyter.
+"""Messages of the annotation widget's page and their answers, independent of Jupyter.
 
-A message and its answer are mappings with a `kind`. A change carries the page's `revision`, which the answer repeats,
-and only once the change is on disk: a page that has no answer knows that it is not saved. A label names the position in
-the queue *and* the pattern that was on screen; one that does not fit is refused.
+A message and its answer are mappings with a `kind`. A change carries the page's `revision`; the answer repeats it, and
+is sent only once the change is on disk: without an answer the page knows that the change is not saved. A label names
+the position in the queue *and* the pattern that was on screen, and is refused if they do not match.
 
-    begin                                     state: labels so far, box, where to go on
+    message  content                          answer
+    begin                                     state: labels so far, and the box
     frames   positions                        frames: photons, sizes, and the levels of each picture
-    sum                                       sum: the positives added up, and the box proposed for them
+    sum                                       sum: the sum of the positives, and the box proposed for them
     label    position, pattern, label         labelled
     box      edges                            boxed
-    undo                                      undone: the label or box before; or nothing
+    undo                                      undone: the previous label or box; or nothing
     ping                                      pong
 """
 
@@ -27,7 +28,7 @@ from helpers.patterns import PatternStack
 from helpers.rendering import colour_index
 
 MOST_FRAMES = 32
-"""Pictures in one answer: a key that is pressed meanwhile must not wait for long."""
+"""Largest number of pictures in one answer, so that a key pressed in the meantime does not wait for long."""
 
 _LETTER = {None: "-", **{label: label[0] for label in LABELS}}
 
@@ -35,28 +36,28 @@ Answer = tuple[dict[str, Any], list[bytes]]
 
 
 class AnnotationSession:
-    """Labels and box of a file of patterns while somebody works on them.
+    """Annotation session: one person labels patterns and draws the box.
 
     Parameters
     ----------
     stack
-        The patterns; it must stay open.
+        Open stack of the patterns; it must stay open.
     file
-        Where labels and box are kept.
+        File that stores labels and box.
     queue
-        Which patterns are shown, in order.
+        Patterns in the order in which they are shown.
     labeller
-        Who is at work.
+        Name of the person who labels.
     positives
-        Patterns to draw the box on, for instance those of the training set; if None, those of the queue that are called
-        single here.
+        Patterns to draw the box on, for instance those of the training set; None takes the patterns of the queue that
+        are labelled single in `file`.
     share
-        Of the positives' counts that the proposed box holds.
+        Fraction of the positives' counts that the proposed box holds, above 0 and up to 1.
 
     Raises
     ------
     LabelsError
-        If the queue names a pattern that the stack has not, or nobody is named.
+        If the queue is empty or names a pattern that is not in the stack, or if `labeller` is empty.
     """
 
     def __init__(
@@ -70,9 +71,9 @@ class AnnotationSession:
         share: float = 0.9,
     ) -> None:
         if len(queue) == 0 or queue.patterns.min() < 0 or queue.patterns.max() >= len(stack):
-            raise LabelsError(f"the queue must name patterns 0 to {len(stack) - 1} of {stack.path}, at least one")
+            raise LabelsError(f"the queue must hold at least one pattern, out of 0 to {len(stack) - 1} of {stack.path}")
         if not labeller.strip():
-            raise LabelsError("say who labels: give a name as labeller")
+            raise LabelsError("labeller is empty: give the name of the person who labels")
         self.file = file
         self.queue = queue
         self._stack = stack
@@ -98,20 +99,20 @@ class AnnotationSession:
         }
 
     def answer(self, message: Mapping[str, Any]) -> Answer:
-        """Answer the page.
+        """Answer a message of the page.
 
         Parameters
         ----------
         message
-            What the page has sent.
+            Message with a `kind` and its content, see the table above.
 
         Returns
         -------
         dict
-            What is sent back: it repeats `revision` and `view` of the message; `refused` with a `reason` if nothing was
+            Answer, with `revision` and `view` of the message; of the kind `refused`, with a `reason`, if nothing was
             changed.
         list of bytes
-            The levels of pictures, deflated: (2, rows, columns) of uint8, linear and log.
+            Pictures as deflated uint8 arrays (2, rows, columns): their levels on the linear and the log scale.
         """
         marks = {name: message[name] for name in ("revision", "view", "position", "pattern") if name in message}
         try:
@@ -122,17 +123,17 @@ class AnnotationSession:
 
     @property
     def positives(self) -> frozenset[int]:
-        """Patterns that the box is drawn on; a test set that is not in the queue has no part in it."""
+        """Patterns that the box is drawn on; labels of patterns outside the queue, as of a test set, do not count."""
         return self._queued.intersection(self.file.labelled(SINGLE).tolist()) if self._known is None else self._known
 
     @property
     def box(self) -> Box | None:
-        """The box that the user has drawn, else the proposed one; None as long as there are no positives."""
+        """Box that the user has drawn, else the proposed one; None as long as there are no positives."""
         return self.file.box or self.proposal
 
     @property
     def proposal(self) -> Box | None:
-        """Smallest box that holds the wanted share of the positives' counts (section 2.6)."""
+        """Smallest box that holds the wanted share of the positives' counts (section 2.6 of the paper)."""
         summed, positives = self.summed, self.positives
         if summed.sum() <= 0:
             return None
@@ -142,7 +143,7 @@ class AnnotationSession:
 
     @property
     def summed(self) -> np.ndarray:
-        """The positives added up, float64 (rows, columns) [photons]; only what has changed is read again."""
+        """Sum of the positives' photon counts, float64 (rows, columns); only patterns that changed are read again."""
         positives = self.positives
         for sign, changed in ((1, positives - self._in_sum), (-1, self._in_sum - positives)):
             for group in _groups(sorted(changed)):
@@ -151,28 +152,30 @@ class AnnotationSession:
         return self._summed if positives else np.zeros_like(self._summed)
 
     def first_pattern(self) -> np.ndarray:
-        """Counts of the first pattern of the queue (rows, columns) [photons]."""
+        """Photon counts (rows, columns) of the first pattern of the queue."""
         return self._stack.read(self.queue.patterns[:1])[0]
 
     def label_at(self, position: int) -> str | None:
-        """What has been said at a position of the queue."""
-        said = self.file.repeats if self.queue.repeats[position] else self.file.labels
-        judgement = said.get(int(self.queue.patterns[position]))
+        """Label that was given at a position of the queue; None without one."""
+        judgements = self.file.repeats if self.queue.repeats[position] else self.file.labels
+        judgement = judgements.get(int(self.queue.patterns[position]))
         return None if judgement is None else judgement.label
 
     def _begin(self, _message: Mapping[str, Any]) -> Answer:
+        """All labels and the box, as on disk."""
         self.file.reload()
         letters = "".join(_LETTER[self.label_at(position)] for position in range(len(self.queue)))
         return {"kind": "state", "labels": letters, **self._box_state()}, []
 
     def _box_state(self) -> dict[str, Any]:
-        """The box on screen, and whether it is the user's."""
+        """Box on screen, its origin, and the share of the counts inside."""
         drawn, summed = self.file.box, self.summed
         box = drawn or self.proposal
         share = held_share(summed, box) if box is not None and summed.sum() > 0 else None
         return {"edges": _edges(box), "proposal": _edges(self.proposal), "drawn": drawn is not None, "share": share}
 
     def _frames(self, message: Mapping[str, Any]) -> Answer:
+        """Pictures of some positions, with photons, brightest pixel and size."""
         positions = [self._position(position) for position in message["positions"][:MOST_FRAMES]]
         counts = self._stack.read(self.queue.patterns[positions])
         frames = []
@@ -187,37 +190,43 @@ class AnnotationSession:
         return {"kind": "frames", "frames": frames}, levels(counts)
 
     def _sum(self, _message: Mapping[str, Any]) -> Answer:
+        """Picture of the sum of the positives, and the box."""
         positives = len(self.positives)
         pictures = levels(self.summed[None]) if positives else []
         return {"kind": "sum", "positives": positives, **self._box_state()}, pictures
 
     def _label(self, message: Mapping[str, Any]) -> Answer:
+        """Store a label; it is refused unless it names the pattern that was shown at its position."""
         position, label = self._position(message["position"]), message["label"]
         pattern = int(self.queue.patterns[position])
         if message["pattern"] != pattern or position not in self._shown:
-            raise LabelsError(f"pattern {message['pattern']} is not the one on screen at position {position}")
+            raise LabelsError(f"pattern {message['pattern']} was not on screen at position {position}; label it again")
         before = self.label_at(position)
         self._give(position, label)
         self._before.append((position, before))
         return {"kind": "labelled", "label": _LETTER[label]}, []
 
     def _give(self, position: int, label: str | None) -> None:
+        """Store the label of a position, or remove it."""
         pattern, repeat = int(self.queue.patterns[position]), bool(self.queue.repeats[position])
         self.file.give(pattern, label, labeller=self._labeller, repeat=repeat)
 
     def _draw(self, message: Mapping[str, Any]) -> Answer:
+        """Store the box that the user has drawn; without edges the proposal counts again."""
         before = self.file.box
         self._keep(None if message["edges"] is None else Box(*message["edges"]))
         self._before.append((None, before))
         return {"kind": "boxed", **self._box_state()}, []
 
     def _keep(self, box: Box | None) -> None:
+        """Store a box with the share of the counts inside, or remove it."""
         if box is not None:
             box.check_inside(self.file.shape)
         summed = self.summed
         self.file.draw(box, share=held_share(summed, box) if box is not None and summed.sum() > 0 else None)
 
     def _undo(self, _message: Mapping[str, Any]) -> Answer:
+        """Take back the latest change of this session."""
         if not self._before:
             return {"kind": "nothing"}, []
         position, before = self._before[-1]
@@ -231,24 +240,24 @@ class AnnotationSession:
         return undone, []
 
     def _position(self, position: Any) -> int:
-        """A position of the queue, checked."""
+        """Position of the queue, checked."""
         if type(position) is not int or not 0 <= position < len(self.queue):
             raise LabelsError(f"the queue has no position {position!r}, only 0 to {len(self.queue) - 1}")
         return position
 
 
 def levels(counts: np.ndarray) -> list[bytes]:
-    """Pictures as the page colours them: the level of each pixel on both scales (section 2.5), deflated.
+    """Levels of each pixel on both intensity scales (section 2.5), deflated, for the page to colour.
 
     Parameters
     ----------
     counts
-        (N, rows, columns) [photons].
+        (N, rows, columns) photon counts, of patterns or of their sum.
 
     Returns
     -------
     list of bytes
-        N times zlib data of uint8 (2, rows, columns): linear, log.
+        For each picture zlib data of uint8 (2, rows, columns): linear, log.
     """
     counts = np.asarray(counts, dtype=np.float32)
     both = np.stack([colour_index(counts, scale).numpy().astype(np.uint8) for scale in ("linear", "log")], axis=1)
@@ -256,15 +265,16 @@ def levels(counts: np.ndarray) -> list[bytes]:
 
 
 def _edges(box: Box | None) -> list[int] | None:
+    """Edges of a box as the page has them: rows, then columns."""
     return None if box is None else [box.row_start, box.row_stop, box.column_start, box.column_stop]
 
 
 def _groups(patterns: list[int], size: int = 256) -> list[np.ndarray]:
-    """Patterns in groups that fit the memory."""
+    """Patterns in groups that fit into memory."""
     return [np.array(patterns[start : start + size]) for start in range(0, len(patterns), size)]
 
 
 def _reason(error: Exception) -> str:
-    """What the page tells the user."""
+    """Text of an error for the user."""
     known = isinstance(error, WorkbookError | OSError)
-    return str(error) if known else f"the message cannot be understood ({error!r})"
+    return str(error) if known else f"the kernel does not understand the page ({error!r}); run the cell again"

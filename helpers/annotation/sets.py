@@ -1,4 +1,4 @@
-"""Labels, and the training, validation and test sets of Table 1."""
+"""Training, validation and test sets of Table 1, drawn from labelled patterns."""
 
 import numpy as np
 import pandas as pd
@@ -12,15 +12,23 @@ from helpers.system import STRICT
 
 @dataclass(config=STRICT, frozen=True)
 class SetSizes:
-    """How many patterns (positives, negatives) each set takes; the defaults are the paper's (Table 1).
+    """Numbers of patterns (positives, negatives) in each set; the defaults are those of the paper (Table 1).
 
-    `outside` is how many of training and validation together come from outside the size range. The paper implies it:
-    891 patterns train and validate, and 281 of them are in the range (201 of the 1196 positives, 80 of the negatives).
+    Raises
+    ------
+    ValueError
+        If a number is negative, or `outside` exceeds training and validation together.
     """
 
     training: tuple[NonNegativeInt, NonNegativeInt] = (165, 390)
+    """Positives and negatives of the training set."""
+
     validation: tuple[NonNegativeInt, NonNegativeInt] = (53, 283)
+    """Positives and negatives of the validation set."""
+
     outside: tuple[NonNegativeInt, NonNegativeInt] = (17, 593)
+    """Positives and negatives of both sets that come from outside the size range. The paper implies the default: 891
+    patterns train and validate, and 281 of them are in the range (201 of the 1196 positives, 80 of the negatives)."""
 
     def __post_init__(self) -> None:
         for kind, training, validation, outside in zip(
@@ -29,32 +37,33 @@ class SetSizes:
             if outside > training + validation:
                 raise ValueError(
                     f"{outside} {kind} from outside the size range are more than the {training + validation} of "
-                    f"training and validation; lower outside"
+                    f"training and validation together; lower outside"
                 )
 
 
 def split(labels: pd.DataFrame, sizes: SetSizes, *, seed: int, test: np.ndarray | None = None) -> pd.DataFrame:
-    """Divide labelled patterns into the sets of Table 1 at random, class by class; the truth is not looked at.
+    """Divide labelled patterns at random into the sets of Table 1, class by class; the truth is not used.
 
     Training and validation take `sizes.outside` patterns from outside the size range, in proportion to their sizes, or
-    as many as there are; all others are in the range. The test set is every pattern in the range that is left, or the
-    one that was there before: its patterns never train or validate.
+    as many as there are; all others come from the range. The test set is every remaining pattern in the range, or a
+    given test set, whose patterns never train or validate.
 
     Parameters
     ----------
     labels
-        Columns pattern, label, in_size_range (see `labels_of`).
+        Table with the columns pattern, label and in_size_range, from `labels.labels_of`.
     sizes
-        Wanted numbers.
+        Wanted numbers of positives and negatives in each set.
     seed
-        The same seed gives the same sets.
+        Seed of the division; the same seed gives the same sets.
     test
-        Patterns of a test set that is kept; what training and validation do not take of the others is unused then.
+        Patterns of an existing test set to keep; the other patterns that training and validation do not take are then
+        unused.
 
     Returns
     -------
     DataFrame
-        `labels` with the column set: "training", "validation", "test" or, outside the size range, "unused".
+        `labels` with the column set: "training", "validation", "test" or "unused".
 
     Raises
     ------
@@ -70,21 +79,23 @@ def split(labels: pd.DataFrame, sizes: SetSizes, *, seed: int, test: np.ndarray 
         inside = rng.permutation(np.flatnonzero(members & in_range))
         outside = rng.permutation(np.flatnonzero(members & ~in_range))
         training, validation = sizes.training[kind], sizes.validation[kind]
-        beyond = min(sizes.outside[kind], outside.size)
-        beyond_training = round(beyond * training / max(training + validation, 1))
+        # patterns from outside, divided between training and validation in proportion to their sizes
+        from_outside = min(sizes.outside[kind], outside.size)
+        training_outside = round(from_outside * training / max(training + validation, 1))
         left = 1 if test is None else 0
-        _enough(inside.size, training + validation - beyond, left, "positive" if positive else "negative")
+        _check_enough(inside.size, training + validation - from_outside, left, "positive" if positive else "negative")
+        # each pool in random order: first the training set, then the validation set
         for pool, first, last in (
-            (outside, beyond_training, beyond),
-            (inside, training - beyond_training, training + validation - beyond),
+            (outside, training_outside, from_outside),
+            (inside, training - training_outside, training + validation - from_outside),
         ):
             names[pool[:first]] = "training"
             names[pool[first:last]] = "validation"
     return labels.assign(set=names)
 
 
-def _enough(available: int, asked: int, left: int, kind: str) -> None:
-    """Refuse sets that cannot be filled, or that leave nothing of a class for the test."""
+def _check_enough(available: int, asked: int, left: int, kind: str) -> None:
+    """Raise an error if a class cannot fill the sets, or would leave nothing for the test set."""
     if available < asked + left:
         test = f" and the test for at least {left}" if left else ""
         raise LabelsError(
@@ -94,12 +105,12 @@ def _enough(available: int, asked: int, left: int, kind: str) -> None:
 
 
 def table_1(sets: pd.DataFrame) -> pd.DataFrame:
-    """Table 1: number of patterns in the sets.
+    """Table 1: numbers of patterns in the sets.
 
     Parameters
     ----------
     sets
-        From `split`.
+        Table of the sets, from `split`.
 
     Returns
     -------
@@ -116,11 +127,16 @@ def table_1(sets: pd.DataFrame) -> pd.DataFrame:
 
 
 def beside_published(sizes: pd.DataFrame) -> pd.DataFrame:
-    """Table 1 of a run beside the paper's, whose columns end in `_paper`.
+    """Table 1 of a run beside that of the paper.
 
     Parameters
     ----------
     sizes
-        From `table_1`.
+        Table 1 of the run, from `table_1`.
+
+    Returns
+    -------
+    DataFrame
+        `sizes` with the paper's numbers in columns that end in `_paper`.
     """
     return sizes.merge(TABLE_1, on="set", suffixes=("", "_paper"))

@@ -1,12 +1,12 @@
-// Label patterns by key, and draw the box of the positives. Plain JavaScript as shipped, after box_drawing.js: no build
-// step and nothing from the network. annotation_session.py says which messages there are.
+// Label patterns by key, and draw the box of the positives. Plain JavaScript as shipped, loaded after box_drawing.js:
+// there is no build step, and nothing is fetched from the network. The messages are described in session.py.
 
-const PATIENCE = 2000; // without an answer for so long, nothing counts as saved [ms]
-const AT_WORK = 60000; // after a key or click for so long, the kernel is asked whether it lives [ms]
+const PATIENCE = 2000; // without an answer for this long, changes are shown as not saved [ms]
+const AT_WORK = 60000; // for this long after a key or a click, the kernel is checked to be alive [ms]
 const AHEAD = 96; // pictures kept ready for the next keys
-const BEHIND = 16; // and for going back
-const BATCH = 16; // pictures asked for at once
-const REQUESTS = 2; // under way at a time
+const BEHIND = 16; // pictures kept ready for going back
+const BATCH = 16; // pictures in one request
+const REQUESTS = 2; // requests in progress at a time
 
 const NAMES = { s: "single", n: "not single", u: "unsure" };
 const NOTHING = "-";
@@ -24,7 +24,7 @@ async function inflated(buffer) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-// The picture: one canvas pixel a detector pixel, coloured by a table.
+// Picture with one canvas pixel for each detector pixel, coloured by a table.
 function picture(rows, columns, tables) {
   const canvas = element("canvas", "annotation-canvas");
   [canvas.width, canvas.height] = [columns, rows];
@@ -46,8 +46,8 @@ function picture(rows, columns, tables) {
   };
 }
 
-// What has been sent and not been answered. A page that has waited too long says so.
-function mailbox(model, view, told) {
+// Messages that have been sent and not answered yet. If an answer is late, the page says so.
+function mailbox(model, view, changed) {
   const waiting = new Map(); // revision → { kind, at }
   let revision = 0;
   let answered = performance.now();
@@ -58,12 +58,12 @@ function mailbox(model, view, told) {
       try {
         model.send({ ...content, kind, view, revision });
       } catch (error) {
-        console.warn("annotation:", error); // a dead kernel: there will be no answer, which is told soon
+        console.warn("annotation:", error); // a dead kernel: the missing answer will soon be noticed
       }
-      told();
+      changed();
       return revision;
     },
-    // What kind of message an answer is to; undefined if another view has sent it.
+    // Kind of the message that is answered; undefined if another view has sent it.
     settle(message) {
       if (message.view !== view) return undefined;
       answered = performance.now();
@@ -83,15 +83,15 @@ function render({ model, el }) {
   const fileName = model.get("file_name");
   const view = Math.random().toString(36).slice(2);
 
-  let labels = []; // a letter a position
+  let labels = []; // one letter for each position
   let position = 0;
   let box = { edges: null, proposal: null, drawn: false, share: null };
   let mode = "label"; // or "box"
   let colour = "jet";
   let scale = "log";
-  let onSum = true; // in box mode: over the positives added up, or over the pattern
+  let onSum = true; // in box mode: shows the sum of the positives, or else the pattern
   let sum = null; // { levels, positives }
-  let onScreen = null; // { position, pattern, since }: what the user can see, and since when
+  let onScreen = null; // { position, pattern, since } of the picture that the user can see
   let paints = 0;
   let started = false;
   const frames = new Map(); // position → { pattern, photons, brightest, size_nm, levels }
@@ -100,14 +100,14 @@ function render({ model, el }) {
   const root = element("div", "annotation");
   root.tabIndex = 0;
   root.setAttribute("role", "application");
-  root.setAttribute("aria-label", "Annotation: S single, N not single, U unsure, B draw the box");
-  // Without this, JupyterLab takes keys typed here for its own commands and may delete cells.
+  root.setAttribute("aria-label", "Annotation. Keys: S single hit, N not single, U unsure, B draw the box");
+  // without this, JupyterLab takes keys typed here as its own commands and may delete cells
   root.setAttribute("data-lm-suppress-shortcuts", "true");
 
   const alarm = element("div", "annotation-alarm");
   alarm.setAttribute("role", "alert");
   const shown = picture(rows, columns, model.get("colour_tables"));
-  const layer = boxLayer([rows, columns], { changed: tell, commit: commitBox });
+  const layer = boxLayer([rows, columns], { changed: update, commit: commitBox });
   const frame = element("div", "annotation-picture");
   const caption = element("div", "annotation-caption");
   frame.append(shown.canvas, layer.svg, caption);
@@ -126,9 +126,9 @@ function render({ model, el }) {
   root.append(alarm, body, buttons, status, help);
   el.append(root);
 
-  const mail = mailbox(model, view, tell);
+  const mail = mailbox(model, view, update);
 
-  // ---- what is shown
+  // ---- display
 
   const isSum = () => mode === "box" && onSum && sum !== null && sum.positives > 0;
 
@@ -140,29 +140,29 @@ function render({ model, el }) {
     if (at?.levels) {
       shown.paint(at.levels, colour, scale);
       const seen = { position: isSum() ? null : position, pattern: at.pattern, since: 0 };
-      // A key pressed before the browser shows the picture was not meant for it.
+      // a key that is pressed before the browser shows the picture is not meant for it
       requestAnimationFrame(() => {
         if (now === paints) onScreen = { ...seen, since: performance.now() };
         root.dataset.pattern = onScreen?.pattern ?? "";
       });
     } else shown.clear();
     root.dataset.pattern = "";
-    tell();
+    update();
   }
 
   function fact(name, value) {
     facts.append(element("span", "annotation-name", name), element("span", "annotation-value", value));
   }
 
-  function tellFacts() {
+  function showFacts() {
     facts.replaceChildren();
     const whole = (number) => Math.round(number).toLocaleString("en").replaceAll(",", "\u202f");
     if (isSum()) {
-      fact("picture", "positives added up");
+      fact("picture", "sum of the positives");
       fact("positives", whole(sum.positives));
     } else {
       const at = frames.get(position);
-      fact("in the queue", `${whole(position + 1)} of ${whole(positions)}`);
+      fact("pattern", `${whole(position + 1)} of ${whole(positions)}`);
       fact("photons", at ? whole(at.photons) : "…");
       fact("brightest pixel", at ? whole(at.brightest) : "…");
       if (at && at.size_nm !== null) fact("size", `${at.size_nm.toFixed(1)} nm`);
@@ -173,41 +173,41 @@ function render({ model, el }) {
       fact("rows", edges ? `${edges[0]} to ${edges[1]}` : "no box");
       fact("columns", edges ? `${edges[2]} to ${edges[3]}` : "no box");
       const settled = edges && box.share !== null && String(edges) === String(box.edges);
-      fact("holds", settled ? `${(100 * box.share).toFixed(1)} %` : "…");
-      fact("box", box.drawn ? "yours" : "proposed");
+      fact("photons inside", settled ? `${(100 * box.share).toFixed(1)} %` : "…");
+      fact("box", box.drawn ? "drawn by you" : "proposed");
     }
   }
 
-  function tellProgress() {
+  function showProgress() {
     const number = (letter) => labels.filter((given) => given === letter).length;
     const left = number(NOTHING);
     bar.value = started ? positions - left : 0;
-    counts.textContent = `${left} left\n${number("s")} single · ${number("n")} not · ${number("u")} unsure`;
+    counts.textContent = `${left} to label\n${number("s")} single · ${number("n")} not single · ${number("u")} unsure`;
   }
 
-  function tellSaved() {
+  function showSaved() {
     const late = started && mail.late();
     const open = mail.waiting(...CHANGES);
     root.classList.toggle("annotation-late", late);
     alarm.textContent = late
-      ? `NOT SAVED${open ? `: ${open} change${open > 1 ? "s" : ""}` : ""}. The kernel does not answer: it is busy or dead. ` +
-        `After a restart run this cell again; what was shown as saved is in ${fileName}.`
+      ? `NOT SAVED${open ? `: ${open} change${open > 1 ? "s" : ""}` : ""}. The kernel is not responding: it is busy or dead. ` +
+        `If you restart it, run this cell again; every change shown as saved is in ${fileName}.`
       : "";
     root.dataset.saved = String(labels.filter((given) => given !== NOTHING).length - mail.waiting("label"));
     root.dataset.open = String(open);
-    status.textContent = late ? "NOT SAVED" : open ? "saving …" : said || `all changes are saved in ${fileName}`;
+    status.textContent = late ? "NOT SAVED" : open ? "saving …" : notice || `all changes saved in ${fileName}`;
   }
 
-  let said = "";
-  function say(text) {
-    said = text;
-    tell();
+  let notice = "";
+  function notify(text) {
+    notice = text;
+    update();
   }
 
-  function tell() {
-    tellFacts();
-    tellProgress();
-    tellSaved();
+  function update() {
+    showFacts();
+    showProgress();
+    showSaved();
     const loading = started ? "loading …" : "waiting for the kernel …";
     caption.textContent = onScreen === null && !frames.has(position) && !isSum() ? loading : "";
     layer.svg.style.display = mode === "box" ? "" : "none";
@@ -220,18 +220,18 @@ function render({ model, el }) {
     }
     help.textContent =
       mode === "box"
-        ? "Drag the box, its edges or corners, or draw a new one outside it. Arrow keys move it, Shift + arrow keys resize it."
-        : "Click here, then: S single, N not single, U unsure, ← back, → on without a label, Z undo.";
+        ? "Drag the box, its edges or its corners, or draw a new box beside it. Arrow keys move it; Shift + arrow keys resize it."
+        : "Click here, then press S for single, N for not single, U for unsure, ← back, → skip, Z undo.";
   }
 
-  // ---- pictures, in small windows ahead of the user
+  // ---- pictures, loaded ahead of the user
 
   const nextUnlabelled = (from) => {
     const after = labels.indexOf(NOTHING, from);
     return after === -1 ? labels.indexOf(NOTHING) : after;
   };
 
-  // Positions in the order in which they will probably be wanted.
+  // Positions in the order in which they will probably be needed.
   function upcoming() {
     const wanted = [position];
     for (let at = position + 1; at < positions && wanted.length < AHEAD; at += 1)
@@ -263,13 +263,13 @@ function render({ model, el }) {
 
   async function takeFrames(message, buffers) {
     const levels = await Promise.all(buffers.map(inflated));
-    message.frames.forEach((at, place) => {
-      frames.set(at.position, { ...at, levels: levels[place] });
+    message.frames.forEach((at, index) => {
+      frames.set(at.position, { ...at, levels: levels[index] });
       asked.delete(at.position);
     });
     if (message.frames.some((at) => at.position === position) && !isSum()) paint();
     askForFrames();
-    tell();
+    update();
   }
 
   function goTo(next) {
@@ -278,11 +278,11 @@ function render({ model, el }) {
     askForFrames();
   }
 
-  // ---- what the user does
+  // ---- actions of the user
 
   function mayChange() {
-    if (mail.late()) say("NOT SAVED: wait for the kernel, or restart it and run this cell again");
-    else if (mail.waiting("undo")) say("undoing …");
+    if (mail.late()) notify("NOT SAVED: wait for the kernel, or restart it and run this cell again");
+    else if (mail.waiting("undo")) notify("undoing …");
     else return started;
     return false;
   }
@@ -291,16 +291,16 @@ function render({ model, el }) {
     if (!mayChange()) return;
     if (onScreen === null || onScreen.position !== position || at < onScreen.since) {
       root.dataset.ignored = String(Number(root.dataset.ignored ?? 0) + 1);
-      say("too fast: the pattern was not on screen yet; its key was ignored");
+      notify("key ignored: the pattern was not on screen yet");
       return;
     }
     const { pattern } = onScreen;
     labels[position] = letter;
-    said = "";
+    notice = "";
     mail.send("label", { position, pattern, label: NAMES[letter] });
     const next = nextUnlabelled(position + 1);
-    if (next === -1) say("all patterns of the queue are labelled");
-    if (next === -1) tell();
+    if (next === -1) notify("all patterns of the queue are labelled");
+    if (next === -1) update();
     else goTo(next);
   }
 
@@ -308,14 +308,14 @@ function render({ model, el }) {
     const edges = layer.edges();
     if (edges === null || String(edges) === String(box.edges)) return;
     if (!mayChange()) return layer.show(box.edges, box.proposal);
-    said = "";
+    notice = "";
     box = { ...box, edges, drawn: true, share: null };
     mail.send("box", { edges });
   }
 
   function takeProposal() {
     if (!mayChange() || !box.drawn) return;
-    said = "";
+    notice = "";
     mail.send("box", { edges: null });
   }
 
@@ -333,11 +333,11 @@ function render({ model, el }) {
     { key: "n", text: "Not single", mode: "label", label: "n", act: (at) => give("n", at) },
     { key: "u", text: "Unsure", mode: "label", label: "u", act: (at) => give("u", at) },
     { key: "arrowleft", sign: "←", text: "Back", mode: "label", act: () => goTo(position - 1) },
-    { key: "arrowright", sign: "→", text: "On", mode: "label", act: () => goTo(position + 1) },
+    { key: "arrowright", sign: "→", text: "Skip", mode: "label", act: () => goTo(position + 1) },
     { key: "m", text: "Sum/pattern", mode: "box", act: () => { onSum = !onSum; paint(); } },
-    { key: "p", text: "Proposal", mode: "box", act: takeProposal },
+    { key: "p", text: "Use proposal", mode: "box", act: takeProposal },
     { key: "pageup", sign: "PgUp", text: "Back", mode: "box", act: () => goTo(position - 1) },
-    { key: "pagedown", sign: "PgDn", text: "On", mode: "box", act: () => goTo(position + 1) },
+    { key: "pagedown", sign: "PgDn", text: "Next", mode: "box", act: () => goTo(position + 1) },
     { key: "z", text: "Undo", act: () => { if (mayChange()) mail.send("undo"); } },
     { key: "c", text: "Colours", act: () => { colour = colour === "jet" ? "gray" : "jet"; paint(); } },
     { key: "l", text: "Linear/log", act: () => { scale = scale === "log" ? "linear" : "log"; paint(); } },
@@ -379,7 +379,7 @@ function render({ model, el }) {
     const action = actions.find((one) => one.key === key && (one.mode ?? mode) === mode);
     if (!action) return;
     event.preventDefault();
-    // A held key would label patterns that nobody has looked at.
+    // a key that is held down would label patterns that nobody has looked at
     if (event.repeat && !key.startsWith("arrow") && !key.startsWith("page")) return;
     action.act(event.timeStamp);
   });
@@ -393,7 +393,7 @@ function render({ model, el }) {
     if (mode === "box") commitBox();
   });
 
-  // ---- what Python answers
+  // ---- answers of Python
 
   function takeBox(message) {
     const { edges, proposal, drawn, share } = message;
@@ -408,7 +408,7 @@ function render({ model, el }) {
       takeBox(message);
       if (!started) position = Math.max(0, nextUnlabelled(0));
       started = true;
-      if (!labels.includes(NOTHING)) said = "all patterns of the queue are labelled";
+      if (!labels.includes(NOTHING)) notice = "all patterns of the queue are labelled";
       paint();
       askForFrames();
     },
@@ -420,51 +420,51 @@ function render({ model, el }) {
     },
     labelled(message) {
       labels[message.position] = message.label;
-      tell();
+      update();
     },
     boxed(message) {
       takeBox(message);
-      tell();
+      update();
     },
     undone(message) {
       if (message.position === null) {
         takeBox(message);
-        say("undone: the box is as before");
+        notify("undone: the previous box is back");
         return;
       }
       labels[message.position] = message.label;
-      said = "undone";
+      notice = "undone";
       if (message.view === view) goTo(message.position);
     },
     refused(message, _buffers, kind) {
       if (kind === "frames") asked.clear();
       if (kind === undefined) return;
-      say(CHANGES.includes(kind) ? `NOT SAVED: ${message.reason}` : message.reason);
-      if (CHANGES.includes(kind)) mail.send("begin"); // what is on disk counts
+      notify(CHANGES.includes(kind) ? `NOT SAVED: ${message.reason}` : message.reason);
+      if (CHANGES.includes(kind)) mail.send("begin"); // show again what is on disk
     },
-    nothing: () => say("there is nothing to undo"),
+    nothing: () => notify("nothing to undo"),
     pong() {},
   };
 
-  function heard(message, buffers) {
+  function receive(message, buffers) {
     const kind = mail.settle(message);
     answers[message.kind]?.(message, buffers, kind);
-    tellSaved();
+    showSaved();
   }
 
-  model.on("msg:custom", heard);
+  model.on("msg:custom", receive);
   const clock = setInterval(() => {
-    // While somebody works here, a dead kernel must not go unnoticed until the next key.
+    // while somebody works here, a dead kernel must not go unnoticed until the next key
     if (mail.idle() && performance.now() - used < AT_WORK) mail.send("ping");
-    tellSaved();
+    showSaved();
   }, 250);
-  tell();
+  update();
   mail.send("begin");
 
   return () => {
     clearInterval(clock);
     layer.stop();
-    model.off("msg:custom", heard);
+    model.off("msg:custom", receive);
   };
 }
 

@@ -1,7 +1,7 @@
-"""The annotation widget: label patterns by key and draw the box of the positives, in a notebook.
+"""Annotation widget for notebooks: label patterns by key, and draw the box of the positives.
 
-The page (`widget.js`) asks and shows, `session` answers; here they meet. Where no front
-end runs, as in the pages of a run, a picture with the box stands in its place.
+The page (`widget.js`) sends messages and `session` answers them; this module connects the two. Where no front end runs,
+as in the report of a run, a still picture with the box takes its place.
 """
 
 import base64
@@ -31,12 +31,12 @@ _COLOURS = Representation("jet", "log")
 
 
 class AnnotationWidget(anywidget.AnyWidget):
-    """Patterns to label, and the box of the positives to draw; made by `annotate`.
+    """Widget in which a person labels patterns and draws the box of the positives; made by `annotate`.
 
     Parameters
     ----------
     session
-        Answers the page.
+        Session that answers the messages of the page.
     """
 
     _esm = "\n".join((_STATIC / name).read_text(encoding="utf-8") for name in _SCRIPTS)
@@ -63,16 +63,16 @@ class AnnotationWidget(anywidget.AnyWidget):
     @property
     def labels(self) -> dict[int, str]:
         """Pattern → label, as on disk."""
-        return {pattern: said.label for pattern, said in self._session.file.labels.items()}
+        return {pattern: judgement.label for pattern, judgement in self._session.file.labels.items()}
 
     @property
     def box(self) -> Box | None:
-        """The box that the user has drawn, else the proposed one; None as long as there are no positives."""
+        """Box that the user has drawn, else the proposed one; None as long as there are no positives."""
         return self._session.box
 
     @property
     def is_drawn(self) -> bool:
-        """Whether the box is the user's."""
+        """True if the user has drawn the box."""
         return self._session.file.box is not None
 
     @property
@@ -81,7 +81,7 @@ class AnnotationWidget(anywidget.AnyWidget):
         return sorted(self._session.positives)
 
     def preview(self) -> bytes:
-        """The positives added up with the box, or the first pattern, as PNG: for pages without a kernel."""
+        """Picture (PNG) for pages without a kernel: the sum of the positives with the box, or the first pattern."""
         box, summed = self.box, self._session.summed
         counts = summed if summed.any() else self._session.first_pattern()
         figure = Figure(figsize=(8, 4.6), layout="constrained")
@@ -97,19 +97,19 @@ class AnnotationWidget(anywidget.AnyWidget):
         return stream.getvalue()
 
     def _captions(self) -> tuple[str, str]:
-        """A line about the labels, and one about the box."""
+        """One line about the labels, and one about the box."""
         box = self.box
-        said = f"{len(self.labels)} patterns labelled in {self.file_name}"
+        labelled = f"{len(self.labels)} patterns labelled in {self.file_name}"
         if box is None:
-            return said, "no box"
-        whose = "drawn" if self.is_drawn else "proposed"
+            return labelled, "no box"
+        origin = "drawn" if self.is_drawn else "proposed"
         edges = f"rows {box.row_start} to {box.row_stop}, columns {box.column_start} to {box.column_stop}"
         summed = self._session.summed
         share = f": {100 * held_share(summed, box):.1f} % of the counts" if summed.any() else ""
-        return said, f"{whose} box: {edges}{share}"
+        return labelled, f"{origin} box: {edges}{share}"
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict] | None:
-        """The live widget, and a picture where no front end runs."""
+        """Live widget, with a picture for pages where no front end runs."""
         bundle = super()._repr_mimebundle_(**options)
         if bundle is None:
             return None
@@ -117,7 +117,7 @@ class AnnotationWidget(anywidget.AnyWidget):
         return {**data, "image/png": base64.b64encode(self.preview()).decode("ascii")}, metadata
 
     def _answer(self, _widget: "AnnotationWidget", message: Mapping[str, Any], _buffers: list) -> None:
-        """Answer the page."""
+        """Send the session's answer to the page."""
         answer, buffers = self._session.answer(message)
         self.send(answer, buffers)
 
@@ -131,33 +131,33 @@ def annotate(
     positives: Sequence[int] | np.ndarray | None = None,
     share: float = 0.9,
 ) -> AnnotationWidget:
-    """Show patterns to label, and the box of the positives to draw; every change is on disk at once.
+    """Widget to label patterns and to draw the box of the positives; every change is on disk at once.
 
     Parameters
     ----------
     stack
-        The patterns; it must stay open.
+        Open stack of the patterns; it must stay open.
     path
-        JSON file of labels and box. It is written when something is changed, not when the widget is made.
+        JSON file of labels and box. It is written at the first change, not when the widget is made.
     queue
-        Which patterns are shown, in order.
+        Patterns in the order in which they are shown.
     labeller
-        Who labels.
+        Name of the person who labels.
     positives
-        Patterns to draw the box on, for instance those of the training set; if None, those of the queue that are called
-        single here.
+        Patterns to draw the box on, for instance those of the training set; None takes the patterns of the queue that
+        are labelled single in `path`.
     share
-        Of the positives' counts that the proposed box holds.
+        Fraction of the positives' counts that the proposed box holds, above 0 and up to 1.
 
     Returns
     -------
     AnnotationWidget
-        `.labels` and `.box` are what is on disk.
+        Its `labels` and `box` are those on disk.
 
     Raises
     ------
     LabelsError
-        If `path` labels other patterns or is damaged, or the queue does not fit the patterns.
+        If `path` is damaged or labels other patterns, or the queue does not fit the patterns.
     """
     file = LabelsFile(path, stack)
     return AnnotationWidget(AnnotationSession(stack, file, queue, labeller=labeller, positives=positives, share=share))

@@ -1,4 +1,4 @@
-"""What stands beside Table 4: intervals, the row of EM, and the paper's own numbers."""
+"""Additions to Table 4: bootstrap intervals, the row of EM, and the paper's own numbers."""
 
 from collections.abc import Mapping
 
@@ -13,37 +13,42 @@ _BESIDE_THE_PAPER = ["iou", "precision", "recall", "f1", "mcc"]
 
 
 def references_of(patterns: pd.DataFrame) -> dict[str, np.ndarray]:
-    """What selections are compared with: `manual`, and `truth` where it is known; bool (patterns,).
+    """References that selections are compared with.
 
     Parameters
     ----------
     patterns
-        Rows of the sets, with the columns label and, for simulated data, single (`dataset.labels_of`).
+        Rows of the sets with the columns label and, for simulated patterns, truth (see `annotation.labels_of`).
+
+    Returns
+    -------
+    dict
+        "manual" → the expert's labels and, where it is known, "truth" → the simulation's truth; each bool (patterns,).
     """
     references = {"manual": patterns["label"].to_numpy(bool)}
-    if "single" in patterns:
-        references["truth"] = patterns["single"].to_numpy(bool)
+    if "truth" in patterns:
+        references["truth"] = patterns["truth"].to_numpy(bool)
     return references
 
 
 def table_intervals(
     selections: Mapping[str, np.ndarray], references: Mapping[str, np.ndarray], *, seed: int
 ) -> pd.DataFrame:
-    """Bootstrap intervals of the metrics of Table 4 (`evaluation.intervals`).
+    """Bootstrap confidence intervals of the metrics of Table 4 (see `metrics.intervals`).
 
     Parameters
     ----------
     selections
-        Family → stable selection, bool (patterns,).
+        Family → its stable selection, bool (patterns,).
     references
-        From `references_of`.
+        Name → reference, bool (patterns,), from `references_of`.
     seed
-        Of the draws.
+        Seed of the bootstrap samples.
 
     Returns
     -------
     pandas.DataFrame
-        family, reference, then lower and upper end of each metric.
+        Columns family, reference, then lower and upper end (`_lower`, `_upper`) of each metric.
     """
     rows = []
     for name, selected in selections.items():
@@ -59,41 +64,41 @@ def table_intervals(
 
 
 def table_em(selected: np.ndarray, classified: pd.DataFrame) -> pd.DataFrame:
-    """EM's selection on the whole size range and on the test set, below the paper's (end of section 3).
+    """Selection of EM on the whole size range and on the test set, below the paper's (end of section 3).
 
     Parameters
     ----------
     selected
-        bool (patterns,).
+        bool (patterns,), True = in a chosen class of EM.
     classified
-        The patterns: rows of the sets.
+        Rows of the sets for these patterns, in the same order.
 
     Returns
     -------
     pandas.DataFrame
-        patterns, reference, then the columns of Table 4.
+        Columns patterns ("size range, paper", "size range" or "test set") and reference, then those of Table 4.
     """
     is_test = (classified["set"] == "test").to_numpy()
     rows = [{"patterns": "size range, paper", "reference": "manual", **table_4_row(Confusion.from_counts(**EM))}]
-    for place, chosen in {"size range": np.ones_like(is_test), "test set": is_test}.items():
+    for name, chosen in {"size range": np.ones_like(is_test), "test set": is_test}.items():
         for reference, positive in references_of(classified).items():
             counts = Confusion.from_selection(selected[chosen], positive[chosen])
-            rows.append({"patterns": place, "reference": reference, **table_4_row(counts)})
+            rows.append({"patterns": name, "reference": reference, **table_4_row(counts)})
     return pd.DataFrame(rows)
 
 
 def table_published(table_4: pd.DataFrame) -> pd.DataFrame:
-    """The paper's Table 4, recomputed from its printed counts, beside this run's against the manual selection.
+    """Table 4 of the paper, recomputed from its printed counts, beside that of this run against the manual selection.
 
     Parameters
     ----------
     table_4
-        From `evaluation.table_4`.
+        Table 4 of this run, from `tables.table_4`.
 
     Returns
     -------
     pandas.DataFrame
-        family, selected, intersection, the paper's metrics (`_paper`), and ours.
+        Columns family, selected and intersection of the paper, its metrics (`_paper`), and those of this run.
     """
     rows = []
     for row in TABLE_4.itertuples():

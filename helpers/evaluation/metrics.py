@@ -1,7 +1,7 @@
-"""Every number of Tables 2–4, from stored scores alone: equations (1)–(5), consensus, curves and intervals.
+"""Metrics of Tables 2–4, from stored scores alone: equations (1)–(5), consensus, validation curves and intervals.
 
-A score is the highest objectness × class probability of a pattern; a pattern is a single hit where its score is above
-the threshold of its network (section 2.3). The fractions are fractions, not percent; 0/0 is NaN.
+The score of a pattern is its highest objectness × class probability; a pattern is selected as a single hit if its score
+exceeds the threshold of the network (section 2.3). All metrics are fractions, not percent; 0/0 is NaN.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ from helpers.evaluation.scores import iterations_of, scores_at
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts of a selection against a reference (section 2.4); each may be an array, one entry a selection.
+    """Confusion counts of a selection against a reference (section 2.4).
 
     Parameters
     ----------
     true_positive, false_positive, false_negative, true_negative
-        Numbers of patterns.
+        Numbers of patterns; arrays of one shape for several selections at once.
     """
 
     true_positive: int | np.ndarray
@@ -30,7 +30,20 @@ class Confusion:
 
     @classmethod
     def from_selection(cls, selected: np.ndarray, reference: np.ndarray) -> "Confusion":
-        """Count over the first axis: `selected` (patterns, …) and `reference` (patterns,), both bool."""
+        """Confusion of selections with a reference.
+
+        Parameters
+        ----------
+        selected
+            bool (patterns, …), True = selected; further axes are further selections.
+        reference
+            bool (patterns,), True = single hit by the reference.
+
+        Returns
+        -------
+        Confusion
+            Counts over the patterns, of the shape of the further axes.
+        """
         selected = np.asarray(selected, dtype=bool)
         reference = np.asarray(reference, dtype=bool).reshape(-1, *[1] * (selected.ndim - 1))
         return cls(
@@ -42,7 +55,24 @@ class Confusion:
 
     @classmethod
     def from_counts(cls, *, selected: int, intersection: int, positives: int, patterns: int) -> "Confusion":
-        """Count from what Table 4 prints: selected, common with the reference, reference positives, all patterns."""
+        """Confusion from the numbers that Table 4 prints.
+
+        Parameters
+        ----------
+        selected
+            Number of selected patterns, S₁ of equation (5).
+        intersection
+            Number of selected patterns that are positives of the reference.
+        positives
+            Number of positives of the reference.
+        patterns
+            Number of all patterns.
+
+        Returns
+        -------
+        Confusion
+            The four counts.
+        """
         return cls(
             intersection,
             selected - intersection,
@@ -52,38 +82,38 @@ class Confusion:
 
     @property
     def selected(self) -> int | np.ndarray:
-        """S₁ of equation (5): patterns that the classifier calls single."""
+        """Number of selected patterns, S₁ of equation (5)."""
         return self.true_positive + self.false_positive
 
     @property
     def accuracy(self) -> float | np.ndarray:
-        """Equation (1)."""
-        right = self.true_positive + self.true_negative
-        return _ratio(right, right + self.false_positive + self.false_negative)
+        """Accuracy, equation (1): (TP + TN) / all patterns."""
+        correct = self.true_positive + self.true_negative
+        return _ratio(correct, correct + self.false_positive + self.false_negative)
 
     @property
     def precision(self) -> float | np.ndarray:
-        """Equation (2)."""
+        """Precision, equation (2): TP / (TP + FP)."""
         return _ratio(self.true_positive, self.selected)
 
     @property
     def recall(self) -> float | np.ndarray:
-        """Equation (3)."""
+        """Recall, equation (3): TP / (TP + FN)."""
         return _ratio(self.true_positive, self.true_positive + self.false_negative)
 
     @property
     def f1(self) -> float | np.ndarray:
-        """Equation (4), as 2 TP / (2 TP + FP + FN), which is 0 where nothing is selected."""
+        """F₁-score, equation (4), as 2 TP / (2 TP + FP + FN), which is 0 if nothing is selected."""
         return _ratio(2 * self.true_positive, 2 * self.true_positive + self.false_positive + self.false_negative)
 
     @property
     def iou(self) -> float | np.ndarray:
-        """Equation (5)."""
+        """Intersection over union, equation (5): TP / (TP + FP + FN)."""
         return _ratio(self.true_positive, self.true_positive + self.false_positive + self.false_negative)
 
     @property
     def mcc(self) -> float | np.ndarray:
-        """Matthews' correlation: 0 without skill, whatever the share of single hits; 0 where it is undefined."""
+        """Matthews correlation coefficient: 0 without skill, whatever the share of single hits, and if undefined."""
         tp, fp, fn, tn = (
             np.asarray(n, float)
             for n in (self.true_positive, self.false_positive, self.false_negative, self.true_negative)
@@ -93,31 +123,45 @@ class Confusion:
 
 
 def _ratio(numerator: int | np.ndarray, denominator: int | np.ndarray) -> float | np.ndarray:
+    """Quotient, NaN for 0/0."""
     denominator = np.asarray(denominator, float)
     return np.divide(numerator, denominator, out=np.full_like(denominator, np.nan), where=denominator > 0)[()]
 
 
 def stable_selection(scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Patterns that every checkpoint calls single (section 3): bool (patterns,) from scores (patterns, checkpoints)."""
-    return (scores > threshold).all(axis=1)
-
-
-def validation_curve(scores: pd.DataFrame, labels: np.ndarray, threshold: float) -> pd.DataFrame:
-    """Accuracy, precision, recall and F₁ at each checkpoint (Figures 6 and 7).
+    """Stable selection: the patterns that every checkpoint selects (section 3).
 
     Parameters
     ----------
     scores
-        One row a pattern, one column an iteration.
-    labels
-        Manual labels (patterns,).
+        (patterns, checkpoints) scores, 0 to 1.
     threshold
-        Of the network.
+        Score above which a checkpoint selects a pattern.
+
+    Returns
+    -------
+    ndarray (patterns,)
+        bool, True = selected.
+    """
+    return (scores > threshold).all(axis=1)
+
+
+def validation_curve(scores: pd.DataFrame, labels: np.ndarray, threshold: float) -> pd.DataFrame:
+    """Accuracy, precision, recall and F₁ of each checkpoint on the validation set (Figures 6 and 7).
+
+    Parameters
+    ----------
+    scores
+        Table of scores with a row for each pattern and a column for each checkpoint (see `evaluation.scores`).
+    labels
+        bool (patterns,) labels of the expert, True = single hit.
+    threshold
+        Score above which the network selects a pattern.
 
     Returns
     -------
     pandas.DataFrame
-        iteration, accuracy, precision, recall, f1.
+        One row for each checkpoint with the columns iteration, accuracy, precision, recall, f1.
     """
     iterations = iterations_of(scores)
     counts = Confusion.from_selection(scores_at(scores, iterations) > threshold, labels)
@@ -132,51 +176,28 @@ def validation_curve(scores: pd.DataFrame, labels: np.ndarray, threshold: float)
     )
 
 
-def precision_recall_curve(score: np.ndarray, reference: np.ndarray) -> pd.DataFrame:
-    """Precision and recall at every threshold, so that one default threshold does not decide a comparison.
-
-    Parameters
-    ----------
-    score
-        One score a pattern (patterns,); the consensus' is the lowest of its checkpoints.
-    reference
-        bool (patterns,).
-
-    Returns
-    -------
-    pandas.DataFrame
-        threshold (selected where score ≥ threshold; falling), selected, precision, recall, f1.
-    """
-    order = np.argsort(-score, kind="stable")
-    last_of_ties = np.flatnonzero(np.diff(score[order], append=-np.inf))
-    selected = last_of_ties + 1
-    hits = np.cumsum(np.asarray(reference, bool)[order])[last_of_ties]
-    counts = Confusion.from_counts(
-        selected=selected, intersection=hits, positives=int(np.sum(reference)), patterns=len(score)
-    )
-    return pd.DataFrame(
-        {
-            "threshold": score[order][last_of_ties],
-            "selected": selected,
-            "precision": counts.precision,
-            "recall": counts.recall,
-            "f1": counts.f1,
-        }
-    )
-
-
 def intervals(
     counts: Confusion, *, seed: int, draws: int = 2000, level: float = 0.95
 ) -> dict[str, tuple[float, float]]:
-    """Bootstrap intervals of the metrics: the patterns drawn anew with replacement, `draws` times.
+    """Bootstrap confidence intervals of the metrics (percentile method).
 
-    The four counts of a redrawn test set are multinomial, so no pattern has to be touched.
+    Parameters
+    ----------
+    counts
+        Confusion of one selection.
+    seed
+        Seed of the random draws.
+    draws
+        Number of bootstrap samples.
+    level
+        Confidence level, 0 to 1.
 
     Returns
     -------
     dict
-        Metric → (lower, upper) at `level`, percentile method.
+        Metric → (lower, upper) end of its interval.
     """
+    # patterns drawn with replacement have multinomial counts, so no pattern has to be drawn one by one
     cells = np.array([counts.true_positive, counts.false_positive, counts.false_negative, counts.true_negative])
     redrawn = Confusion(*np.random.default_rng(seed).multinomial(cells.sum(), cells / cells.sum(), size=draws).T)
     tails = [(1 - level) / 2, (1 + level) / 2]
@@ -185,12 +206,23 @@ def intervals(
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
-    """Undefined draws count as 0, so that an empty selection has an interval too."""
+    """Metrics with 0 in place of NaN, so that an empty selection has an interval, too."""
     return np.nan_to_num(values, nan=0.0)
 
 
 def agreement(selections: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """IoU of every two selections (equation (5)): a symmetric table, families in rows and columns."""
+    """Intersection over union of every two selections, equation (5).
+
+    Parameters
+    ----------
+    selections
+        Family → its stable selection, bool (patterns,).
+
+    Returns
+    -------
+    pandas.DataFrame
+        Symmetric table of fractions, families in rows and columns.
+    """
     names = list(selections)
     table = [[Confusion.from_selection(selections[a], selections[b]).iou for b in names] for a in names]
     return pd.DataFrame(table, index=names, columns=names)

@@ -1,4 +1,4 @@
-"""The paper's own numbers, for comparison and to check its arithmetic: Tables 1–4 (Ignatenko et al. 2021)."""
+"""Numbers printed in the paper, for comparison and to check its arithmetic: Tables 1–4 (Ignatenko et al. 2021)."""
 
 import pandas as pd
 
@@ -23,7 +23,7 @@ TABLE_2 = pd.DataFrame(
         "f1_mean": [0.83, 0.76, 0.75, 0.79, 0.72, 0.53],
     }
 )
-"""Table 2, its means: validation, iterations 2000 to 5000."""
+"""Means of Table 2: validation set, iterations 2000 to 5000."""
 
 TABLE_3 = pd.DataFrame(
     {
@@ -37,7 +37,7 @@ TABLE_3 = pd.DataFrame(
         "stable": [1185, 1368, 1756, 904, 1041, 2316],
     }
 )
-"""Table 3: selected single hits at five checkpoints, their population standard deviation, and the stable selection."""
+"""Table 3: selected patterns at five checkpoints, their population standard deviation, and the stable selection."""
 
 TABLE_4 = pd.DataFrame(
     {
@@ -50,11 +50,11 @@ TABLE_4 = pd.DataFrame(
         "recall": [0.60, 0.62, 0.63, 0.50, 0.51, 0.47],
     }
 )
-"""Table 4: the stable selections against the manual selection, rounded to a percent as printed."""
+"""Table 4: stable selections against the manual selection, rounded to a percent as printed."""
 
 TEST_PATTERNS = 17_932
 TEST_POSITIVES = 995
 
 EM = {"selected": 1085, "intersection": 575, "positives": 1196, "patterns": 18_213}
-"""EM classification against the manual selection, on the whole size range (end of section 3). The paper prints 1085,
-IoU 34 %, accuracy 94 %, precision 53 % and recall 48 %; the intersection follows from these."""
+"""EM classification against the manual selection, on the whole size range (end of section 3). The paper prints 1085
+selected, IoU 34 %, accuracy 94 %, precision 53 % and recall 48 %; the intersection follows from these."""

@@ -1,4 +1,4 @@
-"""A table of scores: column `pattern` (index in the stack), then one column a checkpoint, `iteration_000100`."""
+"""Tables of scores: a column `pattern` (index in the stack), then one for each checkpoint, as `iteration_000100`."""
 
 import re
 from collections.abc import Sequence
@@ -20,33 +20,55 @@ def iteration_column(iteration: int) -> str:
 
 
 def iterations_of(scores: pd.DataFrame) -> list[int]:
-    """Iterations that a table of scores holds, ascending."""
+    """Iterations of the checkpoints in a table of scores, ascending."""
     return sorted(int(name.removeprefix(_COLUMN)) for name in scores.columns if name.startswith(_COLUMN))
 
 
 def read_scores(path: Path) -> pd.DataFrame:
-    """Read a table of scores: `pattern`, each once, and a score of 0 … 1 for each checkpoint.
+    """Read a table of scores.
+
+    Parameters
+    ----------
+    path
+        CSV file with a column `pattern`, each pattern once, and scores from 0 to 1 for each checkpoint.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns pattern and one for each checkpoint (see `iteration_column`).
 
     Raises
     ------
     RunFileError
-        If the file is damaged, or holds something else.
+        If the file is damaged, or holds other columns or values.
     """
     scores = read_csv(path, {"pattern": "index"}, error=RunFileError, advice=_ADVICE)
     names = [str(name) for name in scores.columns if name != "pattern"]
     if unknown := [name for name in names if not re.fullmatch(rf"{_COLUMN}[0-9]{{6,9}}", name)]:
-        raise RunFileError(f"{path}: has a column {unknown[0]!r}, which is no checkpoint; {_ADVICE}")
+        raise RunFileError(f"{path}: has a column {unknown[0]!r}, which is not a checkpoint; {_ADVICE}")
     check_columns(path, scores, dict.fromkeys(names, "fraction"), error=RunFileError, advice=_ADVICE)
     return scores
 
 
 def scores_at(scores: pd.DataFrame, iterations: Sequence[int]) -> np.ndarray:
-    """Scores (patterns, iterations) of some checkpoints.
+    """Scores of some checkpoints.
+
+    Parameters
+    ----------
+    scores
+        Table of scores, from `read_scores`.
+    iterations
+        Iterations of the wanted checkpoints.
+
+    Returns
+    -------
+    ndarray (patterns, iterations)
+        Scores, 0 to 1.
 
     Raises
     ------
     MissingStepError
-        If a checkpoint was not scored.
+        If a checkpoint has not been scored.
     """
     columns = [iteration_column(iteration) for iteration in iterations]
     missing = [name for name in columns if name not in scores.columns]

@@ -9,25 +9,25 @@ from helpers.evaluation.metrics import Confusion
 from helpers.evaluation.scores import iteration_column, scores_at
 
 NEVER_SINGLE = "never-single"
-"""The row of a classifier that selects nothing: what a number is worth without any skill."""
+"""Name of the row for a classifier that selects nothing: the value of each metric without any skill."""
 
 
 def table_2(curves: Mapping[str, pd.DataFrame], *, first: int, last: int) -> pd.DataFrame:
-    """Mean and population standard deviation over the later checkpoints (Table 2).
+    """Table 2: mean and population standard deviation of the metrics over the later checkpoints.
 
-    A checkpoint that selects nothing has no precision; it is left out of that mean alone.
+    A checkpoint that selects nothing has no precision; it is left out of the mean precision, but not of the others.
 
     Parameters
     ----------
     curves
-        Family → its `validation_curve`.
+        Family → metrics of its checkpoints, from `metrics.validation_curve`.
     first, last
-        Iterations, both included (2000 and 5000 in the paper).
+        First and last iteration of the mean, both included (2000 and 5000 in the paper).
 
     Returns
     -------
     pandas.DataFrame
-        family, then mean and std of accuracy, precision, recall, f1.
+        Columns family, then mean and std of accuracy, precision, recall, f1.
     """
     rows = []
     for family, curve in curves.items():
@@ -42,45 +42,46 @@ def table_2(curves: Mapping[str, pd.DataFrame], *, first: int, last: int) -> pd.
 def table_3(
     scores: Mapping[str, pd.DataFrame], thresholds: Mapping[str, float], iterations: Sequence[int]
 ) -> pd.DataFrame:
-    """Single hits at each of the consecutive checkpoints, their population standard deviation, the stable selection.
+    """Table 3: patterns selected by each checkpoint of the consensus, and by all of them.
 
     Parameters
     ----------
     scores
-        Family → scores of the test set.
+        Family → table of scores of the test set.
     thresholds
-        Family → threshold of its network.
+        Family → score above which its network selects a pattern.
     iterations
-        The checkpoints of the consensus (4000 … 4400 in the paper).
+        Iterations of the checkpoints of the consensus (4000 … 4400 in the paper).
 
     Returns
     -------
     pandas.DataFrame
-        family, one column an iteration, std, stable.
+        Columns family, the number of selected patterns at each iteration, their population standard deviation std,
+        and the size of the stable selection, stable.
     """
     rows = []
     for family, table in scores.items():
-        single = scores_at(table, iterations) > thresholds[family]
-        counts = single.sum(axis=0)
+        selected = scores_at(table, iterations) > thresholds[family]
+        counts = selected.sum(axis=0)
         at_checkpoints = {iteration_column(k): n for k, n in zip(iterations, counts, strict=True)}
-        rows.append({"family": family, **at_checkpoints, "std": counts.std(), "stable": single.all(axis=1).sum()})
+        rows.append({"family": family, **at_checkpoints, "std": counts.std(), "stable": selected.all(axis=1).sum()})
     return pd.DataFrame(rows)
 
 
 def table_4(selections: Mapping[str, np.ndarray], references: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Each selection of the test set against each reference, and a classifier that never says single (Table 4).
+    """Table 4: each selection of the test set, and a classifier that selects nothing, against each reference.
 
     Parameters
     ----------
     selections
-        Family → stable selection, bool (patterns,).
+        Family → its stable selection, bool (patterns,).
     references
-        `manual`, and `truth` for simulated data → bool (patterns,).
+        "manual" and, for simulated patterns, "truth" → bool (patterns,), from `comparison.references_of`.
 
     Returns
     -------
     pandas.DataFrame
-        family, reference, selected, intersection, iou, accuracy, precision, recall, f1, mcc.
+        Columns family, reference, selected, intersection, iou, accuracy, precision, recall, f1, mcc.
     """
     patterns = len(next(iter(references.values())))
     rows = []
@@ -93,7 +94,7 @@ def table_4(selections: Mapping[str, np.ndarray], references: Mapping[str, np.nd
 
 
 def table_4_row(counts: Confusion) -> dict[str, float]:
-    """The columns of Table 4 after family and reference."""
+    """Columns of Table 4 after family and reference."""
     return {
         "selected": counts.selected,
         "intersection": counts.true_positive,

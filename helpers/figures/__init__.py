@@ -1,4 +1,4 @@
-"""The figures of the workbook: each function takes tables or arrays and returns a Matplotlib Figure.
+"""Figures of the workbook: each function takes tables or arrays and returns a Matplotlib Figure.
 
 figure = figure_3(counts, network_input)
 save_figure(figure, "results/demo/figures/figure_3")      # .png and .pdf, the same bytes each time
@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "architecture": ["figure_2"],
         "camera": ["camera_figure"],
-        "classes": ["classes_figure", "convergence_figure", "evolution_figure", "growth_figure", "rings_figure"],
+        "classes": ["classes_figure", "convergence_figure", "evolution_figure", "rings_figure"],
         "comparison": ["agreement_figure", "table_4_figure"],
         "curves": ["precision_recall_figure", "training_figure"],
         "distributions": ["label_bias_figure", "photon_histogram", "size_histogram"],

@@ -1,4 +1,4 @@
-"""Figure 2: the architecture of the networks, drawn from their layers. Lengths in inches on paper, y downwards."""
+"""Figure 2: architectures of the networks, drawn from their layers. Lengths are inches on paper; y points downwards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class _Box:
-    """A stage placed on paper [in]."""
+    """Box that stands for a stage on paper [in]."""
 
     stage: Stage
     left: float
@@ -60,13 +60,13 @@ class _Box:
 def figure_2(yolov2: Network, yolov3: Network) -> Figure:
     """Architecture of YOLOv2 (a) and YOLOv3 (b) (Figure 2 of the paper).
 
-    Stages run from left to right: the backbone in the upper row, the stages that take up earlier layers again below
-    it. Above each stage stand its input dimensions and its number of convolutions.
+    Stages run from left to right: in the upper row those of the backbone, below it those that take up earlier data.
+    Above each stage stand the dimensions of its input and the number of its convolutions.
 
     Parameters
     ----------
     yolov2, yolov3
-        The two networks; without numbers (`darknet.full_size_networks`) they are enough.
+        Networks to draw, for instance of `darknet.full_size_networks`.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def figure_2(yolov2: Network, yolov3: Network) -> Figure:
 
 
 def _summary(name: str, found: Sequence[Stage]) -> str:
-    """Title of a panel: name, input size, numbers of convolutions and residual blocks."""
+    """Title of a panel."""
     blocks = sum(stage.residual_blocks for stage in found)
     residual = f", {blocks} residual blocks" if blocks else ""
     size = found[0].shape_in.side
@@ -98,7 +98,7 @@ def _summary(name: str, found: Sequence[Stage]) -> str:
 
 
 def _rows(found: Sequence[Stage]) -> list[int]:
-    """Row of each stage: 0 while the resolution falls, 1 from the first stage that goes back to an earlier layer."""
+    """Row of each stage: 0 as long as the resolution falls, 1 from then on."""
     rows = []
     for stage in found:
         shrinks = stage.first == 0 or stage.strips[0].kind == "down"
@@ -107,20 +107,20 @@ def _rows(found: Sequence[Stage]) -> list[int]:
 
 
 def _row_tops(found: Sequence[Stage]) -> tuple[float, float]:
-    """Upper edge of the boxes in each row [in]."""
+    """Top of the boxes in each of the two rows [in]."""
     first = _TITLE + _HEADER
     tallest = max(len(stage.strips) for stage, row in zip(found, _rows(found), strict=True) if row == 0)
     return first, first + _STRIP * tallest + _ROW_GAP + _HEADER
 
 
 def _panel_height(found: Sequence[Stage]) -> float:
-    """Height of a network's panel [in]."""
+    """Height of a network on paper [in]."""
     tops = _row_tops(found)
     return max(tops[row] + _STRIP * len(stage.strips) for stage, row in zip(found, _rows(found), strict=True)) + 0.06
 
 
 def _draw_network(axes: Axes, found: Sequence[Stage]) -> None:
-    """Draw the boxes in columns of equal resolution, and the arrows between them."""
+    """Boxes in columns of equal resolution, and the arrows between them."""
     sides = sorted({stage.shape_out.side for stage in found}, reverse=True)
     pitch = (TWO_COLUMNS - _LEFT - _RIGHT) / len(sides)
     tops = _row_tops(found)
@@ -140,7 +140,7 @@ def _draw_network(axes: Axes, found: Sequence[Stage]) -> None:
 
 
 def _draw_box(axes: Axes, box: _Box) -> None:
-    """Draw one stage: header, one strip for each layer, frame."""
+    """One stage: header, a strip for each layer, and a frame."""
     centre = box.left + box.width / 2
     number = box.stage.convolutions
     axes.text(
@@ -164,7 +164,7 @@ def _draw_box(axes: Axes, box: _Box) -> None:
 
 
 def _draw_group(axes: Axes, box: _Box, first: int) -> None:
-    """Frame the heading of residual blocks together with its two convolutions."""
+    """Frame around the heading of residual blocks and their two convolutions."""
     left, top, width, height = box.left + 0.02, box.top + _STRIP * first + 0.015, box.width - 0.04, 3 * _STRIP - 0.03
     axes.add_patch(
         FancyBboxPatch(
@@ -198,7 +198,7 @@ def _draw_edge(axes: Axes, edge: Edge, box: _Box, boxes: Sequence[_Box]) -> None
 
 
 def _along_row(edge: Edge, origin: _Box, box: _Box, y: float) -> list[tuple[float, float]]:
-    """Points of an arrow between neighbours of a row."""
+    """Points of an arrow between neighbours in a row."""
     if origin.left < box.left:
         start, middle = origin.strip_y(-1), (origin.right + box.left) / 2
         return [(origin.right, start), (middle, start), (middle, y), (box.left, y)]
@@ -223,7 +223,7 @@ def _draw_route(axes: Axes, edge: Edge, origin: _Box, box: _Box, y: float) -> No
 
 
 def _arrow(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
-    """Thin line through points, with a head at its end."""
+    """Thin line through points, with an arrowhead at its end."""
     axes.plot(*zip(*points, strict=True), color=INK, linewidth=0.7, solid_joinstyle="miter", zorder=4)
     axes.annotate(
         "",
@@ -241,7 +241,7 @@ def _arrow(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
 
 
 def _draw_legend(axes: Axes, y: float) -> None:
-    """Write the meaning of the colours into the empty corner of a panel."""
+    """Legend of the colours, in the empty corner of a panel."""
     axes.text(0.33, y - _STRIP / 2, "bold", size=_TEXT, weight="bold", ha="right", va="center_baseline")
     axes.text(0.37, y - _STRIP / 2, "input dimensions of a stage", size=_TEXT, va="center_baseline")
     for k, (colour, meaning) in enumerate(_KINDS.values()):

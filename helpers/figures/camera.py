@@ -1,4 +1,4 @@
-"""Raw frames of the camera: photon peaks in the pixel values, and lit pixels per frame."""
+"""Raw output of a camera: photon peaks in the values of its pixels, and lit pixels of its frames."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -25,13 +25,13 @@ def camera_figure(values: np.ndarray, lit: np.ndarray, *, adu_per_photon: float,
     Parameters
     ----------
     values
-        Values of good pixels, in an array of any shape [ADU].
+        Values of good pixels, of any shape [ADU].
     lit
-        (frames,) lit pixels of each frame.
+        (frames,) number of lit pixels of each frame.
     adu_per_photon
-        Expected distance between two peaks [ADU].
+        Expected distance between the peaks [ADU].
     fewest_lit
-        Fewest lit pixels of a hit.
+        Number of lit pixels from which on a frame is a hit.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def camera_figure(values: np.ndarray, lit: np.ndarray, *, adu_per_photon: float,
     """
     figure = new_figure(TWO_COLUMNS, 2.4)
     peaks, frames = figure.subplots(1, 2)
-    # bins of whole ADU, because a camera counts in them
+    # bins of whole ADU, because the camera's values are whole numbers
     width = max(1, round(adu_per_photon / _BINS_A_PHOTON))
     edges = np.arange(round(-0.4 * adu_per_photon) - 0.5, _PHOTONS_SHOWN * adu_per_photon, width)
     peaks.hist(np.ravel(values), edges, histtype="stepfilled", color=NEUTRAL)

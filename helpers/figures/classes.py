@@ -1,10 +1,9 @@
-"""EM classification: class averages and how they form, convergence of the runs, time of an iteration."""
+"""EM classification: class averages, their evolution, the convergence of runs, and radial profiles."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
@@ -24,25 +23,25 @@ from helpers.figures.house_style import (
 
 _KNOWN = "icosahedra of known sizes"
 _GAMMA = 0.5
-"""Exponent of the colour scale: below 1, so that weaker rings are visible."""
+"""Exponent of the colour scale, so that the weaker rings are visible, too."""
 
 
 @styled
 def classes_figure(
     pictures: np.ndarray, titles: Sequence[str], *, chosen: Sequence[int] = (), columns: int = 7
 ) -> Figure:
-    """Class averages of a run, each on a square-root colour scale of its own; chosen classes have a frame.
+    """Class averages of an EM run, each on its own colour scale (of the square root); chosen classes have a frame.
 
     Parameters
     ----------
     pictures
-        (classes, side, side), NaN outside the band of q.
+        (classes, side, side) mean pattern of each class, NaN outside the band of q.
     titles
         Title of each class.
     chosen
         Numbers of the classes that get a frame.
     columns
-        Pictures in a row.
+        Number of pictures in a row.
 
     Returns
     -------
@@ -64,14 +63,14 @@ def classes_figure(
 
 @styled
 def evolution_figure(pictures: np.ndarray, iterations: Sequence[int], titles: Sequence[str]) -> Figure:
-    """Class averages from noise to rings, one row for each class; each on a square-root colour scale of its own.
+    """Class averages from noise to rings, a row for each class; each picture has its own colour scale.
 
     Parameters
     ----------
     pictures
-        (classes, iterations, side, side), NaN outside the band of q.
+        (classes, iterations, side, side) mean pattern of each class, NaN outside the band of q.
     iterations
-        Iteration of each column; 0 is the noise at the start.
+        Iteration after which the pictures of each column were taken; 0 is the start.
     titles
         Title of each class.
 
@@ -94,14 +93,14 @@ def evolution_figure(pictures: np.ndarray, iterations: Sequence[int], titles: Se
 
 @styled
 def convergence_figure(log_likelihood: Sequence[Sequence[float]], changed: Sequence[Sequence[int]]) -> Figure:
-    """Log-likelihood, and patterns that changed class, at each iteration; one line for each run.
+    """Log-likelihood and number of patterns that changed class at each iteration, a line for each run.
 
     Parameters
     ----------
     log_likelihood
-        Mean over the patterns, for each run and iteration.
+        Log-likelihood (mean over the patterns) at each iteration, a sequence for each run.
     changed
-        Number of patterns whose class changed, for each run and iteration.
+        Number of patterns whose class changed at each iteration, a sequence for each run.
 
     Returns
     -------
@@ -131,23 +130,23 @@ def convergence_figure(log_likelihood: Sequence[Sequence[float]], changed: Seque
 
 @styled
 def rings_figure(radii: np.ndarray, profiles: np.ndarray, chosen: Sequence[int], references: np.ndarray) -> Figure:
-    """Mean radial profiles of the classes of a run, and the range of profiles expected of the particle.
+    """Mean radial profiles of the classes of an EM run, and those of the expected particle.
 
     Parameters
     ----------
     radii
         (radii,) distance from the beam [pixels].
     profiles
-        (classes, radii) [photons per pixel]; NaN for an empty class.
+        (classes, radii) mean photons per pixel; NaN for an empty class.
     chosen
-        Numbers of the classes in the left panel; the others go to the right one.
+        Numbers of the classes on the left; all others are on the right.
     references
-        Expected profiles (references, radii) in any unit: each is divided by its mean.
+        (references, radii) profiles of the expected particle at several sizes, on any scale.
 
     Returns
     -------
     Figure
-        6.9 in wide; all profiles are divided by their means.
+        6.9 in wide; each profile is divided by its mean.
     """
     figure = new_figure(TWO_COLUMNS, 2.5)
     panels = figure.subplots(1, 2, sharey=True)
@@ -168,40 +167,8 @@ def rings_figure(radii: np.ndarray, profiles: np.ndarray, chosen: Sequence[int],
     return figure
 
 
-@styled
-def growth_figure(timings: Mapping[str, pd.DataFrame]) -> Figure:
-    """Time of an iteration against patterns, classes and rotations, one panel each, on logarithmic axes.
-
-    Parameters
-    ----------
-    timings
-        Varied quantity ("patterns", "classes", "rotations") → table with that column, and one column of seconds for
-        each way to compute; NaN where it was not measured.
-
-    Returns
-    -------
-    Figure
-        6.9 in wide; a gray line shows growth in proportion.
-    """
-    figure = new_figure(TWO_COLUMNS, 2.4)
-    panels = figure.subplots(1, len(timings), sharey=True, squeeze=False)[0]
-    for axes, (name, table) in zip(panels, timings.items(), strict=True):
-        amounts = table[name].to_numpy(float)
-        for way, colour in zip(table.columns.drop(name), (NEUTRAL, HIGHLIGHT, "#009E73"), strict=False):
-            axes.loglog(amounts, table[way], "o-", markersize=3, color=colour, label=way)
-        first = table.columns.drop(name)[0]
-        axes.loglog(amounts, table[first].iloc[-1] * amounts / amounts[-1], color=QUIET, linewidth=0.8, zorder=0.5)
-        axes.set_xlabel(name)
-        axes.set_xticks(amounts, [f"{amount:g}" for amount in amounts], size=6)
-        axes.minorticks_off()
-    panels[0].set_ylabel("seconds per iteration")
-    letter(panels)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower right", ncols=3)
-    return figure
-
-
 def _show(axes: Axes, picture: np.ndarray, *, from_lowest: bool = False) -> None:
-    """Show one class average without ticks."""
+    """Draw a class average without ticks."""
     colours = matplotlib.colormaps["viridis"].with_extremes(bad=BAD_PIXEL)
     norm = PowerNorm(_GAMMA, np.nanmin(picture) if from_lowest else 0.0, np.nanmax(picture))
     axes.imshow(picture, norm=norm, cmap=colours)

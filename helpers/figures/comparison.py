@@ -1,4 +1,4 @@
-"""Comparison of selections: Table 4 with intervals, and the agreement between families."""
+"""Comparison of selections: Table 4 with intervals, and agreement between families."""
 
 import numpy as np
 import pandas as pd
@@ -16,15 +16,15 @@ _OPAQUE = {"facecolor": "white", "linewidth": 0, "pad": 0.5}
 
 @styled
 def table_4_figure(table_4: pd.DataFrame) -> Figure:
-    """F₁ of each stable selection with its bootstrap interval, one panel for each reference (Table 4).
+    """F₁ of each stable selection with its bootstrap interval, a panel for each reference (Table 4).
 
-    The dashed line is F₁ = 2p / (1 + p) of a classifier that selects every pattern, with p the share of single hits:
-    the best F₁ that is possible without skill.
+    The dashed line is F₁ = 2p / (1 + p) of a classifier that selects everything, with the share p of single hits: the
+    best value without skill.
 
     Parameters
     ----------
     table_4
-        Table of `evaluation.table_4`, with the columns f1_lower and f1_upper of `evaluation.table_intervals`.
+        Table from `evaluation.table_4` with the additional columns f1_lower and f1_upper, the ends of the interval.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def table_4_figure(table_4: pd.DataFrame) -> Figure:
 
 
 def no_skill_f1(table_4: pd.DataFrame) -> float:
-    """F₁ of selecting every pattern, 2p / (1 + p), where 1 − p is the accuracy of selecting none.
+    """F₁ of selecting every pattern, 2p / (1 + p), where p is one minus the accuracy of selecting nothing.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def no_skill_f1(table_4: pd.DataFrame) -> float:
     Returns
     -------
     float
-        NaN without that row.
+        F₁, or NaN without that row.
     """
     share = 1 - table_4.loc[table_4["family"] == NEVER_SINGLE, "accuracy"].mean()
     return float(2 * share / (1 + share))
@@ -68,7 +68,7 @@ def agreement_figure(iou: pd.DataFrame) -> Figure:
     Parameters
     ----------
     iou
-        Fractions, families in rows and columns: table of `evaluation.agreement`.
+        Symmetric table of fractions, families in rows and columns, from `evaluation.agreement`.
 
     Returns
     -------
@@ -94,13 +94,13 @@ def agreement_figure(iou: pd.DataFrame) -> Figure:
 
 
 def _draw_f1_bars(axes: Axes, rows: pd.DataFrame) -> None:
-    """Draw the bars of one reference with their intervals."""
-    places = np.arange(len(rows))
+    """Bars with intervals of one reference."""
+    bars = np.arange(len(rows))
     f1 = rows["f1"].to_numpy()
     spread = np.abs(rows[["f1_lower", "f1_upper"]].to_numpy().T - f1)
-    axes.barh(places, f1, height=0.65, color=[family_colour(family) for family in rows["family"]], alpha=0.7)
-    axes.errorbar(f1, places, xerr=spread, fmt="none", ecolor="black", elinewidth=0.8)
-    for place, value, upper in zip(places, f1, rows["f1_upper"], strict=True):
-        axes.text(max(upper, value) + 0.02, place, f"{value:.2f}", va="center", size=7, bbox=_OPAQUE)
+    axes.barh(bars, f1, height=0.65, color=[family_colour(family) for family in rows["family"]], alpha=0.7)
+    axes.errorbar(f1, bars, xerr=spread, fmt="none", ecolor="black", elinewidth=0.8)
+    for bar, value, upper in zip(bars, f1, rows["f1_upper"], strict=True):
+        axes.text(max(upper, value) + 0.02, bar, f"{value:.2f}", va="center", size=7, bbox=_OPAQUE)
     axes.axvline(no_skill_f1(rows), color=QUIET, linewidth=0.8, linestyle=(0, (3, 2)), zorder=0.5, label=_NO_SKILL)
     axes.set(xlim=(0, 1.08), xticks=np.arange(0, 1.01, 0.2), xlabel="$F_1$-score (95 % interval)")

@@ -1,4 +1,4 @@
-"""Curves: training loss and validation F₁ (Figures 6 and 7), precision against recall."""
+"""Curves of training and validation (Figures 6 and 7), and of precision against recall."""
 
 from collections.abc import Mapping
 
@@ -32,14 +32,14 @@ _SHADE = {"facecolor": "#E6E6E6", "linewidth": 0}
 def training_figure(
     losses: Mapping[str, pd.DataFrame], curves: Mapping[str, pd.DataFrame], *, table_2_range: tuple[int, int]
 ) -> Figure:
-    """Loss of each iteration and F₁ of each checkpoint, one row for each family (Figures 6 and 7 of the paper).
+    """Loss of each iteration (left) and F₁ of each checkpoint (right), a row for each family (Figures 6 and 7).
 
     Parameters
     ----------
     losses
-        Family → its losses, with the columns iteration, loss, average_loss and learning_rate.
+        Family → table with the columns iteration, loss, average_loss, learning_rate.
     curves
-        Family → its `evaluation.validation_curve`, with the columns iteration and f1.
+        Family → metrics of its checkpoints, from `evaluation.validation_curve`.
     table_2_range
         First and last iteration that Table 2 averages over, shaded in the figure.
 
@@ -62,18 +62,18 @@ def training_figure(
 
 @styled
 def precision_recall_figure(
-    curves: Mapping[str, pd.DataFrame], points: Mapping[str, tuple[float, float]], positives_share: float
+    curves: Mapping[str, tuple[np.ndarray, ...]], points: Mapping[str, tuple[float, float]], positives_share: float
 ) -> Figure:
     """Precision and recall at every threshold, so that one default threshold does not decide a comparison.
 
     Parameters
     ----------
     curves
-        Family → its `evaluation.precision_recall_curve`, with the columns precision and recall.
+        Family → precision, recall and thresholds, from `sklearn.metrics.precision_recall_curve`.
     points
-        Family → precision and recall of its stable selection (Table 4).
+        Family → precision and recall of its stable selection (Table 4), fractions.
     positives_share
-        Share of single hits among the patterns: the precision of a random choice.
+        Fraction of single hits, which is the precision of a random selection.
 
     Returns
     -------
@@ -82,10 +82,11 @@ def precision_recall_figure(
     """
     figure = new_figure(TWO_COLUMNS, 3.1)
     axes = figure.subplots()
-    for family, curve in curves.items():
+    for family, (precision, recall, _) in curves.items():
+        # from the highest threshold on; scikit-learn's last point (1, 0) belongs to no threshold
         axes.plot(
-            curve["recall"],
-            curve["precision"],
+            recall[-2::-1],
+            precision[-2::-1],
             color=family_colour(family),
             linestyle=family_dashes(family),
             drawstyle="steps-post",
@@ -111,7 +112,7 @@ def precision_recall_figure(
 
 
 def _draw_loss(axes: Axes, loss: pd.DataFrame, family: str) -> None:
-    """Draw the loss, its running mean, and the iterations at which the learning rate changes."""
+    """Draw loss, running mean, and lines at the changes of the learning rate."""
     colour = family_colour(family)
     axes.plot(loss["iteration"], loss["loss"], color=colour, **_RAW)
     axes.plot(loss["iteration"], loss["average_loss"], color=colour)
@@ -136,7 +137,7 @@ def _draw_f1(axes: Axes, curve: pd.DataFrame, family: str, table_2_range: tuple[
 
 
 def _legend_handles() -> list[Artist]:
-    """Legend entries that hold for all rows, in neutral ink."""
+    """Legend entries for the elements that all rows share, in neutral ink."""
     return [
         Line2D([], [], color=INK, label="loss of an iteration", **_RAW),
         Line2D([], [], color=INK, label="running average"),
@@ -146,17 +147,17 @@ def _legend_handles() -> list[Artist]:
 
 
 def rate_changes(loss: pd.DataFrame) -> np.ndarray:
-    """Iterations at which the learning rate jumps. A burn-in, in which it rises at each iteration, ends in one jump.
+    """Iterations at which the learning rate changes and then stays; a burn-in, where it always rises, counts as one.
 
     Parameters
     ----------
     loss
-        Table with the columns iteration and learning_rate.
+        Table of the training loss with the columns iteration and learning_rate.
 
     Returns
     -------
-    ndarray (jumps,)
-        First iteration of each new rate that stays.
+    ndarray
+        First iteration with each new rate.
     """
     rate = loss["learning_rate"].to_numpy()
     changed = np.append(np.diff(rate) != 0, False)

@@ -1,4 +1,4 @@
-"""Distributions of photons, sizes and labels over the patterns."""
+"""Distributions of photons, sizes and labels over patterns."""
 
 from collections.abc import Mapping
 
@@ -14,12 +14,12 @@ _SHARE_BINS = 12
 
 @styled
 def photon_histogram(photons: Mapping[str, np.ndarray]) -> Figure:
-    """Histogram of the photons in a pattern, by species.
+    """Histogram of the photons in a pattern, a line for each species.
 
     Parameters
     ----------
     photons
-        Species → (N,) [photons per pattern].
+        Species → (N,) number of photons in each of its patterns.
 
     Returns
     -------
@@ -39,14 +39,14 @@ def photon_histogram(photons: Mapping[str, np.ndarray]) -> Figure:
 
 @styled
 def size_histogram(sizes: Mapping[str, np.ndarray], size_range: tuple[float, float]) -> Figure:
-    """Histogram of the measured sizes, by label, and the range that is kept.
+    """Histogram of the sizes measured from the radial profiles, a line for each label, and the range that is kept.
 
     Parameters
     ----------
     sizes
-        Label → (N,) [nm].
+        Label → (N,) measured size of each of its patterns [nm].
     size_range
-        Smallest and largest size that is kept, shaded [nm].
+        Smallest and largest size that is kept [nm].
 
     Returns
     -------
@@ -65,29 +65,28 @@ def size_histogram(sizes: Mapping[str, np.ndarray], size_range: tuple[float, flo
 
 
 @styled
-def label_bias_figure(photons: np.ndarray, manual: np.ndarray, single: np.ndarray) -> Figure:
-    """Share of the true single hits that the simulated expert labels, against their photons.
+def label_bias_figure(photons: np.ndarray, label: np.ndarray, truth: np.ndarray) -> Figure:
+    """Fraction of the true single hits that the simulated expert labels, against their photons.
 
     Bins hold equal numbers of single hits; bars are 95 % Clopper–Pearson intervals.
 
     Parameters
     ----------
     photons
-        (N,) [photons per pattern].
-    manual
-        bool (N,): labelled as single.
-    single
-        bool (N,): single in truth.
+        (N,) photons of each pattern.
+    label
+        bool (N,), True where the expert labels the pattern as a single hit.
+    truth
+        bool (N,), True where the pattern is a single hit in the simulation.
 
     Returns
     -------
     Figure
         3.35 in wide.
     """
-    middle, share, lower, upper = labelled_share(
-        np.asarray(photons), np.asarray(manual, bool), np.asarray(single, bool)
-    )
-    overall = np.asarray(manual, bool)[np.asarray(single, bool)].mean()
+    label, truth = np.asarray(label, bool), np.asarray(truth, bool)
+    middle, share, lower, upper = labelled_share(np.asarray(photons), label, truth)
+    overall = label[truth].mean()
     figure = new_figure(ONE_COLUMN, 2.4)
     axes = figure.subplots()
     axes.axhline(overall, color=QUIET, linewidth=0.8, linestyle=(0, (3, 2)), label=f"all: {overall:.2f}")
@@ -110,29 +109,30 @@ def label_bias_figure(photons: np.ndarray, manual: np.ndarray, single: np.ndarra
     return figure
 
 
-def labelled_share(photons: np.ndarray, manual: np.ndarray, single: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Share of single hits with a label, in bins of equal numbers of them, with 95 % Clopper–Pearson intervals.
+def labelled_share(photons: np.ndarray, label: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Fraction of single hits with a label, in bins of equal numbers of them, with 95 % Clopper–Pearson intervals.
 
     Parameters
     ----------
-    photons, manual, single
-        (N,), as in `label_bias_figure`.
+    photons, label, truth
+        (N,) photons, expert's label and truth of each pattern, as in `label_bias_figure`.
 
     Returns
     -------
     middle, share, lower, upper : ndarray (bins,)
-        Median photons of a bin [photons], and fractions.
+        Median photons of a bin [photons], the labelled fraction, and the ends of its interval.
     """
-    order = np.argsort(photons[single], kind="stable")
+    order = np.argsort(photons[truth], kind="stable")
     bins = np.array_split(order, min(_SHARE_BINS, len(order)))
-    middle = np.array([np.median(photons[single][members]) for members in bins])
-    labelled = np.array([manual[single][members].sum() for members in bins])
+    middle = np.array([np.median(photons[truth][members]) for members in bins])
+    labelled = np.array([label[truth][members].sum() for members in bins])
     number = np.array([len(members) for members in bins])
+    # quantiles of the beta distribution; a bin with none or all of its hits labelled ends at 0 or 1
     lower = np.where(labelled > 0, beta.ppf(0.025, np.maximum(labelled, 1), number - labelled + 1), 0.0)
     upper = np.where(labelled < number, beta.ppf(0.975, labelled + 1, np.maximum(number - labelled, 1)), 1.0)
     return middle, labelled / number, lower, upper
 
 
 def _dashes(lines: int) -> list[str]:
-    """Line styles in turn, so that histograms differ in gray print."""
+    """Line styles in turn, so that the lines differ in gray print, too."""
     return [("-", "--", "-.", ":")[k % 4] for k in range(lines)]

@@ -36,19 +36,19 @@ _STREAM = (
     (-0.02, 0.47),
     (0.02, 0.3),
 )
-"""Particles that are not hit: offset across the stream, and height [in]."""
+"""Particles that are not hit: across and up [in]."""
 
 
 @styled
 def figure_1(experiment: Experiment) -> Figure:
-    """Sketch of the experiment (a) and the momentum transfer of the crop (b) (Figure 1 of the paper).
+    """Sketch of the experiment (a) and momentum transfer in the crop (b) (Figure 1 of the paper).
 
-    E = h c / λ; q = 2π r p / (λ D); a full period at q is 2π / q.
+    E = h c / λ; q = 2π r p / (λ D); one full period at q is 2π / q long.
 
     Parameters
     ----------
     experiment
-        Geometry: every number in the figure but the panel's size is computed from it.
+        Geometry of the experiment, from which every number but the panel's size is computed.
 
     Returns
     -------
@@ -72,8 +72,7 @@ def figure_1(experiment: Experiment) -> Figure:
 
 def photon_energy_kev(experiment: Experiment) -> float:
     """Photon energy, h c / λ [keV]."""
-    joule = constants.h * constants.c / (experiment.wavelength_nm * constants.nano)
-    return joule / (constants.eV * constants.kilo)
+    return constants.h * constants.c / (experiment.wavelength_nm * constants.nano) / (constants.kilo * constants.eV)
 
 
 def largest_q(experiment: Experiment) -> float:
@@ -82,7 +81,7 @@ def largest_q(experiment: Experiment) -> float:
 
 
 def _on_panel(across: np.ndarray | float, up: np.ndarray | float) -> np.ndarray:
-    """Points of the sketch (…, 2) for places on the detector plane, in panel widths from the beam."""
+    """Points (…, 2) of the sketch for positions on the detector plane, in widths of the panel from the beam."""
     across, up = np.asarray(across)[..., None], np.asarray(up)[..., None]
     return np.array([_DETECTOR_X, _BEAM_Y]) + _PANEL_INCHES * (across * _DEPTH + up * np.array([0.0, 1.0]))
 
@@ -128,13 +127,13 @@ def _draw_rings(axes: Axes, experiment: Experiment) -> None:
     """Draw the pattern of a sphere on the crop, in the perspective of the sketch."""
     wide = PANEL_SHAPE[1]
     row, column = np.mgrid[0 : experiment.rows + 1 : 3, 0 : experiment.columns + 1 : 3]
-    places = _on_panel((column - experiment.columns / 2) / wide, (row - experiment.centre_row) / wide)
+    corners = _on_panel((column - experiment.columns / 2) / wide, (row - experiment.centre_row) / wide)
     pattern = _sphere_pattern(experiment)[1::3, 1::3][: row.shape[0] - 1, : row.shape[1] - 1]
-    axes.pcolormesh(places[..., 0], places[..., 1], pattern, norm=_pattern_norm(), rasterized=True)
+    axes.pcolormesh(corners[..., 0], corners[..., 1], pattern, norm=_pattern_norm(), rasterized=True)
 
 
 def _draw_beam(axes: Axes, experiment: Experiment) -> None:
-    """Draw the pulses, which come to a focus and go on through the gap below the panel."""
+    """Draw the pulses, which are focused and pass through the gap below the panel."""
     axes.add_patch(
         Polygon(
             [(0.05, _BEAM_Y + 0.17), (_FOCUS_X, _BEAM_Y + 0.012), (_FOCUS_X, _BEAM_Y - 0.012), (0.05, _BEAM_Y - 0.17)],
@@ -164,7 +163,7 @@ def _draw_beam(axes: Axes, experiment: Experiment) -> None:
 
 
 def _draw_injector(axes: Axes) -> None:
-    """Draw the nozzle, the stream of particles, and the one in the focus."""
+    """Draw the nozzle, the stream of particles, and the particle that is hit."""
     x = _FOCUS_X
     nozzle = [(x - 0.17, 2.6), (x + 0.17, 2.6), (x + 0.17, 2.25), (x + 0.04, 2.03), (x - 0.04, 2.03), (x - 0.17, 2.25)]
     axes.add_patch(Polygon(nozzle, facecolor="#D5D5D5", edgecolor=INK))
@@ -218,7 +217,7 @@ def _draw_distance(axes: Axes, experiment: Experiment) -> None:
 
 
 def _draw_crop(axes: Axes, experiment: Experiment) -> None:
-    """Draw the crop face on, with lines of equal momentum transfer."""
+    """Draw the crop seen from the front, with lines of equal momentum transfer."""
     axes.imshow(_sphere_pattern(experiment), norm=_pattern_norm())
     q = experiment.q()
     lines = axes.contour(q, levels=np.arange(0.2, q.max(), 0.2), colors="white", linewidths=0.5)
@@ -245,13 +244,13 @@ def _write_numbers(axes: Axes, experiment: Experiment) -> None:
 
 
 def _pixel_text(experiment: Experiment) -> str:
-    """Size of a pixel as text [µm]."""
+    """Size of a pixel as text."""
     size = experiment.pixel_m * 1e6
     return f"{size:g} × {size:g} µm²"
 
 
 def _sphere_pattern(experiment: Experiment) -> np.ndarray:
-    """Intensity of a sphere on the crop, relative to forward scattering."""
+    """Intensity (rows, columns) of a sphere on the crop, relative to the forward direction."""
     intensity = sphere_form_factor(experiment.q(), _SPHERE_NM / 2)
     return intensity / sphere_form_factor(np.zeros(1), _SPHERE_NM / 2)
 

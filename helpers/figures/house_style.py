@@ -42,7 +42,7 @@ _NO_STAMPS = {
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
 
-# Okabe and Ito's eight colours but yellow for the paper's families; the rest must only be distinct and dark enough.
+# the colours of Okabe and Ito without yellow for the paper's families; the others are only distinct and dark enough
 _FAMILY_COLOURS = {
     "yolov2-jet-linear": "#0072B2",
     "yolov2-jet-log": "#009E73",
@@ -68,7 +68,7 @@ Arguments = ParamSpec("Arguments")
 
 
 class _WorkbookFigure(Figure):
-    """A Figure that a notebook cell shows as its value, once, whether or not pyplot is loaded."""
+    """Figure that is shown once as the value of a notebook cell, whether or not pyplot is loaded."""
 
     def _repr_png_(self) -> bytes:
         """PNG for the notebook."""
@@ -79,14 +79,14 @@ class _WorkbookFigure(Figure):
 
 
 def style() -> AbstractContextManager[None]:
-    """Context in which Matplotlib's defaults are the workbook's; the caller's come back after it."""
+    """Context in which Matplotlib's defaults are those of the workbook; they are restored at its end."""
     return matplotlib.style.context(["default", _STYLE_FILE])
 
 
 def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
-    """Decorator of functions that return a Figure: it is drawn in the house style, and its layout is final.
+    """Decorator for functions that return a Figure: they draw in the house style, and the layout is final.
 
-    Ticks and layout are computed here; Matplotlib would compute them when saving, with the caller's defaults.
+    Ticks are made and the layout is solved here, because Matplotlib would do both later, with the caller's defaults.
     """
 
     @functools.wraps(draw)
@@ -101,9 +101,20 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
 
 
 def new_figure(width: float, height: float, *, layout: str = "constrained") -> Figure:
-    """Empty figure of a width and height [in], unknown to pyplot.
+    """Empty figure that pyplot does not know.
 
-    Layout "compressed" keeps pictures of fixed shape together; "none" is for a drawing that places itself.
+    Parameters
+    ----------
+    width, height
+        Size on paper [in].
+    layout
+        Layout engine of Matplotlib: "constrained"; "compressed", which keeps pictures of fixed shape together; or
+        "none" for a drawing that positions everything itself.
+
+    Returns
+    -------
+    Figure
+        Figure that a notebook shows once.
     """
     return _WorkbookFigure(figsize=(width, height), layout=layout)
 
@@ -119,7 +130,7 @@ def family_colour(name: str) -> str:
     Returns
     -------
     str
-        Colour as "#RRGGBB".
+        Hexadecimal colour.
     """
     return _FAMILY_COLOURS.get(name) or _OTHER_COLOURS[zlib.crc32(name.encode()) % len(_OTHER_COLOURS)]
 
@@ -130,7 +141,7 @@ def family_dashes(name: str) -> str | tuple[float, tuple[float, ...]]:
 
 
 def family_title(name: str) -> str:
-    """Title of a family as the paper words it, or of another row of Table 4."""
+    """Title of a family as in the paper, or a readable name for another row of Table 4."""
     try:
         return Family.from_name(name).title
     except ProfileError:
@@ -138,12 +149,12 @@ def family_title(name: str) -> str:
 
 
 def number_twos_and_fives(*axes: Axis) -> None:
-    """Label 2 and 5 beside 1 in each decade of a logarithmic axis, where 1 alone would give too few labels.
+    """Label 1, 2 and 5 in each decade: on a logarithmic axis of one or two decades, 1 alone is too little.
 
     Parameters
     ----------
     axes
-        Logarithmic axes: `Axes.xaxis` or `Axes.yaxis`.
+        Logarithmic axes, `Axes.xaxis` or `Axes.yaxis`.
     """
     plain = FuncFormatter(lambda value, _: f"{value:g}")
     for axis in axes:
@@ -161,7 +172,7 @@ def letter(axes: Iterable[Axes], titles: Sequence[str] | None = None) -> None:
     axes
         Panels, in reading order.
     titles
-        Title of each panel; None for letters alone.
+        Title of each panel; None writes letters alone.
     """
     for panel, (number, axis) in enumerate(zip(string.ascii_lowercase, axes, strict=False)):
         title = titles[panel] if titles else ""
@@ -171,23 +182,23 @@ def letter(axes: Iterable[Axes], titles: Sequence[str] | None = None) -> None:
 def show_photons(
     axes: Axes, counts: np.ndarray, *, norm: Normalize | None = None, mask: np.ndarray | None = None
 ) -> AxesImage:
-    """Show counts with a logarithmic colour scale; zero has the lowest colour, bad pixels are gray.
+    """Show counts on a logarithmic colour scale; zero has the lowest colour, bad pixels are gray.
 
     Parameters
     ----------
     axes
         Panel to draw in.
     counts
-        (rows, columns) [photons].
+        (rows, columns) photon counts.
     norm
-        Colour scale from `photon_norm`; None makes one for these counts.
+        Colour scale from `photon_norm`; None fits it to these counts.
     mask
-        (rows, columns), True = bad pixel.
+        (rows, columns), True = bad pixel; None shows all pixels.
 
     Returns
     -------
     AxesImage
-        Image that a colour bar can refer to.
+        Image, for `photon_bar`.
     """
     norm = norm or photon_norm(counts)
     shown = np.ma.array(np.maximum(counts, norm.vmin), mask=mask)
@@ -195,12 +206,12 @@ def show_photons(
 
 
 def photon_colours() -> Colormap:
-    """Viridis, with gray for bad pixels."""
+    """Colour map viridis, with gray for bad pixels."""
     return matplotlib.colormaps["viridis"].with_extremes(bad=BAD_PIXEL)
 
 
 def photon_norm(counts: np.ndarray, *, log: bool = True) -> Normalize:
-    """Colour scale from 0 photons to the highest count; on a logarithmic scale half a photon stands for 0."""
+    """Colour scale from 0 photons (half a photon stands for it on a logarithmic scale) to the highest count."""
     highest = float(np.max(counts, initial=1.0))
     return LogNorm(0.5, max(highest, 2.0)) if log else Normalize(0.0, highest)
 
@@ -217,7 +228,7 @@ def photon_bar(figure: Figure, image: AxesImage, axes: Axes | Sequence[Axes], **
 
 
 def pixel_axes(axes: Axes, *, rows: bool = True, columns: bool = True) -> None:
-    """Label the axes of a picture with detector pixels."""
+    """Label the axes of a picture as detector rows and columns."""
     if columns:
         axes.set_xlabel("column (pixels)")
     if rows:
@@ -226,7 +237,7 @@ def pixel_axes(axes: Axes, *, rows: bool = True, columns: bool = True) -> None:
 
 
 def thumbnail(axes: Axes) -> None:
-    """Leave a picture without ticks, in a thin frame."""
+    """Show a picture without ticks, in a thin frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     box_in(axes)
@@ -243,9 +254,9 @@ def save_figure(figure: Figure, path_without_suffix: str | os.PathLike) -> None:
     Parameters
     ----------
     figure
-        Figure made by a function of this room.
+        Figure made by a function of this package.
     path_without_suffix
-        `results/RUN/figures/figure_6` makes figure_6.png and figure_6.pdf.
+        Path without its suffix: `results/RUN/figures/figure_6` makes figure_6.png and figure_6.pdf.
     """
     path = Path(path_without_suffix)
     save_picture(figure, path.with_name(f"{path.name}.png"))
@@ -259,7 +270,7 @@ def save_picture(figure: Figure, path: str | os.PathLike) -> None:
     Parameters
     ----------
     figure
-        Figure made by a function of this room.
+        Figure made by a function of this package.
     path
         PNG file to write.
     """

@@ -1,4 +1,4 @@
-"""Stages of a network for Figure 2, computed from its layers: their content, and the data that flow between them."""
+"""Stages of a network for Figure 2: groups of consecutive layers, and the data that flow between them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,10 @@ class Shape(NamedTuple):
     """Dimensions of the data between two layers."""
 
     side: int
+    """Width and height [pixels]."""
+
     channels: int
+    """Number of channels."""
 
     def __str__(self) -> str:
         return f"{self.side}×{self.side}×{self.channels}"
@@ -21,15 +24,23 @@ class Strip(NamedTuple):
     """One line of a stage: a layer, or the heading of a group of equal residual blocks."""
 
     kind: str
+    """Kind of the layer, which decides the colour."""
+
     text: str
+    """Text of the line."""
+
     layer: int
+    """Number of the layer, or of the last one of a group."""
 
 
 class Edge(NamedTuple):
-    """Connection from an earlier layer (`source`) into a strip of this stage."""
+    """Data that flow from an earlier layer into a stage."""
 
     source: int
+    """Number of the layer that they come from; −1 is the image."""
+
     strip: int
+    """Number of the strip of this stage that they enter."""
 
 
 @dataclass
@@ -39,17 +50,17 @@ class Stage:
     Parameters
     ----------
     first
-        Number of its first layer.
+        Number of the first layer of the stage.
     shape_in
         Dimensions of its input.
     shape_out
         Dimensions of its output.
     strips
-        Its layers, in order; repeated residual blocks are one group.
+        Lines for its layers, in order; repeated residual blocks are one group.
     edges
         Connections from earlier layers.
     convolutions, residual_blocks
-        Numbers of convolutions and of residual blocks in it.
+        Numbers of convolutions and of residual blocks in the stage.
     """
 
     first: int
@@ -62,7 +73,7 @@ class Stage:
 
     @property
     def on_main_path(self) -> bool:
-        """Whether its only input is the layer just before it."""
+        """True if its only input is the layer before it."""
         return all(edge.source == self.first - 1 for edge in self.edges)
 
 
@@ -75,26 +86,26 @@ def stages(network: Network) -> list[Stage]:
     Parameters
     ----------
     network
-        A network; one on the device `meta` is enough.
+        Network to divide.
 
     Returns
     -------
     list of Stage
         In the order of the layers.
     """
-    image, *layers = network.sections
-    shapes = {-1: Shape(network.size, image.integer("channels"))}
-    shapes |= {number: Shape(layer.shape.side, layer.shape.channels) for number, layer in enumerate(network.layers)}
+    net, *layers = network.sections
+    shapes = [Shape(layer.shape.side, layer.shape.channels) for layer in network.layers]
+    shapes.append(Shape(network.size, net.integer("channels")))  # the image is layer −1
     found: list[Stage] = []
     for number, sources in enumerate(network.sources):
         if number == 0 or _begins_stage(layers, number):
             found.append(Stage(number, shapes[sources[0]], shapes[number], edges=[Edge(sources[0], 0)]))
-        _add_layer(found[-1], layers[number], number, sources, shapes[number])
+        _add_layer(found[-1], layers, number, sources, shapes[number])
     return found
 
 
 def _begins_stage(layers: Sequence[Section], number: int) -> bool:
-    """Whether a stage begins at a layer."""
+    """True if a stage begins at this layer."""
     layer = layers[number]
     if layer.name == "route":
         return len(layer.integers("layers")) == 1
@@ -104,16 +115,18 @@ def _begins_stage(layers: Sequence[Section], number: int) -> bool:
     return ends_residuals and all(following.name != "shortcut" for following in layers[number : number + 3])
 
 
-def _add_layer(stage: Stage, layer: Section, number: int, sources: Sequence[int], shape: Shape) -> None:
-    """Append a layer to a stage; residual blocks after the first only raise the number in their heading."""
+def _add_layer(stage: Stage, layers: Sequence[Section], number: int, sources: Sequence[int], shape: Shape) -> None:
+    """Append a layer to a stage; residual blocks after the first one only raise the number in their heading."""
+    layer = layers[number]
     stage.shape_out = shape
     stage.convolutions += layer.name == "convolutional"
     if layer.name == "shortcut":
         stage.residual_blocks += 1
-        place = next((k for k, strip in enumerate(stage.strips) if strip.kind == "residual"), len(stage.strips) - 2)
-        block = stage.strips[place + (stage.residual_blocks > 1) :][:2]
+        # the heading of the group, or, for its first block, the first of the two convolutions that it will stand above
+        first = next((k for k, strip in enumerate(stage.strips) if strip.kind == "residual"), len(stage.strips) - 2)
+        block = stage.strips[first + (stage.residual_blocks > 1) :][:2]
         heading = Strip("residual", f"Residual × {stage.residual_blocks}", number)
-        stage.strips[place:] = [heading, *block]
+        stage.strips[first:] = [heading, *block]
     elif layer.name == "route":
         if len(sources) > 1:
             stage.edges += [Edge(source, len(stage.strips)) for source in sources if source != number - 1]
@@ -123,7 +136,7 @@ def _add_layer(stage: Stage, layer: Section, number: int, sources: Sequence[int]
 
 
 def _strip_text(layer: Section, shape: Shape) -> tuple[str, str]:
-    """Kind of a layer, and its text in the figure."""
+    """Kind of a layer, and the text of its line."""
     if layer.name == "convolutional":
         size, stride = layer.integer("size"), layer.integer("stride")
         kind, shrinking = ("down", f" /{stride}") if stride > 1 else ("convolution", "")

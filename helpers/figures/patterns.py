@@ -31,16 +31,16 @@ _LAYERS = ("red", "green", "blue")
 
 @styled
 def figure_3(counts: np.ndarray, network_input: np.ndarray, *, mask: np.ndarray | None = None) -> Figure:
-    """A pattern (a) and the image of it that a network is given (b) (Figure 3 of the paper).
+    """Pattern (a), and the image of it that a network gets as input (b) (Figure 3 of the paper).
 
     Parameters
     ----------
     counts
-        (rows, columns) [photons].
+        (rows, columns) photon counts of the pattern.
     network_input
-        (3, size, size) in 0..1, as `rendering.render` makes it.
+        (3, size, size) image of the same pattern, 0 to 1, from `rendering.render`.
     mask
-        (rows, columns), True = bad pixel.
+        (rows, columns), True = bad pixel; None shows all pixels.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def figure_4(rgb_linear: np.ndarray, rgb_log: np.ndarray) -> Figure:
     Parameters
     ----------
     rgb_linear, rgb_log
-        Colours uint8 (rows, columns, 3) on the two scales, as `rendering.to_rgb` makes them.
+        uint8 (rows, columns, 3) colour images of one pattern on both intensity scales, from `rendering.to_rgb`.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def figure_5(counts_positive: np.ndarray, counts_negative: np.ndarray, box: Box)
     Parameters
     ----------
     counts_positive, counts_negative
-        (2, rows, columns) [photons].
+        (2, rows, columns) photon counts of two positive and of two negative examples.
     box
         Bounding box that all positive examples share.
 
@@ -141,17 +141,17 @@ def gallery(
     Parameters
     ----------
     counts
-        (N, rows, columns) [photons].
+        (N, rows, columns) photon counts, or other values with their `unit`.
     titles
-        Title of each pattern (N,).
+        Title of each pattern.
     columns
-        Thumbnails in a row.
+        Number of thumbnails in a row.
     mask
-        (rows, columns), True = bad pixel.
+        (rows, columns), True = bad pixel; None shows all pixels.
     log
-        Whether the colour scale is logarithmic.
+        True for a logarithmic colour scale, False for a linear one.
     unit
-        Unit of the values, for the colour bar.
+        Label of the colour bar.
 
     Returns
     -------
@@ -174,11 +174,11 @@ def sum_image(mean_counts: np.ndarray, mask: np.ndarray, centre: tuple[float, fl
     Parameters
     ----------
     mean_counts
-        (rows, columns) [photons per pattern].
+        (rows, columns) mean photons per pattern in each pixel.
     mask
         (rows, columns), True = bad pixel.
     centre
-        (row, column) [pixels].
+        Beam centre (row, column) [pixels].
 
     Returns
     -------
@@ -209,20 +209,20 @@ def detections_figure(
     titles: Sequence[str] | None = None,
     columns: int = 4,
 ) -> Figure:
-    """Pictures with one box each: the annotated one, or the best that a network finds, with its score.
+    """Pictures with one box each: that of the annotation, or the best detection of a network with its score.
 
     Parameters
     ----------
     rgb
-        uint8 (N, rows, columns, 3) as `rendering.to_rgb` makes them, or the images that a network is given.
+        uint8 (N, rows, columns, 3) pictures from `rendering.to_rgb`, or the input images of a network.
     boxes
-        (N, 4): x and y of the centre, width and height, relative to the picture; NaN where there is no box.
+        (N, 4) x and y of the centre, width and height, relative to the picture; NaN for a picture without a box.
     scores
-        (N,) in 0..1; None for annotated boxes.
+        (N,) scores of the detections, 0 to 1; None if the boxes are not detections.
     titles
-        Title of each picture (N,), in front of the score.
+        Title of each picture, written before the score.
     columns
-        Thumbnails in a row.
+        Number of thumbnails in a row.
 
     Returns
     -------
@@ -245,7 +245,7 @@ def detections_figure(
 
 
 def _grid(patterns: int, columns: int, shape: tuple[int, int], *, bar: bool) -> tuple[list[Axes], Figure]:
-    """Figure with a thumbnail for each pattern, its height that of their rows."""
+    """Figure with a thumbnail for each pattern, its height following from the shape of the patterns."""
     rows = -(-patterns // columns)
     width = (TWO_COLUMNS - (0.6 if bar else 0.1)) / columns
     figure = new_figure(TWO_COLUMNS, rows * (width * shape[0] / shape[1] + 0.24) + 0.05)
@@ -258,7 +258,7 @@ def _grid(patterns: int, columns: int, shape: tuple[int, int], *, bar: bool) -> 
 
 
 def _outline(axes: Axes, left: float, top: float, right: float, bottom: float) -> None:
-    """Draw a white frame between pixel edges [pixels from the corner of the picture]."""
+    """Draw a white frame between pixel edges [pixels from the picture's corner]."""
     axes.add_patch(
         Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor="white", linewidth=1.4)
     )

@@ -1,4 +1,4 @@
-"""Errors of the measured centres, sizes and photon sums against the truth of a simulated twin."""
+"""Accuracy of the preparation: centres, sizes and photons against the truth of simulated frames."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -25,11 +25,11 @@ def centre_error_figure(photons: np.ndarray, errors: np.ndarray, *, within: floa
     Parameters
     ----------
     photons
-        (N,) [photons per pattern].
+        (N,) number of photons in each pattern.
     errors
-        (N, 2) row and column, measured minus true [pixels].
+        (N, 2) measured minus true row and column [pixels].
     within
-        Largest error that is acceptable, drawn as a circle and a line [pixels].
+        Tolerated distance, which the figure marks [pixels].
 
     Returns
     -------
@@ -64,11 +64,11 @@ def size_error_figure(true_nm: np.ndarray, size_nm: np.ndarray, *, within: float
     Parameters
     ----------
     true_nm
-        (N,) true diameter of the sphere of the same volume [nm].
+        (N,) true size, the diameter of the sphere of the same volume [nm].
     size_nm
-        (N,) measured diameter [nm].
+        (N,) measured size [nm].
     within
-        Largest error that is acceptable, shaded [nm].
+        Tolerated error, which the figure marks [nm].
 
     Returns
     -------
@@ -91,16 +91,16 @@ def size_error_figure(true_nm: np.ndarray, size_nm: np.ndarray, *, within: float
 def photon_bias_figure(signal: np.ndarray, sums: dict[str, np.ndarray], *, within: float = 0.01) -> Figure:
     """Mean relative error of photon sums, in bins of equal numbers of patterns.
 
-    Points are Σ measured / Σ true − 1 of a bin, bars its standard error from the scatter between patterns.
+    Points are Σ measured / Σ true − 1 in a bin, bars its standard error from the scatter between patterns.
 
     Parameters
     ----------
     signal
-        (N,) true expected number of scattered photons [photons].
+        (N,) true expected number of scattered photons in each pattern.
     sums
-        Name → (N,) measured sums, for instance with and without the background [photons].
+        Name → (N,) measured photon sums, for instance before and after the removal of the background.
     within
-        Largest bias that is acceptable, shaded; a fraction.
+        Tolerated bias, which the figure marks, as a fraction.
 
     Returns
     -------
@@ -129,12 +129,12 @@ def binned_bias(signal: np.ndarray, measured: np.ndarray) -> tuple[np.ndarray, n
     Parameters
     ----------
     signal, measured
-        (N,) true and measured photon sums, as in `photon_bias_figure` [photons].
+        (N,) true expected and measured number of photons in each pattern.
 
     Returns
     -------
     middle, bias, error : ndarray (bins,)
-        Median of the true photons of each bin [photons], then bias and standard error as fractions.
+        Median of the true photons in each bin, the bias and its standard error, both as fractions.
     """
     signal, measured = np.asarray(signal, float), np.asarray(measured, float)
     order = np.argsort(signal, kind="stable")
@@ -146,5 +146,5 @@ def binned_bias(signal: np.ndarray, measured: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _dots() -> dict[str, object]:
-    """Marker of one pattern among many."""
+    """Options of a scatter plot for one pattern among many."""
     return {"s": 5, "color": NEUTRAL, "alpha": 0.5, "linewidths": 0}

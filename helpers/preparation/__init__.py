@@ -1,8 +1,8 @@
-"""Everything before classification: detector frames to cropped photon counts (section 2.1 of the paper).
+"""Preparation of detector frames: from ADU to cropped photon counts of single particles (section 2.1 of the paper).
 
-photons, hits, background, circles, fitted_pixels, refinement, sphere, profile, size, crop: one step each, on arrays,
-vectorised over patterns. survey looks at all frames of a stack, learning finds what they have in common, chain prepares
-them, file does that for the command. The experiment is an argument everywhere.
+One step in each module, on arrays, vectorised over patterns: `photons`, `hits`, `background`, `circle_fit`,
+`sphere_fit` (with `form_factor`), `radial_profile`, `size`, `crop`. Above them `hit_finding` passes once over all
+frames, `calibration` determines what they share, `pipeline` prepares the hits, and `command` does so for a file.
 """
 
 import lazy_loader
@@ -10,7 +10,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "calibration": ["Steps"],
+        "calibration": ["PrepareSettings"],
         "command": ["prepare_file"],
         "crop": ["Crop"],
         "form_factor": ["sphere_form_factor"],

@@ -1,8 +1,8 @@
-"""Background of each pixel from histograms of its counts, and how it is taken out of a pattern.
+"""Background of each pixel, estimated from histograms of its counts, and its removal from a pattern.
 
-The published method takes the peak of a pixel's histogram over all frames. Where the background is far below one photon
-a pixel, as in AMOX34117, every histogram peaks at 0, and nothing is taken away. Frames without a hit tell the rate of
-the background there, however small.
+The published method takes the peak of a pixel's histogram over all frames. If the background is far below one photon
+a pixel, as in AMOX34117, every histogram peaks at 0 and nothing is removed. Frames without a hit give the rate of the
+background even then.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,17 @@ import numpy as np
 
 HISTOGRAM_BINS = 50
 OVERFLOW = 70
-"""Published defaults: counts 0…49 make the histogram; pixels over 70 photons are left as they are."""
+"""Published defaults: histograms hold counts 0…49; pixels above 70 photons are left unchanged."""
 
 FEWEST_FRAMES = 10
+"""Frames that a background from histograms needs."""
 
 _FITTED_PIXELS = 4096
+"""Pixels whose histograms are fitted at a time."""
 _FIT_STEPS = 30
 _ROUNDING = 1e-9
 _PRIOR_SHAPE = 4.0
+"""Photons a, as which the mean rate of a ring counts in `blank_rate`."""
 
 
 class PixelHistograms:
@@ -28,9 +31,9 @@ class PixelHistograms:
     Parameters
     ----------
     shape
-        Rows and columns.
+        Number of rows and columns of a frame.
     bins
-        Counts from 0 to bins − 1 are counted, larger ones are not.
+        Number of bins: counts from 0 to bins − 1 are recorded, larger ones are left out.
     """
 
     def __init__(self, shape: tuple[int, int], bins: int = HISTOGRAM_BINS) -> None:
@@ -41,36 +44,36 @@ class PixelHistograms:
 
     @property
     def counts(self) -> np.ndarray:
-        """(bins, rows, columns) frames in which a pixel had a count."""
+        """Number of frames (bins, rows, columns) in which each pixel had each count."""
         return self._counts.reshape(self.bins, *self.shape)
 
     def add(self, photons: np.ndarray) -> None:
-        """Count the photons (n, rows, columns) of more frames."""
+        """Add the photon counts (n, rows, columns) of further frames."""
         photons = np.asarray(photons).reshape(len(photons), self.shape[0] * self.shape[1])
         pixels = photons.shape[1]
         self.frames += len(photons)
         lit_frame, lit_pixel = np.nonzero(photons)
         count = photons[lit_frame, lit_pixel].astype(np.intp)
-        # most pixels are dark in most frames: they are not looked at one by one
+        # most pixels are dark in most frames: bin 0 is filled by subtraction, the lit pixels one by one
         self._counts[:pixels] += (len(photons) - np.bincount(lit_pixel, minlength=pixels)).astype(np.uint32)
         inside = count < self.bins
         np.add.at(self._counts, count[inside] * pixels + lit_pixel[inside], np.uint32(1))
 
 
 def histogram_peak(histograms: np.ndarray) -> np.ndarray:
-    """Background as published: floor(µ) of a Gaussian fitted to each pixel's histogram, 0 where its mode is 0.
+    """Published background: floor(µ) of a Gaussian fitted to each pixel's histogram, 0 where its mode is 0.
 
-    A·N(x; µ, σ) is fitted from µ = m, σ = m/5 with the mode m; where the fit fails, the mode is taken.
+    The fit of A·N(x; µ, σ) starts from µ = m, σ = m/5 with the mode m; where it fails, the mode is taken.
 
     Parameters
     ----------
     histograms
-        (bins, rows, columns), see `PixelHistograms`.
+        (bins, rows, columns) number of frames with each count, from `PixelHistograms.counts`.
 
     Returns
     -------
     ndarray (rows, columns)
-        Whole numbers, not negative [photons].
+        Background of each pixel, whole numbers and not negative [photons].
 
     Raises
     ------
@@ -82,40 +85,44 @@ def histogram_peak(histograms: np.ndarray) -> np.ndarray:
     background = histograms.argmax(axis=0).astype(float)
     lit = np.argwhere(background > 0)
     for part in np.array_split(lit, -(-len(lit) // _FITTED_PIXELS) or 1):
-        place = tuple(part.T)
-        mode = background[place]
-        mean = _fitted_means(histograms[:, *place].T.astype(float), mode)
+        pixels = tuple(part.T)
+        mode = background[pixels]
+        mean = _fitted_means(histograms[:, *pixels].T.astype(float), mode)
         found = np.isfinite(mean) & (mean < len(histograms))
-        background[place] = np.where(found, np.maximum(np.floor(np.where(found, mean, 0) + _ROUNDING), 0), mode)
+        background[pixels] = np.where(found, np.maximum(np.floor(np.where(found, mean, 0) + _ROUNDING), 0), mode)
     return background
 
 
 def _fitted_means(histograms: np.ndarray, mode: np.ndarray) -> np.ndarray:
-    """Means of the Gaussians through histograms (n, bins): by Levenberg and Marquardt; NaN where that fails."""
+    """Means µ (n,) of Gaussians fitted to histograms (n, bins) by Levenberg–Marquardt; NaN where the fit fails."""
     count = np.arange(histograms.shape[1])
-    bell = np.stack([histograms.max(axis=1), mode, mode / 5], axis=1)
-    damping = np.full(len(bell), 1e-3)
+    # one row a histogram: height, mean, standard deviation
+    gaussian = np.stack([histograms.max(axis=1), mode, mode / 5], axis=1)
+    damping = np.full(len(gaussian), 1e-3)
     with np.errstate(all="ignore"):
-        value, change = _bells(bell, count)
+        value, derivative = _gaussians(gaussian, count)
         misfit = ((value - histograms) ** 2).sum(axis=1)
         for _ in range(_FIT_STEPS):
-            curvature = change.transpose(0, 2, 1) @ change
+            # normal equations of all fits at once, their diagonals raised by the damping
+            curvature = derivative.transpose(0, 2, 1) @ derivative
             diagonal = np.diagonal(curvature, axis1=1, axis2=2)
             curvature = curvature + (damping[:, None] * diagonal + 1e-12)[:, :, None] * np.eye(3)
-            slope = change.transpose(0, 2, 1) @ (histograms - value)[:, :, None]
-            trial = bell + np.linalg.solve(curvature, slope)[:, :, 0]
-            trial_value, trial_change = _bells(trial, count)
+            gradient = derivative.transpose(0, 2, 1) @ (histograms - value)[:, :, None]
+            trial = gaussian + np.linalg.solve(curvature, gradient)[:, :, 0]
+            trial_value, trial_derivative = _gaussians(trial, count)
             trial_misfit = ((trial_value - histograms) ** 2).sum(axis=1)
+            # each fit accepts a step that does not make it worse, and is damped less after it, else more
             better = trial_misfit <= misfit
             damping = np.where(better, damping / 10, damping * 10).clip(1e-12, 1e12)
-            bell[better], value[better], change[better] = trial[better], trial_value[better], trial_change[better]
+            gaussian[better], value[better] = trial[better], trial_value[better]
+            derivative[better] = trial_derivative[better]
             misfit = np.where(better, trial_misfit, misfit)
-    return np.where(np.isfinite(misfit), bell[:, 1], np.nan)
+    return np.where(np.isfinite(misfit), gaussian[:, 1], np.nan)
 
 
-def _bells(bell: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _gaussians(parameters: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Gaussians (n, bins) of height, mean and deviation (n, 3), and their derivatives (n, bins, 3)."""
-    height, mean, deviation = bell.T[:, :, None]
+    height, mean, deviation = parameters.T[:, :, None]
     away = (count - mean) / deviation
     shape = np.exp(-(away**2) / 2)
     slope = height * shape * away / deviation
@@ -123,21 +130,21 @@ def _bells(bell: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def subtract_peak(photons: np.ndarray, background: np.ndarray, *, overflow: int = OVERFLOW) -> np.ndarray:
-    """Counts less the published background: not below 0, and unchanged where they are over `overflow`.
+    """Counts minus the published background: never below 0, and unchanged above `overflow`.
 
     Parameters
     ----------
     photons
-        (N, rows, columns) whole photons.
+        (N, rows, columns) photon counts, of a whole-number type.
     background
-        (rows, columns) from `histogram_peak` [photons].
+        (rows, columns) background of each pixel, from `histogram_peak` [photons].
     overflow
-        [photons].
+        Count above which a pixel is left unchanged [photons].
 
     Returns
     -------
     ndarray (N, rows, columns)
-        The type of `photons`.
+        Photon counts, of the type of `photons`.
     """
     whole = background.astype(photons.dtype)
     return np.where(photons > overflow, photons, photons - np.minimum(photons, whole))
@@ -146,24 +153,26 @@ def subtract_peak(photons: np.ndarray, background: np.ndarray, *, overflow: int 
 def blank_rate(histograms: np.ndarray, mask: np.ndarray, centre: tuple[float, float]) -> np.ndarray:
     """Expected background of each pixel, from histograms of frames without a hit.
 
-    The rate of a pixel is (n + a) / (N + a/ρ): n photons in its N frames, and the mean rate ρ of the good pixels at its
-    distance from the beam, which counts as much as a = 4 photons would. So no pixel has the rate 0 because few frames
-    were seen, hot pixels keep their own rate, and the photons of each ring stay what they are.
+    The rate of a pixel is (n + a) / (N + a/ρ) for n photons in its N frames: the mean of a gamma posterior whose prior
+    is the mean rate ρ of the good pixels at the same distance from the beam, with the weight of a = 4 photons. So no
+    pixel has the rate 0 merely because there were few frames, hot pixels keep their own rate, and the sum over each
+    ring does not change.
 
     Parameters
     ----------
     histograms
-        (bins, rows, columns) of the blank frames; larger counts (a cosmic ray) are left out.
+        (bins, rows, columns) histograms of the blank frames, in which larger counts (cosmic rays) are left out.
     mask
         (rows, columns), True = bad pixel.
     centre
-        Beam centre (row, column) [pixels].
+        Beam centre in the frame (row, column) [pixels].
 
     Returns
     -------
     ndarray (rows, columns)
-        Positive in good pixels, 0 in bad ones [photons per frame].
+        Mean background, positive in good pixels and 0 in bad ones [photons per frame].
     """
+    # photons n and frames N of each pixel
     photons = np.tensordot(np.arange(len(histograms), dtype=float), histograms, axes=1)
     frames = histograms.sum(axis=0).astype(float)
     row, column = np.indices(mask.shape)
@@ -173,38 +182,39 @@ def blank_rate(histograms: np.ndarray, mask: np.ndarray, centre: tuple[float, fl
     def ring_sum(values: np.ndarray) -> np.ndarray:
         return np.bincount(ring[good], values[good], minlength=ring.max() + 1)[ring]
 
-    # a ring in which no blank frame had a photon: not over one photon in all of them
+    # a ring without a single photon gets half a photon in all of its frames, so that ρ is positive
     expected = np.maximum(ring_sum(photons), 0.5) / np.maximum(ring_sum(frames), 1)
     return np.where(good, (photons + _PRIOR_SHAPE) / (frames + _PRIOR_SHAPE / expected), 0.0)
 
 
 @dataclass(frozen=True)
 class Background:
-    """Expected background of a frame, and how much it varies from frame to frame."""
+    """Expected background of a frame, and its variation from frame to frame."""
 
     rate: np.ndarray
-    """(rows, columns) [photons per frame]."""
+    """(rows, columns) mean background of each pixel [photons per frame]."""
 
     spread: float
-    """Standard deviation of the logarithm of its level among blank frames."""
+    """Standard deviation of the logarithm of the background's level among frames."""
 
 
 def level_spread(photons: np.ndarray) -> float:
-    """How much the level of the background varies, from the photons in blank frames, without their counting noise.
+    """Variation of the background's level from frame to frame, without the counting noise.
 
     Parameters
     ----------
     photons
-        (n,) sums of the blank frames [photons].
+        (n,) number of photons in each blank frame.
 
     Returns
     -------
     float
-        Standard deviation of the logarithm of the level, between 0.05 and 1.
+        Standard deviation of the logarithm of the level, limited to 0.05 … 1; 1 if it cannot be determined.
     """
     photons = np.asarray(photons, dtype=float)
     if photons.size < 2 or photons.mean() <= 0:
         return 1.0
+    # the Poisson variance is the mean; a log-normal level of spread s has the relative variance exp(s²) − 1
     relative_variance = (photons.var(ddof=1) - photons.mean()) / photons.mean() ** 2
     return float(np.clip(np.sqrt(np.log1p(max(relative_variance, 0.0))), 0.05, 1.0))
 
@@ -218,52 +228,55 @@ def remove_photons(
     centres: np.ndarray,
     generators: Sequence[np.random.Generator],
 ) -> np.ndarray:
-    """Take the expected number of background photons out of patterns of whole photons.
+    """Remove the expected number of background photons from patterns of whole photons.
 
-    Nobody knows which photons are background; a photon in pixel p is one with a probability proportional to
-    rate(p) / profile(r(p)). Photons are drawn with these probabilities, scaled so that they add up to the number of
-    background photons that is expected. Counts stay whole and are never negative, and their sum is what subtraction
-    gives: there is nothing to clip, so there is no bias.
+    Which photons are background is unknown; a photon in pixel p is one with a probability proportional to
+    rate(p) / profile(r(p)). Photons are drawn with these probabilities, scaled to add up to the expected number of
+    background photons. Counts stay whole and never become negative, and their sum is that of a subtraction: nothing
+    has to be clipped, so there is no bias.
 
     Parameters
     ----------
     photons
-        (N, rows, columns) whole photons.
+        (N, rows, columns) photon counts, of a whole-number type.
     rate
-        (rows, columns) expected background, in any unit.
+        (rows, columns) expected background of each pixel, in any unit.
     number
-        (N,) expected background photons in the pattern; one more or one less makes up for fractions.
+        (N,) expected number of background photons in each pattern; a fraction is rounded up or down at random.
     profiles
-        (N, radii) what is expected in a pixel at each whole radius, signal and background, from
-        `profile.radial_average`; only ratios within a pattern matter.
+        (N, radii) expected photons per pixel at each whole radius, signal and background together, from
+        `radial_profile.radial_average`; only ratios within a pattern matter.
     centres
-        (N, 2) row, column [pixels].
+        (N, 2) beam centre (row, column) of each pattern [pixels].
     generators
-        N generators, one a pattern.
+        N random generators, one for each pattern.
 
     Returns
     -------
     ndarray (N, rows, columns)
-        The type of `photons`.
+        Photon counts without background, of the type of `photons`.
     """
     kept = np.array(photons, order="C")
     for pattern, profile, centre, wanted, rng in zip(kept, profiles, centres, number, generators, strict=True):
         flat = pattern.reshape(-1)
         lit = np.flatnonzero(flat)
         row, column = np.divmod(lit, pattern.shape[1])
+        # share of the background among the photons of each lit pixel, up to a factor of the pattern
         radius = np.rint(np.hypot(row - centre[0], column - centre[1])).astype(np.intp)
         share = rate.reshape(-1)[lit] / np.maximum(profile[np.minimum(radius, profile.size - 1)], 1e-12)
+        # one entry a photon, of which some are drawn and subtracted
         times = flat[lit].astype(np.intp)
-        place, weight = np.repeat(lit, times), np.repeat(share, times)
-        np.subtract.at(flat, _drawn(place, _probabilities(weight, wanted), rng), flat.dtype.type(1))
+        pixel, weight = np.repeat(lit, times), np.repeat(share, times)
+        np.subtract.at(flat, _drawn(pixel, _probabilities(weight, wanted), rng), flat.dtype.type(1))
     return kept
 
 
 def _probabilities(weight: np.ndarray, number: float) -> np.ndarray:
-    """Probabilities (n,) proportional to weights and at most 1 that add up to a number, or all 1 if it is over n."""
+    """Probabilities (n,) proportional to weights and at most 1 that add up to `number`; all 1 if it exceeds n."""
     probability = np.maximum(weight, 1e-9)
     free = np.ones(weight.size, bool)
     while free.any():
+        # scale the weights; whatever would exceed 1 is set to 1, and the rest is scaled again
         scale = max(number - (weight.size - free.sum()), 0) / probability[free].sum()
         over = free & (probability * scale >= 1)
         if not over.any():
@@ -273,7 +286,8 @@ def _probabilities(weight: np.ndarray, number: float) -> np.ndarray:
 
 
 def _drawn(items: np.ndarray, probability: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Items drawn with these probabilities, as many as they add up to: every unit of their sum in random order."""
+    """Items drawn with these probabilities, as many as they add up to: systematic sampling in random order."""
     order = rng.permutation(items.size)
+    # an item is drawn if the running sum passes a whole number within its own probability
     passed = np.floor(np.cumsum(probability[order]) + rng.random())
     return items[order[np.diff(passed, prepend=0) > 0]]

@@ -1,4 +1,4 @@
-"""What the frames of a run have in common: background, beam centre, crop; and how frames are to be prepared."""
+"""Calibration of a run, shared by all of its frames: background, beam centre and crop; and the settings for it."""
 
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +16,7 @@ from helpers.preparation.background import (
 )
 from helpers.preparation.circle_fit import circle_centre
 from helpers.preparation.crop import Crop
-from helpers.preparation.hit_finding import Frames, HitRule, Survey, blocks, whole_photons
+from helpers.preparation.hit_finding import Frames, FrameStatistics, HitRule, blocks, whole_photons
 from helpers.preparation.radial_profile import radial_average
 from helpers.preparation.size import SIZE_RANGE_NM, fitted_radii, search_range
 from helpers.preparation.sphere_fit import SEARCH_HALF_WIDTH, CentrePrior, SphereFit, SphereFitter, prior_of
@@ -27,29 +27,40 @@ _PILOT_HITS = 256
 
 
 @dataclass(frozen=True)
-class Steps:
-    """How frames are prepared; the defaults are those of the paper and of the published tools where they are known."""
+class PrepareSettings:
+    """Settings of the preparation; the defaults are those of the paper and the published tools, where they are known.
+
+    Raises
+    ------
+    ValueError
+        If `background` is not one of `BACKGROUNDS`.
+    """
 
     rule: HitRule = field(default_factory=HitRule)
+    """Unit of the frames, and the condition for a hit."""
+
     background: str = "auto"
-    """"blank": the rate in frames without a hit; "peak": the published peak of the histograms; "none"; "auto" is
-    "blank" where there are 10 such frames, else "none"."""
+    """Source of the background: "blank", its rate in frames without a hit; "peak", the published peak of the
+    histograms; "none"; or "auto", which is "blank" if there are 10 such frames, else "none"."""
 
     centre: Centre | None = None
-    """First estimate (row, column) in the frame; None fits circles [pixels]."""
+    """First estimate of the beam centre (row, column) in the frame; None fits circles [pixels]."""
 
     kept_nm: tuple[float, float] = SIZE_RANGE_NM
-    """Sizes that are kept, both ends included [nm]."""
+    """Smallest and largest size of the patterns that are kept, both included [nm]."""
 
     search_nm: tuple[float, float] | None = None
-    """Sizes that are tried; None follows from the radii: `size.search_range` [nm]."""
+    """Smallest and largest size that is tried; None derives it from the radii with `size.search_range` [nm]."""
 
     radii: tuple[int, int] | None = None
-    """Radii that are compared; None follows from the mask: `size.fitted_radii` [pixels]."""
+    """First radius that is compared, and the one after the last; None derives them from the mask with
+    `size.fitted_radii` [pixels]."""
 
     crop: Crop = field(default_factory=Crop)
+    """Part of the frame that is kept."""
+
     seed: int = 0
-    """Of the background photons that are drawn."""
+    """Seed for the choice of the background photons that are removed."""
 
     def __post_init__(self) -> None:
         if self.background not in BACKGROUNDS:
@@ -57,60 +68,64 @@ class Steps:
 
 
 @dataclass(frozen=True)
-class Preparation:
-    """All that the frames of a run have in common, ready to prepare any of them."""
+class Calibration:
+    """Properties that all frames of a run share, enough to prepare any of them."""
 
     experiment: Experiment
-    """Of the frames."""
+    """Geometry of the uncropped frames."""
 
-    steps: Steps
+    settings: PrepareSettings
+    """Settings that the calibration was made with."""
+
     method: str
-    """How the background is taken away: blank, peak or none."""
+    """Background that is removed: "blank", "peak" or "none"."""
 
     background: Background
-    """What a pattern holds besides scattering, as the sphere fit expects it; taken away if `method` is "blank"."""
+    """Background that the sphere fit expects in every pattern; it is removed only if `method` is "blank"."""
 
     peak: np.ndarray
-    """(rows, columns) whole photons that are subtracted at first; 0 unless `method` is "peak"."""
+    """(rows, columns) whole photons that are subtracted before the sphere fit; 0 unless `method` is "peak"."""
 
     prior: CentrePrior
-    """Where the beam is, and its jitter."""
+    """Mean beam centre of the run and its jitter."""
 
     mask: np.ndarray
-    """(rows, columns) of the frames, True = bad pixel."""
+    """(rows, columns) mask of the frames, True = bad pixel."""
 
     corner: tuple[int, int]
-    """Where the crop begins in the turned frame."""
+    """First row and column of the crop in the rotated frame, from `Crop.corner`."""
 
     @property
     def crop_mask(self) -> np.ndarray:
-        """(crop rows, crop columns), True = bad pixel or outside the detector."""
-        return self.steps.crop.cut(self.mask, self.corner, outside=True)
+        """Mask (crop rows, crop columns), True = bad pixel or outside the detector."""
+        return self.settings.crop.cut(self.mask, self.corner, outside=True)
 
     @property
     def crop_centre(self) -> Centre:
         """Mean beam centre in the crop (row, column) [pixels]."""
-        row, column = self.steps.crop.place(np.array([self.prior.centre]), self.mask.shape, self.corner)[0]
+        row, column = self.settings.crop.to_crop(np.array([self.prior.centre]), self.mask.shape, self.corner)[0]
         return float(row), float(column)
 
     @property
     def crop_experiment(self) -> Experiment:
-        """The experiment as the crop sees it."""
-        crop, (row, column) = self.steps.crop, self.crop_centre
+        """Geometry of the cropped patterns."""
+        crop, (row, column) = self.settings.crop, self.crop_centre
         given = {"rows": crop.rows, "columns": crop.columns, "centre_row": row, "centre_column": column}
         return replace(self.experiment, **given)
 
     def fitter(self) -> SphereFitter:
-        """Sphere fits with what is known of this run."""
-        return sphere_fitter(self.mask, self.experiment, self.background, self.prior, self.steps)
+        """Sphere fitter with the mask, background and centre of this run."""
+        return sphere_fitter(self.mask, self.experiment, self.background, self.prior, self.settings)
 
 
 def sphere_fitter(
-    mask: np.ndarray, experiment: Experiment, background: Background, prior: CentrePrior, steps: Steps
+    mask: np.ndarray, experiment: Experiment, background: Background, prior: CentrePrior, settings: PrepareSettings
 ) -> SphereFitter:
-    """Sphere fits on the radii and sizes of the steps."""
-    first, stop = steps.radii or fitted_radii(_centred(experiment, prior.centre), mask, smallest_nm=steps.kept_nm[0])
-    sizes = steps.search_nm or search_range((first, stop), experiment)
+    """Sphere fitter for the radii and sizes of the settings, or those that follow from the geometry."""
+    first, stop = settings.radii or fitted_radii(
+        _centred(experiment, prior.centre), mask, smallest_nm=settings.kept_nm[0]
+    )
+    sizes = settings.search_nm or search_range((first, stop), experiment)
     return SphereFitter(mask, experiment, background, prior, sizes_nm=sizes, largest_radius=stop)
 
 
@@ -119,78 +134,87 @@ def _centred(experiment: Experiment, centre: Centre) -> Experiment:
     return replace(experiment, centre_row=centre[0], centre_column=centre[1])
 
 
-def learn(frames: Frames, seen: Survey, experiment: Experiment, steps: Steps) -> Preparation:
-    """Background and beam centre of a run.
+def calibrate(
+    frames: Frames, statistics: FrameStatistics, experiment: Experiment, settings: PrepareSettings
+) -> Calibration:
+    """Determine the background and the beam centre of a run.
 
     Parameters
     ----------
     frames
-        The stack.
-    seen
-        From `survey`.
+        Open stack of detector frames.
+    statistics
+        Hits and histograms of these frames, from `frame_statistics`.
     experiment
-        Of the frames; its nominal centre is not used.
-    steps
-        What is asked for.
+        Geometry of the frames; its nominal centre is not used.
+    settings
+        Choice of background, centre, sizes and crop.
 
     Returns
     -------
-    Preparation
+    Calibration
+        Background, centre and crop for all frames of the run.
 
     Raises
     ------
     PatternFileError
-        If there is no hit, no centre, or no blank frame where the background is to come from them.
+        If there is no hit, if no centre is found, or if there are too few frames for the background.
     """
-    if not seen.hits.any():
+    if not statistics.hits.any():
         raise PatternFileError(
-            f"none of {len(seen.hits)} frames is a hit: the brightest has {seen.lit.max()} lit pixels, and "
-            f"{steps.rule.lit_pixels[0]} are asked for; lower it (lit_pixels, --lit-pixels), or check adu_per_photon"
+            f"none of {len(statistics.hits)} frames is a hit: the brightest has {statistics.lit.max()} lit pixels, and "
+            f"{settings.rule.lit_pixels[0]} are asked for; lower it (lit_pixels, --lit-pixels), or check adu_per_photon"
         )
-    method = _method(seen, steps)
-    peak = histogram_peak(seen.everything.counts) if method == "peak" else np.zeros(frames.mask.shape)
-    centre = circle_centre(seen.mean_hit, frames.mask) if steps.centre is None else steps.centre
-    background = _background(seen, frames.mask, centre, from_blanks=method == "blank")
+    method = _method(statistics, settings)
+    # background and first centre, as the settings ask for
+    peak = histogram_peak(statistics.everything.counts) if method == "peak" else np.zeros(frames.mask.shape)
+    centre = circle_centre(statistics.mean_hit, frames.mask) if settings.centre is None else settings.centre
+    background = _background(statistics, frames.mask, centre, from_blanks=method == "blank")
+    # mean centre and jitter from sphere fits of some hits, which may be anywhere near the first centre
     wide = CentrePrior(centre, SEARCH_HALF_WIDTH)
-    fit = _pilot(frames, seen, peak, sphere_fitter(frames.mask, experiment, background, wide, steps), steps)
+    fit = _pilot(frames, statistics, peak, sphere_fitter(frames.mask, experiment, background, wide, settings), settings)
     prior = prior_of(fit)
-    corner = steps.crop.corner(frames.mask.shape, prior.centre)
-    return Preparation(experiment, steps, method, background, peak, prior, frames.mask, corner)
+    corner = settings.crop.corner(frames.mask.shape, prior.centre)
+    return Calibration(experiment, settings, method, background, peak, prior, frames.mask, corner)
 
 
-def _method(seen: Survey, steps: Steps) -> str:
-    """How the background is taken away."""
-    blanks = seen.blank.frames
-    if steps.background == "blank" and blanks < FEWEST_FRAMES:
+def _method(statistics: FrameStatistics, settings: PrepareSettings) -> str:
+    """Background that is removed, with "auto" decided: "blank", "peak" or "none"."""
+    blanks = statistics.blank.frames
+    if settings.background == "blank" and blanks < FEWEST_FRAMES:
         raise PatternFileError(
-            f"only {blanks} of {len(seen.lit)} frames have no hit, and a background needs {FEWEST_FRAMES}; "
+            f"only {blanks} of {len(statistics.lit)} frames have no hit, and a background needs {FEWEST_FRAMES}; "
             f"raise lit_pixels (--lit-pixels), or choose another background (--background)"
         )
-    if steps.background == "peak" and len(seen.lit) < FEWEST_FRAMES:
+    if settings.background == "peak" and len(statistics.lit) < FEWEST_FRAMES:
         raise PatternFileError(
-            f"{len(seen.lit)} frames are too few for a background from histograms, which needs {FEWEST_FRAMES}; "
+            f"{len(statistics.lit)} frames are too few for a background from histograms, which needs {FEWEST_FRAMES}; "
             f"choose another background (--background)"
         )
-    if steps.background != "auto":
-        return steps.background
+    if settings.background != "auto":
+        return settings.background
     return "blank" if blanks >= FEWEST_FRAMES else "none"
 
 
-def _background(seen: Survey, mask: np.ndarray, centre: Centre, *, from_blanks: bool) -> Background:
-    """What a pattern holds besides scattering: from blank frames, or guessed from the faintest tenth of the radii."""
+def _background(statistics: FrameStatistics, mask: np.ndarray, centre: Centre, *, from_blanks: bool) -> Background:
+    """Background of a pattern: from blank frames, or estimated from the faintest tenth of the radii of the mean hit."""
     if from_blanks:
-        return Background(blank_rate(seen.blank.counts, mask, centre), level_spread(seen.photons[seen.blank_frames]))
-    profile = radial_average(seen.mean_hit[None], mask, np.array([centre]))[0]
-    faintest = np.quantile(profile[profile > 0], 0.1) * np.median(seen.photons[seen.hits])
+        return Background(
+            blank_rate(statistics.blank.counts, mask, centre), level_spread(statistics.photons[statistics.blank_frames])
+        )
+    profile = radial_average(statistics.mean_hit[None], mask, np.array([centre]))[0]
+    faintest = np.quantile(profile[profile > 0], 0.1) * np.median(statistics.photons[statistics.hits])
     return Background(np.where(mask, 0.0, faintest), 1.0)
 
 
-def _pilot(frames: Frames, seen: Survey, peak: np.ndarray, fitter: SphereFitter, steps: Steps) -> SphereFit:
-    """Fits of up to 256 hits, spread over the run."""
-    hits = np.flatnonzero(seen.hits)
+def _pilot(
+    frames: Frames, statistics: FrameStatistics, peak: np.ndarray, fitter: SphereFitter, settings: PrepareSettings
+) -> SphereFit:
+    """Sphere fits of up to 256 hits, spread evenly over the run."""
+    hits = np.flatnonzero(statistics.hits)
     chosen = hits[np.linspace(0, hits.size - 1, min(hits.size, _PILOT_HITS)).astype(int)]
     parts = [
-        fitter.fit(subtract_peak(whole_photons(values, frames.mask, steps.rule)[0], peak))
+        fitter.fit(subtract_peak(whole_photons(values, frames.mask, settings.rule)[0], peak))
         for _, values in blocks(frames, chosen, label="finding the beam")
     ]
     return SphereFit(**{name: np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])})

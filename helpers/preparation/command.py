@@ -1,4 +1,4 @@
-"""Prepare a file: what the command `workbook prepare` does."""
+"""Preparation of a file, for the command `workbook prepare`."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117, Centre, Experiment
 from helpers.patterns import PatternStack, open_stack
-from helpers.preparation.calibration import Steps
+from helpers.preparation.calibration import PrepareSettings
 from helpers.preparation.crop import Crop
 from helpers.preparation.hit_finding import HitRule
 from helpers.preparation.hits import LIT_ABOVE, LIT_PIXELS
@@ -39,67 +39,80 @@ def prepare_file(
     seed: int = 0,
     **reading: Any,
 ) -> str:
-    """Prepare the frames of a file, see `chain.prepare`.
+    """Prepare the frames of a file (see `pipeline.prepare`).
 
     Parameters
     ----------
     path
-        A file that `cxi.open_stack` reads.
+        File of detector frames, in any layout that `patterns.open_stack` reads.
     output
-        The CXI file of the prepared patterns; the table of all frames is written beside it as CSV.
+        CXI file to write with the prepared patterns; the table of all frames is written beside it as CSV.
     wavelength, distance, pixel
-        Geometry; None takes the file's own [nm, m, m].
+        Wavelength [nm], distance from the focus to the detector [m] and edge length of a pixel [m]; None takes the
+        value in the file.
     adu_per_photon
-        None: the file holds photon counts [ADU/photon].
-    conversion, lit_above, lit_pixels, most_lit_pixels
-        See `photons.to_photons` and `hits.are_hits`; lit_above [photons].
+        Detector units that one photon makes; None if the file holds photon counts [ADU/photon].
+    conversion
+        Conversion of charge to photons, "pairs" or "round" (see `photons.to_photons`).
     centre
-        First estimate (row, column) in the frame; None fits circles [pixels].
-    background, keep_sizes, search_sizes, radii, seed
-        See `learning.Steps` [nm, nm, pixels].
+        First estimate of the beam centre (row, column) in the frame; None fits circles [pixels].
+    lit_above
+        Value above which a pixel is lit [photons].
+    lit_pixels, most_lit_pixels
+        Fewest and most lit pixels of a hit; None sets no upper limit.
+    background
+        Source of the background, "auto", "blank", "peak" or "none" (see `calibration.PrepareSettings`).
+    keep_sizes, search_sizes
+        Smallest and largest size of the patterns that are kept, and of the sizes that are tried [nm].
+    radii
+        First radius that is compared, and the one after the last; None derives them from the mask [pixels].
     side, crop
-        Half of the detector, rows and columns that are kept, see `crop.Crop`.
+        Half of the detector that is kept, and numbers of rows and columns of the crop (see `crop.Crop`).
+    seed
+        Seed for the choice of the background photons that are removed.
     **reading
-        How the file is read: options of `cxi.open_stack`.
+        Options of `patterns.open_stack` for files of unknown layout.
 
     Returns
     -------
     str
-        A line: how many frames were kept, why others were not, and where they are.
+        One line: number of frames kept, reasons for the others, and the path of the output.
 
     Raises
     ------
     PatternFileError
-        If the file cannot be read, does not tell the geometry, or if no pattern is kept.
+        If the file cannot be read or does not hold the geometry, or if no pattern is kept.
     """
     rule = HitRule(adu_per_photon, conversion, lit_above, (lit_pixels, most_lit_pixels))
-    steps = Steps(rule, background, centre, keep_sizes, search_sizes, radii, Crop(side, *crop), seed)
+    settings = PrepareSettings(rule, background, centre, keep_sizes, search_sizes, radii, Crop(side, *crop), seed)
     if Path(output).exists() and Path(output).samefile(path):
-        raise PatternFileError(f"{output}: would be written over the frames it is made from; choose another name")
+        raise PatternFileError(f"{output}: would overwrite the frames that it is made from; choose another name")
     with open_stack(path, **reading) as stack:
         given = {"wavelength_nm": wavelength, "distance_m": distance, "pixel_m": pixel}
         experiment = _experiment(stack, given, adu_per_photon)
         try:
-            table = prepare(stack, output, experiment, steps, columns=stack.table(), title=f"prepared: {stack.title}")
+            table = prepare(
+                stack, output, experiment, settings, columns=stack.table(), title=f"prepared: {stack.title}"
+            )
         except PatternFileError as error:
             raise PatternFileError(f"{path}: {error}") from error
     return f"{summary(table)}: {output}"
 
 
 def _experiment(stack: PatternStack, given: dict[str, float | None], adu_per_photon: float | None) -> Experiment:
-    """What the file says of the experiment, with what was given instead."""
-    told = stack.experiment
-    known = {name: value if value is not None else getattr(told, name, None) for name, value in given.items()}
+    """Experiment of the file, with the values given by the user in place of the file's."""
+    stored = stack.experiment
+    known = {name: value if value is not None else getattr(stored, name, None) for name, value in given.items()}
     missing = [option for name, option in _GEOMETRY.items() if known[name] is None]
     if missing:
-        raise PatternFileError(f"{stack.path}: does not say what the experiment was; give {', '.join(missing)}")
+        raise PatternFileError(f"{stack.path}: does not describe the experiment; give {', '.join(missing)}")
     return Experiment(
-        name=told.name if told else stack.title or stack.path.stem,
+        name=stored.name if stored else stack.title or stack.path.stem,
         **known,
         rows=stack.shape[1],
         columns=stack.shape[2],
         centre_row=(stack.shape[1] - 1) / 2,
         centre_column=(stack.shape[2] - 1) / 2,
-        adu_per_photon=adu_per_photon or (told or AMOX34117).adu_per_photon,
-        saturation=(told or AMOX34117).saturation,
+        adu_per_photon=adu_per_photon or (stored or AMOX34117).adu_per_photon,
+        saturation=(stored or AMOX34117).saturation,
     )

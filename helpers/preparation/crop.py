@@ -1,4 +1,4 @@
-"""The part of a detector that the networks see: one half of a pattern, turned so that row 0 is next to the beam."""
+"""Crop of a detector frame for the networks: one half of a pattern, rotated so that row 0 is next to the beam."""
 
 from dataclasses import dataclass
 
@@ -7,22 +7,32 @@ import numpy as np
 from helpers.experiment import AMOX34117, Centre
 
 SIDES = {"down": 0, "right": -1, "up": 2, "left": 1}
-"""Halves of a frame, and quarter turns (counter-clockwise) after which they point down, to larger rows."""
+"""Half of a frame → quarter turns (counter-clockwise) after which it points down, to larger rows."""
 
 
 @dataclass(frozen=True)
 class Crop:
-    """Which pixels are kept: by default those of the paper, 123 × 240.
+    """Region of a frame that is kept, by default the 123 × 240 pixels of the paper.
 
-    A frame is only turned, never mirrored, so the handedness of particles stays what it is. `side` is a half of the
-    detector: "down" (rows after the beam's), "up", "left" or "right"; "both" keeps rows on both sides of the beam.
+    A frame is only rotated, never mirrored, so the handedness of particles does not change.
+
+    Raises
+    ------
+    ValueError
+        If `side` is unknown, or the crop is empty.
     """
 
     side: str = "down"
+    """Half of the detector: "down" (rows after the beam's), "up", "left", "right"; "both" keeps rows on both sides."""
+
     rows: int = AMOX34117.rows
+    """Number of rows of the crop, away from the beam."""
+
     columns: int = AMOX34117.columns
+    """Number of columns of the crop, along the edge next to the beam."""
+
     centre_row: float | None = None
-    """Where the beam comes to lie; None is 1.5, as in AMOX34117, or the middle for both sides [pixels]."""
+    """Row of the beam in the crop; None is 1.5, as in AMOX34117, or the middle row for both sides [pixels]."""
 
     def __post_init__(self) -> None:
         if self.side not in (*SIDES, "both"):
@@ -32,35 +42,35 @@ class Crop:
 
     @property
     def _turns(self) -> int:
-        """Quarter turns."""
+        """Number of counter-clockwise quarter turns."""
         return SIDES.get(self.side, 0)
 
     @property
     def wanted_centre(self) -> Centre:
-        """Where the beam should lie in the crop (row, column) [pixels]."""
+        """Wanted position of the beam in the crop (row, column) [pixels]."""
         middle = (self.rows - 1) / 2 if self.side == "both" else AMOX34117.centre_row
         return middle if self.centre_row is None else self.centre_row, (self.columns - 1) / 2
 
     def corner(self, shape: tuple[int, int], centre: Centre) -> tuple[int, int]:
-        """First row and column of the crop in the turned frame, so that the beam lies as near as whole pixels allow.
+        """First row and column of the crop in the rotated frame, with the beam as near `wanted_centre` as pixels allow.
 
         Parameters
         ----------
         shape
-            Rows and columns of the frame.
+            Number of rows and columns of the frame.
         centre
             Beam centre in the frame (row, column) [pixels].
 
         Returns
         -------
         row, column : int
-            Negative where the crop sticks out.
+            Corner of the crop; negative if the crop extends beyond the frame [pixels].
         """
         row, column = self._turned(centre, shape)
         return int(np.floor(row - self.wanted_centre[0] + 0.5)), int(np.floor(column - self.wanted_centre[1] + 0.5))
 
     def _turned(self, point: Centre, shape: tuple[int, int]) -> Centre:
-        """A point of the frame in the turned frame."""
+        """Coordinates in the rotated frame of a point of the frame."""
         row, column = point
         last_row, last_column = shape[0] - 1, shape[1] - 1
         turned = {
@@ -71,45 +81,46 @@ class Crop:
         }
         return turned[self._turns]
 
-    def place(self, points: np.ndarray, shape: tuple[int, int], corner: tuple[int, int]) -> np.ndarray:
-        """Points of the frame in the crop.
+    def to_crop(self, points: np.ndarray, shape: tuple[int, int], corner: tuple[int, int]) -> np.ndarray:
+        """Coordinates in the crop of points of the frame.
 
         Parameters
         ----------
         points
-            (N, 2) row and column in the frame [pixels].
+            (N, 2) row and column of each point in the frame [pixels].
         shape
-            Rows and columns of the frame.
+            Number of rows and columns of the frame.
         corner
-            From `corner`.
+            First row and column of the crop in the rotated frame, from `corner`.
 
         Returns
         -------
         ndarray (N, 2)
-            Row and column in the crop [pixels].
+            Row and column of each point in the crop [pixels].
         """
         row, column = self._turned((points[:, 0], points[:, 1]), shape)
         return np.stack([row - corner[0], column - corner[1]], axis=1)
 
     def cut(self, frames: np.ndarray, corner: tuple[int, int], *, outside: float | bool = 0) -> np.ndarray:
-        """The crop of frames.
+        """Rotated and cropped copy of frames, of counts or of a mask.
 
         Parameters
         ----------
         frames
-            (…, rows, columns).
+            (…, rows, columns) values of any type.
         corner
-            From `corner`.
+            First row and column of the crop in the rotated frame, from `corner`.
         outside
-            Value of pixels outside the frame: 0 for counts, True for a mask.
+            Value of crop pixels that lie outside the frame: 0 for counts, True for a mask.
 
         Returns
         -------
         ndarray (…, crop rows, crop columns)
-            A copy.
+            Copy of the values, of the type of `frames`.
         """
         turned = np.rot90(frames, self._turns, axes=(-2, -1))
         cut = np.full((*turned.shape[:-2], self.rows, self.columns), outside, dtype=turned.dtype)
+        # the overlap of crop and frame: in the frame from top, left to bottom, right
         (row, column), (rows, columns) = corner, turned.shape[-2:]
         top, left = max(row, 0), max(column, 0)
         bottom, right = min(row + self.rows, rows), min(column + self.columns, columns)

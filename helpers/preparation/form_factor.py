@@ -1,11 +1,8 @@
-"""The pattern of a solid sphere, and how it changes with the sphere's size and place."""
+"""Form factor of a solid sphere, and its derivative for the sphere fit."""
 
 import numpy as np
 
 from helpers.particles import solid_sphere
-
-FIRST_MINIMUM = 4.4934
-"""x = qR of the first minimum of the form factor: the first root of tan x = x."""
 
 _SMALL = 0.1
 
@@ -13,33 +10,34 @@ _SMALL = 0.1
 def sphere_form_factor(q: np.ndarray, radius_nm: np.ndarray | float) -> np.ndarray:
     """Intensity scattered by a solid sphere.
 
-    F(q; R) = [3V (sin x − x cos x) / x³]² with x = q R and V = 4πR³/3; the first minimum is at x = 4.4934.
+    F(q; R) = [3V (sin x − x cos x) / x³]² with x = q R and V = 4πR³/3; the first minimum is at x = 4.4934, the first
+    root of tan x = x.
 
     Parameters
     ----------
     q
-        Momentum transfer, any shape [1/nm].
+        Momentum transfer, of any shape [1/nm].
     radius_nm
-        Radius, broadcast against `q` [nm].
+        Radius of the sphere, broadcast against `q` [nm].
 
     Returns
     -------
     ndarray
-        Broadcast shape [nm⁶].
+        Intensity at unit fluence, of the broadcast shape [nm⁶].
     """
     volume = 4 / 3 * np.pi * np.asarray(radius_nm, dtype=float) ** 3
     return (volume * solid_sphere(np.asarray(q) * radius_nm)) ** 2
 
 
 def relative_intensity(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Intensity of a sphere over that at q = 0, and its change with log x, in the precision of x.
+    """Intensity of a sphere relative to q = 0, and its derivative by log x, in the precision of `x`.
 
-    f(x) = a², a = 3 (sin x − x cos x) / x³; df/d log x = 6a (sin x / x − a).
+    f(x) = a² with a = 3 (sin x − x cos x) / x³; df/d log x = 6a (sin x / x − a).
 
     Parameters
     ----------
     x
-        qR, not negative, any shape [no unit].
+        Momentum transfer times radius, not negative, of any shape [no unit].
 
     Returns
     -------
@@ -47,6 +45,7 @@ def relative_intensity(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         f and df/d log x, of the shape and type of `x`.
     """
     x = np.asarray(x)
+    # near 0 the differences lose their digits: there the series in x² are used
     safe = np.maximum(x, _SMALL)
     inverse = 1 / safe
     ratio = np.sin(safe) * inverse

@@ -1,4 +1,4 @@
-"""The first look at all frames: which are hits, what the background is, and the sum of the hits."""
+"""First pass over all frames: hits, histograms for the background, and the mean of the hits."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,33 +16,39 @@ _BLOCK_BYTES = 16 << 20
 
 
 class Frames(Protocol):
-    """What a stack of detector frames must offer; `cxi.PatternStack` does."""
+    """Stack of detector frames, such as a `patterns.PatternStack`."""
 
     mask: np.ndarray
     """(rows, columns), True = bad pixel."""
 
     def __len__(self) -> int: ...
 
-    def read_frames(self, indices: slice | np.ndarray) -> np.ndarray:
-        """Values as stored (n, rows, columns), float32."""
+    def read_frames(self, numbers: slice | np.ndarray) -> np.ndarray:
+        """Values as stored (n, rows, columns), float32, of the frames with these numbers."""
         ...
 
 
 @dataclass(frozen=True)
 class HitRule:
-    """How frames become photons, and which of them are hits."""
+    """Unit of the frames, and the condition for a hit.
+
+    Raises
+    ------
+    ValueError
+        If `conversion` is unknown.
+    """
 
     adu_per_photon: float | None = None
-    """None: the frames hold photon counts already [ADU/photon]."""
+    """Detector units that one photon makes; None if the frames hold photon counts [ADU/photon]."""
 
     conversion: str = "pairs"
-    """How charge becomes photons, see `photons.to_photons`."""
+    """Conversion of charge to photons, "pairs" or "round" (see `photons.to_photons`)."""
 
     lit_above: float = LIT_ABOVE
-    """[photons]"""
+    """Value above which a pixel is lit [photons]."""
 
     lit_pixels: tuple[int, int | None] = LIT_PIXELS
-    """Fewest and most lit pixels of a hit."""
+    """Fewest and most lit pixels of a hit; None sets no upper limit."""
 
     def __post_init__(self) -> None:
         if self.conversion not in CONVERSIONS:
@@ -50,58 +56,61 @@ class HitRule:
 
 
 @dataclass(frozen=True)
-class Survey:
-    """What all frames together tell."""
+class FrameStatistics:
+    """Statistics of the N frames of a run, from one pass over all of them."""
 
     lit: np.ndarray
-    """(N,) lit pixels."""
+    """(N,) number of lit pixels of each frame."""
 
     hits: np.ndarray
-    """(N,) bool."""
+    """(N,) bool, True = hit."""
 
     impossible: ImpossibleValues
+    """Numbers of values in each frame that cannot be photons."""
 
     blank: PixelHistograms
-    """Of the blank frames."""
+    """Histograms over the blank frames."""
 
     everything: PixelHistograms
+    """Histograms over all frames."""
 
     blank_frames: np.ndarray
-    """(N,) bool: too few lit pixels for a hit."""
+    """(N,) bool, True = too few lit pixels for a hit."""
 
     photons: np.ndarray
-    """(N,) photons in good pixels."""
+    """(N,) number of photons in the good pixels of each frame."""
 
     mean_hit: np.ndarray
-    """(rows, columns) mean over the hits, each divided by its photons, so that a bright one counts no more."""
+    """(rows, columns) mean over the hits, each divided by its photons, so that bright hits do not dominate it."""
 
 
 def whole_photons(
     frames: np.ndarray, mask: np.ndarray, rule: HitRule
 ) -> tuple[np.ndarray, np.ndarray, ImpossibleValues]:
-    """Photon counts of frames, and which of their pixels are lit.
+    """Photon counts of frames, and the numbers of their lit pixels.
 
     Parameters
     ----------
     frames
-        (N, rows, columns) as stored.
+        (N, rows, columns) values as stored [ADU or photons].
     mask
         (rows, columns), True = bad pixel.
     rule
-        The unit of the frames.
+        Unit of the frames, conversion, and threshold for lit pixels.
 
     Returns
     -------
     photons : ndarray (N, rows, columns)
-        uint16
+        Photon counts, uint16.
     lit : ndarray (N,)
-        Lit pixels.
+        Number of lit pixels of each frame.
     impossible : ImpossibleValues
+        Numbers of values in each frame that cannot be photons.
 
     Raises
     ------
     PatternFileError
-        If counts are negative or have fractions (then they are ADU), or if values are too large.
+        If photon counts are negative or fractional (then they are ADU), or exceed 65535.
     """
     clean, impossible = without_impossible(frames, mask)
     unit = rule.adu_per_photon or 1.0
@@ -109,7 +118,7 @@ def whole_photons(
     if clean.max(initial=0) >= np.iinfo(np.uint16).max * unit:
         raise PatternFileError(
             f"the frames hold values up to {clean.max():g}, over 65535 photons; "
-            f"give the right adu_per_photon (--adu-per-photon), or mask the pixels"
+            f"correct adu_per_photon (--adu-per-photon), or mask these pixels"
         )
     if rule.adu_per_photon is not None:
         return to_photons(clean, rule.adu_per_photon, conversion=rule.conversion), lit, impossible
@@ -117,7 +126,7 @@ def whole_photons(
     if (photons != clean).any() or impossible.negative.any():
         wrong = "negative values" if impossible.negative.any() else f"{clean[photons != clean][0]:g}"
         raise PatternFileError(
-            f"the frames hold {wrong}, which is no number of photons; say how many ADU a photon makes "
+            f"the frames hold {wrong}, which is no number of photons; give the ADU that one photon makes "
             f"(adu_per_photon, --adu-per-photon)"
         )
     return photons, lit, impossible
@@ -129,42 +138,44 @@ def blocks(frames: Frames, chosen: np.ndarray, *, label: str) -> Iterator[tuple[
     Parameters
     ----------
     frames
-        The stack.
+        Open stack of detector frames.
     chosen
-        (n,) indices.
+        (n,) numbers of the frames to read, in order.
     label
-        What is being done.
+        Text of the progress bar.
 
     Yields
     ------
-    indices : ndarray (k,)
+    numbers : ndarray (k,)
+        Numbers of the frames of a block.
     values : ndarray (k, rows, columns)
-        As stored.
+        Their values as stored, float32.
     """
     size = max(_BLOCK_BYTES // (4 * frames.mask.size), 1)
     parts = [chosen[start : start + size] for start in range(0, len(chosen), size)]
-    for indices in progress(parts, label=label):
-        yield indices, frames.read_frames(indices)
+    for numbers in progress(parts, label=label):
+        yield numbers, frames.read_frames(numbers)
 
 
-def survey(frames: Frames, rule: HitRule) -> Survey:
-    """Look at all frames once.
+def frame_statistics(frames: Frames, rule: HitRule) -> FrameStatistics:
+    """Find the hits and collect the histograms in one pass over all frames.
 
     Parameters
     ----------
     frames
-        The stack.
+        Open stack of detector frames.
     rule
-        Units and thresholds.
+        Unit of the frames, and the condition for a hit.
 
     Returns
     -------
-    Survey
+    FrameStatistics
+        Hits, histograms and photons of all frames.
 
     Raises
     ------
     PatternFileError
-        As `whole_photons`.
+        If values cannot be photon counts (see `whole_photons`).
     """
     mask = frames.mask
     blank, everything = PixelHistograms(mask.shape), PixelHistograms(mask.shape)
@@ -180,4 +191,4 @@ def survey(frames: Frames, rule: HitRule) -> Survey:
         found.append((lit, hits, dark, total, impossible.nan, impossible.infinite, impossible.negative))
     lit, hits, dark, total, *counts = (np.concatenate(column) for column in zip(*found, strict=True))
     mean_hit /= max(hits.sum(), 1)
-    return Survey(lit, hits, ImpossibleValues(*counts), blank, everything, dark, total, mean_hit)
+    return FrameStatistics(lit, hits, ImpossibleValues(*counts), blank, everything, dark, total, mean_hit)

@@ -1,11 +1,11 @@
-"""From detector units to whole photons."""
+"""Conversion of detector units (ADU) to whole photons."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 CONVERSIONS = ("pairs", "round")
-"""How charge becomes photons, see `to_photons`."""
+"""Conversions of charge to photons that `to_photons` knows."""
 
 _MAIN_PIXEL = 0.5
 _PAIR_THRESHOLD = 0.9
@@ -13,29 +13,34 @@ _PAIR_THRESHOLD = 0.9
 
 @dataclass(frozen=True)
 class ImpossibleValues:
-    """How many good pixels of each frame held what cannot be photons, all now counted as none."""
+    """Numbers of good pixels in each frame whose values cannot be photons and were set to 0."""
 
     nan: np.ndarray
+    """(N,) pixels with NaN."""
+
     infinite: np.ndarray
+    """(N,) pixels with an infinite value."""
+
     negative: np.ndarray
-    """(N,) pixels each. Negative values are ordinary in ADU (noise about zero), and a mistake in photon counts."""
+    """(N,) pixels below 0: ordinary in ADU (noise about zero), but an error in photon counts."""
 
 
 def without_impossible(frames: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, ImpossibleValues]:
-    """Set NaN, infinite and negative values, and bad pixels, to 0, and count those that were in good pixels.
+    """Copy of frames with bad pixels and NaN, infinite or negative values set to 0.
 
     Parameters
     ----------
     frames
-        (N, rows, columns) [ADU or photons].
+        (N, rows, columns) values as stored [ADU or photons].
     mask
         (rows, columns), True = bad pixel.
 
     Returns
     -------
     frames : ndarray (N, rows, columns)
-        float32, finite, not negative.
+        float32, finite and not negative.
     found : ImpossibleValues
+        Numbers of such values in good pixels.
     """
     frames = np.array(frames, dtype=np.float32)
     frames[:, mask] = 0
@@ -51,34 +56,34 @@ def without_impossible(frames: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray
 
 
 def to_photons(frames: np.ndarray, adu_per_photon: float, *, conversion: str = "pairs") -> np.ndarray:
-    """Whole photons from ADU, with the charge that a photon shares between two pixels put together again.
+    """Convert ADU to whole photons, merging the charge that a photon shares between two pixels.
 
-    "pairs" is the algorithm of psana's `Detector.photons`: each pixel holds floor(ADU / adu_per_photon) photons; what
-    is left over in a pixel, if at least half a photon, is merged with the largest left-over of its four neighbours, and
-    makes one more photon in that pixel if the sum is over 0.9. Of two pixels that would merge with each other, the
-    larger one gets the photon, the first one if they are equal. It is made for sparse photons that share their charge
-    between two pixels at most: those near a corner are lost, and so is charge where photons are neighbours. "round"
-    takes the nearest whole number in each pixel. In the twin's camera (a charge cloud of 0.1 pixels), at 0.01, 0.2 and
-    2 photons a pixel, "pairs" loses 9, 19 and 14 % of the photons, "round" 3, 3 and 0.3 %.
+    "pairs" is the algorithm of psana's `Detector.photons`: each pixel holds floor(ADU / adu_per_photon) photons; the
+    remainder of a pixel, if at least half a photon, is merged with the largest remainder of its four neighbours and
+    adds one photon to that pixel if the sum exceeds 0.9. Of two pixels that would merge with each other, the one with
+    the larger remainder gets the photon, or the first one if they are equal. The algorithm is made for sparse photons
+    that share their charge between at most two pixels: photons near a corner are lost, and so is charge where photons
+    are neighbours. "round" takes the nearest whole number in each pixel. In the twin's camera (a charge cloud of 0.1
+    pixels), at 0.01, 0.2 and 2 photons a pixel, "pairs" loses 9, 19 and 14 % of the photons, "round" 3, 3 and 0.3 %.
 
     Parameters
     ----------
     frames
-        (N, rows, columns), finite and not negative, see `without_impossible` [ADU].
+        (N, rows, columns) finite values, not negative, from `without_impossible` [ADU].
     adu_per_photon
-        [ADU/photon].
+        Detector units that one photon makes [ADU/photon].
     conversion
-        "pairs" or "round".
+        Conversion of charge to photons: "pairs" or "round".
 
     Returns
     -------
     ndarray (N, rows, columns)
-        uint16 [photons]
+        Photon counts, uint16.
 
     Raises
     ------
     ValueError
-        If values are negative or not finite, or would be over 65535 photons.
+        If a value is negative or not finite, or would exceed 65535 photons.
     """
     charge = np.asarray(frames, np.float32) / np.float32(adu_per_photon)
     if charge.size and not (charge.min() >= 0 and charge.max() < np.iinfo(np.uint16).max):
@@ -86,15 +91,18 @@ def to_photons(frames: np.ndarray, adu_per_photon: float, *, conversion: str = "
     if conversion == "round":
         return np.rint(charge).astype(np.uint16)
     photons = charge.astype(np.uint16)
-    left = np.zeros((len(charge), charge.shape[1] + 2, charge.shape[2] + 2), np.float32)
-    left[:, 1:-1, 1:-1] = charge - photons
-    # few pixels hold half a photon or more: only those look at their neighbours
-    main = np.flatnonzero(left >= _MAIN_PIXEL)
-    flat, width = left.ravel(), left.shape[2]
+    # remainders in a frame of zeros, so that pixels at the edge have four neighbours, too
+    remainder = np.zeros((len(charge), charge.shape[1] + 2, charge.shape[2] + 2), np.float32)
+    remainder[:, 1:-1, 1:-1] = charge - photons
+    # few pixels hold half a photon or more: only for those the neighbours are read
+    main = np.flatnonzero(remainder >= _MAIN_PIXEL)
+    flat, width = remainder.ravel(), remainder.shape[2]
+    # the larger neighbour before (above, left) and after (below, right) each main pixel
     before = np.maximum(flat[main - width], flat[main - 1])
     after = np.maximum(flat[main + width], flat[main + 1])
     own = flat[main]
+    # > and ≥: of two equal neighbours only the first one gets the photon
     counted = (own + np.maximum(before, after) > _PAIR_THRESHOLD) & (own > before) & (own >= after)
-    frame, row, column = np.unravel_index(main[counted], left.shape)
+    frame, row, column = np.unravel_index(main[counted], remainder.shape)
     photons[frame, row - 1, column - 1] += 1
     return photons

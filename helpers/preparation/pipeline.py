@@ -1,7 +1,7 @@
-"""From a stack of detector frames to a file of prepared patterns: all steps, in blocks, in bounded memory.
+"""Preparation pipeline: from a stack of detector frames to a file of prepared patterns, in blocks of bounded memory.
 
-Frames are read three times at most: all of them to find hits and background, some hits to learn where the beam is, all
-hits to write them. Memory holds a block of them, the histograms of each pixel, and the table.
+Frames are read at most three times: all of them to find hits and background, some hits to locate the beam, and all
+hits to prepare and write them. Memory holds one block of frames, the histograms of each pixel, and the table.
 """
 
 import os
@@ -16,8 +16,8 @@ from helpers.errors import PatternFileError
 from helpers.experiment import Experiment
 from helpers.patterns import new_stack, write_table
 from helpers.preparation.background import OVERFLOW, remove_photons, subtract_peak
-from helpers.preparation.calibration import Preparation, Steps, learn
-from helpers.preparation.hit_finding import Frames, Survey, blocks, survey, whole_photons
+from helpers.preparation.calibration import Calibration, PrepareSettings, calibrate
+from helpers.preparation.hit_finding import Frames, FrameStatistics, blocks, frame_statistics, whole_photons
 from helpers.preparation.radial_profile import radial_average
 from helpers.preparation.size import fitted_radii, particle_sizes, search_range
 from helpers.preparation.sphere_fit import SphereFit
@@ -31,48 +31,49 @@ class ImpossibleValuesWarning(UserWarning):
 
 
 def prepared_blocks(
-    frames: Frames, hits: np.ndarray, preparation: Preparation
+    frames: Frames, hits: np.ndarray, calibration: Calibration
 ) -> Iterator[tuple[np.ndarray, np.ndarray, pd.DataFrame]]:
-    """Hits as cropped photon counts without background, with what was measured.
+    """Hits as cropped photon counts without background, with their measured values.
 
     Parameters
     ----------
     frames
-        The stack.
+        Open stack of detector frames.
     hits
-        (n,) indices.
-    preparation
-        From `learn`.
+        (n,) numbers of the frames to prepare.
+    calibration
+        Background, beam centre and crop of the run, from `calibration.calibrate`.
 
     Yields
     ------
-    indices : ndarray (k,)
+    numbers : ndarray (k,)
+        Numbers of the frames of a block.
     counts : ndarray (k, crop rows, crop columns)
-        uint16 [photons]
+        Their photon counts, uint16.
     measured : DataFrame
-        centre_row and centre_column [pixels of the crop], centre_error, photons, background_photons, size_nm,
-        size_score.
+        One row for each of them: centre_row and centre_column [pixels of the crop], centre_error [pixels], photons,
+        background_photons, size_nm [nm] and size_score.
     """
-    fitter, mask = preparation.fitter(), preparation.crop_mask
-    for indices, values in blocks(frames, hits, label="preparing"):
-        photons, _, _ = whole_photons(values, frames.mask, preparation.steps.rule)
-        fit = fitter.fit(subtract_peak(photons, preparation.peak))
-        yield indices, *_prepared(photons, fit, indices, mask, preparation)
+    fitter, mask = calibration.fitter(), calibration.crop_mask
+    for numbers, values in blocks(frames, hits, label="preparing"):
+        photons, _, _ = whole_photons(values, frames.mask, calibration.settings.rule)
+        fit = fitter.fit(subtract_peak(photons, calibration.peak))
+        yield numbers, *_prepared(photons, fit, numbers, mask, calibration)
 
 
 def _prepared(
-    photons: np.ndarray, fit: SphereFit, indices: np.ndarray, mask: np.ndarray, preparation: Preparation
+    photons: np.ndarray, fit: SphereFit, numbers: np.ndarray, mask: np.ndarray, calibration: Calibration
 ) -> tuple[np.ndarray, pd.DataFrame]:
-    """Counts and measured values of one block."""
-    steps, corner = preparation.steps, preparation.corner
-    whole = steps.crop.cut(photons, corner)
+    """Photon counts and measured values of one block."""
+    settings, corner = calibration.settings, calibration.corner
+    whole = settings.crop.cut(photons, corner)
     whole[:, mask] = 0
-    centres = steps.crop.place(fit.centres, preparation.mask.shape, corner)
-    counts, removed = _without_background(whole, centres, indices, mask, preparation)
-    experiment = preparation.crop_experiment
-    radii = steps.radii or fitted_radii(experiment, mask, smallest_nm=steps.kept_nm[0])
+    centres = settings.crop.to_crop(fit.centres, calibration.mask.shape, corner)
+    counts, removed = _without_background(whole, centres, numbers, mask, calibration)
+    experiment = calibration.crop_experiment
+    radii = settings.radii or fitted_radii(experiment, mask, smallest_nm=settings.kept_nm[0])
     sizes, scores = particle_sizes(
-        counts, mask, centres, experiment, size_range=steps.search_nm or search_range(radii, experiment), radii=radii
+        counts, mask, centres, experiment, size_range=settings.search_nm or search_range(radii, experiment), radii=radii
     )
     measured = {
         "centre_row": centres[:, 0],
@@ -87,21 +88,21 @@ def _prepared(
 
 
 def _without_background(
-    whole: np.ndarray, centres: np.ndarray, indices: np.ndarray, mask: np.ndarray, preparation: Preparation
+    whole: np.ndarray, centres: np.ndarray, numbers: np.ndarray, mask: np.ndarray, calibration: Calibration
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Counts without background, and how many photons it was expected to be, clipped by nothing."""
-    crop, corner = preparation.steps.crop, preparation.corner
-    if preparation.method == "none":
+    """Counts without background, and the (N,) background photons expected in them."""
+    crop, corner = calibration.settings.crop, calibration.corner
+    if calibration.method == "none":
         return whole, np.zeros(len(whole))
-    if preparation.method == "peak":
-        peak = crop.cut(preparation.peak, corner)
+    if calibration.method == "peak":
+        peak = crop.cut(calibration.peak, corner)
         counts = subtract_peak(whole, peak)
         return counts, np.where(whole > OVERFLOW, 0, peak)[:, ~mask].sum(axis=1)
-    rate = np.where(mask, 0.0, crop.cut(preparation.background.rate, corner))
-    # the mean background of the run: the level of a sphere fit is better for a single sphere, but in a pattern that is
-    # none it takes scattering for background
+    rate = np.where(mask, 0.0, crop.cut(calibration.background.rate, corner))
+    # the mean background of the run: the fitted level is better for a single sphere, but in any other pattern the fit
+    # takes scattering for background
     removed = np.full(len(whole), rate.sum())
-    generators = [np.random.default_rng([preparation.steps.seed, index]) for index in indices]
+    generators = [np.random.default_rng([calibration.settings.seed, number]) for number in numbers]
     given = {"profiles": radial_average(whole, mask, centres), "centres": centres, "generators": generators}
     return remove_photons(whole, rate, number=removed, **given), removed
 
@@ -110,7 +111,7 @@ def prepare(
     frames: Frames,
     output: str | os.PathLike,
     experiment: Experiment,
-    steps: Steps | None = None,
+    settings: PrepareSettings | None = None,
     *,
     columns: pd.DataFrame | None = None,
     title: str = "",
@@ -120,53 +121,54 @@ def prepare(
     Parameters
     ----------
     frames
-        The stack.
+        Open stack of detector frames.
     output
-        A CXI file in the co-author's layout with the table beside the patterns; the table of all frames is written to
-        the same name with `.csv`.
+        CXI file to write, in the co-author's layout with the per-pattern table beside the patterns; the table of all
+        frames is written under the same name with `.csv`.
     experiment
-        Wavelength, distance and pixel of the frames.
-    steps
-        How; None takes the defaults.
+        Wavelength, distance and pixel of the frames; the nominal centre is not used.
+    settings
+        Choices for every step of the preparation; None takes the defaults.
     columns
-        One row a frame, to be carried on (labels, event ids); names that are measured here get `source_` before them.
+        Table with one row for each frame (labels, event ids) to be copied; columns that are also measured here get
+        the prefix `source_`.
     title
-        What the patterns are.
+        Title of the output file.
 
     Returns
     -------
     DataFrame
-        One row a frame: centre_row and centre_column [pixels of the crop], centre_error [pixels], photons and
-        background_photons in the crop, lit_pixels, size_nm, size_score, kept (0 or 1), why_not, notes. What was not
-        measured is NaN.
+        One row for each frame: centre_row and centre_column [pixels of the crop], centre_error [pixels], photons and
+        background_photons in the crop, lit_pixels, size_nm, size_score, kept (0 or 1), why_not, notes. Values that
+        were not measured are NaN.
 
     Raises
     ------
     PatternFileError
-        As `learn`, or if no pattern is kept.
+        If the run cannot be calibrated (see `calibration.calibrate`), or if no pattern is kept.
 
     Warns
     -----
     ImpossibleValuesWarning
-        Names the frames with NaN or infinite values in good pixels.
+        If frames hold NaN or infinite values in good pixels; the warning names them.
     """
-    steps = steps or Steps()
-    seen = survey(frames, steps.rule)
-    _warn(seen)
-    preparation = learn(frames, seen, experiment, steps)
-    hits = np.flatnonzero(seen.hits)
-    given = {"mask": preparation.crop_mask, "centre": preparation.crop_centre}
-    given |= {"experiment": preparation.crop_experiment, "title": title}
+    settings = settings or PrepareSettings()
+    statistics = frame_statistics(frames, settings.rule)
+    _warn(statistics)
+    calibration = calibrate(frames, statistics, experiment, settings)
+    hits = np.flatnonzero(statistics.hits)
+    given = {"mask": calibration.crop_mask, "centre": calibration.crop_centre}
+    given |= {"experiment": calibration.crop_experiment, "title": title}
     measured = []
     with new_stack(output, patterns=hits.size, dtype=np.uint16, **given) as image:
         written = 0
-        for indices, counts, values in prepared_blocks(frames, hits, preparation):
-            kept = values["size_nm"].between(*steps.kept_nm).to_numpy()
+        for numbers, counts, values in prepared_blocks(frames, hits, calibration):
+            kept = values["size_nm"].between(*settings.kept_nm).to_numpy()
             for pattern in counts[kept]:
                 image["data"][written] = pattern
                 written += 1
-            measured.append(values.set_index(indices))
-        table = _table(seen, pd.concat(measured), steps, columns)
+            measured.append(values.set_index(numbers))
+        table = _table(statistics, pd.concat(measured), settings, columns)
         if written == 0:
             raise PatternFileError(f"no pattern was kept, {output} is not written: {summary(table)}")
         image["data"].resize(written, axis=0)
@@ -175,28 +177,30 @@ def prepare(
     return table
 
 
-def _table(seen: Survey, measured: pd.DataFrame, steps: Steps, columns: pd.DataFrame | None) -> pd.DataFrame:
-    """One row a frame: what was carried on, measured and decided."""
-    frames = pd.RangeIndex(len(seen.lit), name="frame")
+def _table(
+    statistics: FrameStatistics, measured: pd.DataFrame, settings: PrepareSettings, columns: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Table with one row for each frame: the measured values, the decision, and the copied columns."""
+    frames = pd.RangeIndex(len(statistics.lit), name="frame")
     table = measured.reindex(frames)
     table.insert(0, "frame", frames)
-    table["lit_pixels"] = seen.lit
+    table["lit_pixels"] = statistics.lit
     size = table["size_nm"]
-    kept = size.between(*steps.kept_nm)
-    outside = f"size outside {steps.kept_nm[0]:g}-{steps.kept_nm[1]:g} nm"
-    few = np.where(seen.lit < steps.rule.lit_pixels[0], "too few lit pixels", "too many lit pixels")
+    kept = size.between(*settings.kept_nm)
+    outside = f"size outside {settings.kept_nm[0]:g}-{settings.kept_nm[1]:g} nm"
+    few = np.where(statistics.lit < settings.rule.lit_pixels[0], "too few lit pixels", "too many lit pixels")
     table["kept"] = kept.astype(np.uint8)
-    table["why_not"] = np.where(kept, "", np.where(seen.hits, outside, few))
-    table["notes"] = _notes(seen)
+    table["why_not"] = np.where(kept, "", np.where(statistics.hits, outside, few))
+    table["notes"] = _notes(statistics)
     if columns is None:
         return table
     carried = columns.rename(columns={name: f"source_{name}" for name in columns if name in table})
     return pd.concat([table, carried.set_index(frames)], axis=1)
 
 
-def _notes(seen: Survey) -> list[str]:
-    """What was wrong with each frame and did not stop it."""
-    counts = zip(seen.impossible.nan, seen.impossible.infinite, strict=True)
+def _notes(statistics: FrameStatistics) -> list[str]:
+    """Flaws of each frame that did not keep it from being prepared; empty for most."""
+    counts = zip(statistics.impossible.nan, statistics.impossible.infinite, strict=True)
     kinds = [[(nan, "NaN"), (infinite, "infinite")] for nan, infinite in counts]
     return [
         "; ".join(f"{number} {kind} in good pixels, counted as no photons" for number, kind in pair if number)
@@ -204,13 +208,13 @@ def _notes(seen: Survey) -> list[str]:
     ]
 
 
-def _warn(seen: Survey) -> None:
-    """Name the frames with values that are no numbers."""
-    wrong = np.flatnonzero(seen.impossible.nan + seen.impossible.infinite)
+def _warn(statistics: FrameStatistics) -> None:
+    """Warn of the frames that hold NaN or infinite values."""
+    wrong = np.flatnonzero(statistics.impossible.nan + statistics.impossible.infinite)
     if wrong.size:
         named = ", ".join(map(str, wrong[:_NAMED_FRAMES])) + (", …" if wrong.size > _NAMED_FRAMES else "")
         warnings.warn(
-            f"{wrong.size} of {len(seen.lit)} frames hold NaN or infinite values in good pixels, counted as no "
+            f"{wrong.size} of {len(statistics.lit)} frames hold NaN or infinite values in good pixels, counted as no "
             f"photons: {named}",
             ImpossibleValuesWarning,
             stacklevel=3,
@@ -218,17 +222,17 @@ def _warn(seen: Survey) -> None:
 
 
 def summary(table: pd.DataFrame) -> str:
-    """How many frames were kept, and why others were not.
+    """Number of frames that were kept, and the reasons for the others.
 
     Parameters
     ----------
     table
-        From `prepare`.
+        Table of all frames, from `prepare`.
 
     Returns
     -------
     str
-        One line.
+        One line of text.
     """
     reasons = table.loc[table["kept"] == 0, "why_not"].value_counts()
     return f"{int(table['kept'].sum())} of {len(table)} frames kept" + "".join(
@@ -237,12 +241,17 @@ def summary(table: pd.DataFrame) -> str:
 
 
 def table_preparation(table: pd.DataFrame) -> pd.DataFrame:
-    """What became of the frames: columns outcome and frames, the most frequent first.
+    """Numbers of frames that were kept, or left out for each reason.
 
     Parameters
     ----------
     table
-        From `prepare`, or read from the `.csv` that it writes.
+        Table of all frames, from `prepare` or read from the `.csv` that it writes.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns outcome ("kept" or a reason) and frames, the most frequent first.
     """
     outcomes = table["why_not"].fillna("").replace("", "kept")
     return outcomes.value_counts().rename_axis("outcome").reset_index(name="frames")

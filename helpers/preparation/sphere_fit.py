@@ -1,7 +1,7 @@
-"""The centre of each pattern, refined with the pattern of a sphere.
+"""Beam centre of each pattern from a maximum-likelihood fit of the pattern of a sphere.
 
 The published tool tries centres on a grid of 0.2 pixels and sums |sphere − data|. Here centre, size, brightness and
-background level are found together as those that make the counts most probable, which is faster and wastes no photon.
+background level are fitted together so that the counts are most probable, which is faster and uses every photon.
 """
 
 import os
@@ -17,28 +17,33 @@ from helpers.preparation.form_factor import relative_intensity
 from helpers.preparation.sphere_fit_pixels import FittedPixels, fitted_pixels
 
 SEARCH_HALF_WIDTH = 5.0
-"""How far the centre of a pattern may be from the first estimate, as published [pixels]."""
+"""Largest distance of a pattern's centre from the first estimate, as published [pixels]."""
 
 _GRID_STEP = 2.0
+"""Distance between neighbouring centres of the starting grid [pixels]."""
 _SIZE_RATIO = 1.06
+"""Ratio of neighbouring radii of the starting grid."""
 _GRID_BACKGROUND = 0.1
+"""Share of the photons that the starting grid takes for background."""
 _MODEL_ERROR = 0.1
-"""Particles are no spheres: relative standard deviation of a pixel's intensity about the sphere's pattern."""
+"""Relative standard deviation of a pixel's intensity about the sphere's pattern, because particles are not spheres."""
 
-_SETTLED = 0.05
+_CONVERGED = 0.05
+"""Step of the centre below which a fit has converged [pixels]; log R must move 0.02 times less."""
 _ITERATIONS = 15
 _LARGEST_STEPS = np.array([1.0, 1.0, 0.05, 0.5, 0.5])
 _PARAMETERS = 5
+"""Row, column, log R, log s (brightness) and log β (background level), in this order in every array."""
 _BLOCK = 16
-"""Patterns at a time: their arrays fit into a cache."""
+"""Patterns that are fitted at a time: their arrays fit into the cache."""
 
 
 @dataclass(frozen=True)
 class CentrePrior:
-    """What is known of a pattern's centre before its photons are looked at."""
+    """Gaussian prior for the beam centre of a pattern."""
 
     centre: Centre
-    """Mean over the patterns (row, column) [pixels]."""
+    """Mean centre of the patterns (row, column) [pixels]."""
 
     jitter: float
     """Standard deviation along each axis [pixels]."""
@@ -49,45 +54,45 @@ class SphereFit:
     """The most probable sphere pattern of each of N patterns."""
 
     centres: np.ndarray
-    """(N, 2) row, column [pixels]."""
+    """(N, 2) beam centre (row, column) of each pattern [pixels]."""
 
     errors: np.ndarray
-    """(N, 2) standard deviations of the centre, from the Fisher information (Cramér–Rao) [pixels]."""
+    """(N, 2) standard deviations of row and column, from the Fisher information (Cramér–Rao bound) [pixels]."""
 
     size_nm: np.ndarray
-    """(N,) diameter [nm]."""
+    """(N,) diameter of the sphere [nm]."""
 
     brightness: np.ndarray
     """(N,) intensity of the sphere at q = 0 [photons per pixel]."""
 
     background_level: np.ndarray
-    """(N,) background over its mean among blank frames."""
+    """(N,) level of the background relative to its mean in blank frames."""
 
 
 class SphereFitter:
-    """Fits sphere patterns to patterns that share mask, experiment, background and prior.
+    """Fit of a sphere's pattern to patterns that share mask, experiment, background and prior.
 
-    The model of pixel p is λ_p = s f(q_p R) + β b_p: f as in `sphere.relative_intensity`, b the mean background. The
-    start is the best of a grid of centres and sizes: with the scale profiled out, the logarithm of the likelihood is
+    The model of pixel p is λ_p = s f(q_p R) + β b_p with f of `form_factor.relative_intensity` and the mean background
+    b. The start is the best point of a grid of centres and sizes: with the scale eliminated, the log-likelihood is
     Σ_p K_p log(m_p / Σ m), one matrix product for all patterns. Fisher scoring then solves
-    Σ_p (K_p − λ_p) ∂λ_p / v_p = 0 for row, column, log R, log s and log β, with the variance v = λ + (0.1 λ)²; the
-    second term keeps the few brightest pixels of a particle that is no sphere from outvoting all others. Centre and β
-    have Gaussian priors. Start and first steps look at squares of 2 × 2 pixels, the last steps at the pixels.
+    Σ_p (K_p − λ_p) ∂λ_p / v_p = 0 for row, column, log R, log s and log β, with the variance v = λ + (0.1 λ)²; its
+    second term keeps the few brightest pixels of a particle that is not a sphere from dominating the fit. Centre and
+    log β have Gaussian priors. The start and the first steps use squares of 2 × 2 pixels, the last steps single pixels.
 
     Parameters
     ----------
     mask
         (rows, columns), True = bad pixel.
     experiment
-        Wavelength, distance and pixel.
+        Geometry, of which wavelength, distance and pixel are used.
     background
-        Its mean and spread among blank frames.
+        Mean background of each pixel, and the spread of its level.
     prior
-        Where centres are.
+        Mean and standard deviation of the beam centre.
     sizes_nm
-        Smallest and largest diameter [nm].
+        Smallest and largest diameter of the sphere [nm].
     largest_radius
-        Pixels farther from the prior's centre are not used [pixels].
+        Distance from the prior's centre beyond which pixels are not used [pixels].
     """
 
     def __init__(
@@ -117,11 +122,12 @@ class SphereFitter:
         Parameters
         ----------
         photons
-            (N, rows, columns) counts with the background in them [photons].
+            (N, rows, columns) photon counts, background included.
 
         Returns
         -------
         SphereFit
+            Most probable sphere of each pattern.
         """
         photons = np.asarray(photons).reshape(len(photons), -1)
         found = np.empty((len(photons), _PARAMETERS))
@@ -129,17 +135,17 @@ class SphereFitter:
 
         def fit_block(start: int) -> None:
             block = slice(start, start + _BLOCK)
-            counts = np.take(photons[block], self._pixels.place, axis=1).astype(np.float32)
+            counts = np.take(photons[block], self._pixels.flat, axis=1).astype(np.float32)
             found[block], errors[block] = self._fit_block(counts)
 
-        # for such small matrices threads of the matrix library only wait for each other: blocks share the cores instead
+        # for such small matrices the threads of the matrix library wait for each other: blocks share the cores instead
         with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(fit_block, range(0, len(photons), _BLOCK)))
         size, brightness, level = 2 * np.exp(found[:, 2]), np.exp(found[:, 3]), np.exp(found[:, 4])
         return SphereFit(found[:, :2], errors, size, brightness, level)
 
     def _grid_points(self) -> np.ndarray:
-        """Rows, columns and radii (points, 3) from which a fit may start."""
+        """Starting grid (points, 3): row, column [pixels] and radius [nm]."""
         reach = min(SEARCH_HALF_WIDTH, 2.5 * self._prior.jitter)
         steps = max(round(reach / _GRID_STEP), 0)
         offsets = np.linspace(-reach, reach, 2 * steps + 1) if steps else np.zeros(1)
@@ -150,7 +156,7 @@ class SphereFitter:
         return points
 
     def _log_shape(self, point: np.ndarray) -> np.ndarray:
-        """Logarithm of the share of the photons that each square gets, for one point of the grid."""
+        """Logarithm (squares,) of the share of the photons expected in each square, for one point of the grid."""
         squares = self._squares
         distance = np.hypot(squares.row - point[0], squares.column - point[1])
         sphere = relative_intensity(self._q_step * point[2] * distance)[0] * squares.area
@@ -158,11 +164,13 @@ class SphereFitter:
         return np.log(share).astype(np.float32)
 
     def _start(self, counts: np.ndarray) -> np.ndarray:
-        """Parameters (n, 5) of the most probable point of the grid, for the counts (n, squares)."""
+        """Parameters (n, 5) at the most probable point of the grid, for the counts (n, squares)."""
+        # log-likelihood of every pattern at every point: Σ K log share
         point = self._grid[(counts @ self._log_grid).argmax(axis=1)]
         parameters = np.zeros((len(counts), _PARAMETERS))
         parameters[:, :2] = point[:, :2]
         parameters[:, 2] = np.log(point[:, 2])
+        # brightness from the photons beyond the mean background, of which at least a tenth is taken for signal
         sphere = self._sphere(self._squares, parameters)[0]
         signal = np.maximum(counts.sum(axis=1) - self._squares.rate.sum(), 0.1 * counts.sum(axis=1) + 1)
         parameters[:, 3] = np.log(signal / (sphere * self._squares.area).sum(axis=1))
@@ -171,7 +179,7 @@ class SphereFitter:
     def _sphere(
         self, pixels: FittedPixels, parameters: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """f, df/d log x, and rows and columns from the centre and r² of each pattern (n, pixels)."""
+        """f, df/d log x, and (row − centre row, column − centre column, r²), each (n, pixels)."""
         row, column, log_radius = parameters[:, :3].T.astype(np.float32)[:, :, None]
         down, right = pixels.row - row, pixels.column - column
         square = np.maximum(down * down + right * right, np.float32(1e-6))
@@ -179,30 +187,32 @@ class SphereFitter:
         return *relative_intensity(x), (down, right, square)
 
     def _fit_block(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters (n, 5) and centre errors (n, 2) for the counts (n, pixels)."""
+        """Parameters (n, 5) and centre errors (n, 2) for the counts (n, pixels): first in squares, then in pixels."""
         coarse = self._pixels.in_squares(counts)
-        parameters, _ = self._settled(self._squares, coarse, self._start(coarse))
-        return self._settled(self._pixels, counts, parameters)
+        parameters, _ = self._converged(self._squares, coarse, self._start(coarse))
+        return self._converged(self._pixels, counts, parameters)
 
-    def _settled(
+    def _converged(
         self, pixels: FittedPixels, counts: np.ndarray, parameters: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters and centre errors after Fisher scoring until nothing moves."""
+        """Parameters (n, 5) and centre errors (n, 2) after Fisher scoring until convergence."""
         errors = np.empty((len(counts), 2))
         moving = np.arange(len(counts))
         for _ in range(_ITERATIONS):
             gradient, information = self._score(pixels, counts[moving], parameters[moving])
+            # the inverse information gives the step and the variances (Cramér–Rao bound)
             inverse = np.linalg.inv(information)
             step = np.clip((inverse @ gradient[:, :, None])[:, :, 0], -_LARGEST_STEPS, _LARGEST_STEPS)
             parameters[moving] = self._inside(parameters[moving] + step)
             errors[moving] = np.sqrt(np.diagonal(inverse, axis1=1, axis2=2)[:, :2])
-            moving = moving[(np.abs(step[:, :3]) > _SETTLED * np.array([1, 1, 0.02])).any(axis=1)]
+            # patterns whose centre and size have converged are finished
+            moving = moving[(np.abs(step[:, :3]) > _CONVERGED * np.array([1, 1, 0.02])).any(axis=1)]
             if not moving.size:
                 break
         return parameters, errors
 
     def _inside(self, parameters: np.ndarray) -> np.ndarray:
-        """Parameters kept where the search was asked for."""
+        """Parameters (n, 5) limited to the range of the search."""
         prior = np.array(self._prior.centre)
         reach = 2 * SEARCH_HALF_WIDTH
         parameters[:, :2] = np.clip(parameters[:, :2], prior - reach, prior + reach)
@@ -211,24 +221,29 @@ class SphereFitter:
         return parameters
 
     def _score(self, pixels: FittedPixels, counts: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Gradient (n, 5) and information (n, 5, 5) at the parameters, priors included."""
+        """Gradient (n, 5) and information (n, 5, 5) of the log-posterior at the parameters (n, 5)."""
+        # expected counts λ = s f + β b of each pixel (or square)
         sphere, growth, (down, right, square) = self._sphere(pixels, parameters)
         brightness = np.exp(parameters[:, 3:4]).astype(np.float32) * pixels.area
         background = np.exp(parameters[:, 4:5]).astype(np.float32) * pixels.rate
         signal = brightness * sphere
         expected = signal + background
+        # 1/√v with the variance v = λ + (0.1 λ)²; in a square of several pixels the model errors average out
         weight = 1 / np.sqrt(expected * (1 + np.float32(_MODEL_ERROR**2) / pixels.area * expected))
-        change = np.empty((len(counts), _PARAMETERS, counts.shape[1]), np.float32)
+        # derivatives ∂λ/√v by the five parameters; in place, because memory traffic takes most of the time
+        derivative = np.empty((len(counts), _PARAMETERS, counts.shape[1]), np.float32)
         growth *= brightness
         growth *= weight
-        change[:, 2] = growth
-        growth /= -square
-        np.multiply(growth, down, out=change[:, 0])
-        np.multiply(growth, right, out=change[:, 1])
-        np.multiply(signal, weight, out=change[:, 3])
-        np.multiply(background, weight, out=change[:, 4])
-        gradient = (change @ ((counts - expected) * weight)[:, :, None])[:, :, 0].astype(float)
-        information = _inner_products(change).astype(float)
+        derivative[:, 2] = growth  # by log R: x = q R, so it is the derivative by log x
+        growth /= -square  # by the centre: d log x / d row = −(row − centre row) / r²
+        np.multiply(growth, down, out=derivative[:, 0])
+        np.multiply(growth, right, out=derivative[:, 1])
+        np.multiply(signal, weight, out=derivative[:, 3])
+        np.multiply(background, weight, out=derivative[:, 4])
+        # gradient Σ (K − λ) ∂λ / v and information Σ ∂λ ∂λᵀ / v
+        gradient = (derivative @ ((counts - expected) * weight)[:, :, None])[:, :, 0].astype(float)
+        information = _inner_products(derivative).astype(float)
+        # the Gaussian priors of centre and log β
         precision = np.array([1 / self._prior.jitter**2] * 2 + [0.0, 0.0, self._level_precision])
         mean = np.array([*self._prior.centre, 0.0, 0.0, 0.0])
         information[:, range(_PARAMETERS), range(_PARAMETERS)] += precision + 1e-9
@@ -236,7 +251,7 @@ class SphereFitter:
 
 
 def _inner_products(rows: np.ndarray) -> np.ndarray:
-    """Products (n, k, k) of all pairs of rows (n, k, pixels); a matrix product is slow for so few rows."""
+    """Inner products (n, k, k) of all pairs of rows (n, k, pixels), one row at a time: `@` is slow for so few rows."""
     products = np.empty((len(rows), rows.shape[1], rows.shape[1]), rows.dtype)
     for first in range(rows.shape[1]):
         products[:, first, first:] = (rows[:, first:] @ rows[:, first, :, None])[:, :, 0]
@@ -245,19 +260,20 @@ def _inner_products(rows: np.ndarray) -> np.ndarray:
 
 
 def prior_of(fit: SphereFit) -> CentrePrior:
-    """Mean and jitter of the centres of fitted patterns, robust against patterns that are no single spheres.
+    """Mean and jitter of the centres of fitted patterns, robust against patterns that are not single spheres.
 
-    The mean is the median; the jitter is 1.4826 times the median distance from it along an axis, less the errors of the
-    fits, and at least 0.3 pixels.
+    The mean is the median; the jitter is 1.4826 times the median distance from it along an axis, minus the errors of
+    the fits in quadrature, and at least 0.3 pixels.
 
     Parameters
     ----------
     fit
-        Of some patterns, with a wide prior.
+        Sphere fits of some patterns, made with a wide prior.
 
     Returns
     -------
     CentrePrior
+        Prior for the sphere fits of all patterns.
     """
     middle = np.median(fit.centres, axis=0)
     spread = 1.4826 * np.median(np.abs(fit.centres - middle), axis=0)

@@ -1,4 +1,4 @@
-"""The pixels that a sphere fit looks at, one by one or in squares."""
+"""Pixels that a sphere fit uses, one by one or in squares of 2 × 2."""
 
 from dataclasses import dataclass
 
@@ -9,28 +9,28 @@ _SIDE = 2
 
 @dataclass(frozen=True)
 class FittedPixels:
-    """Pixels, or squares of them, with what a fit needs to know of each."""
+    """Good pixels, or squares of them, with position, background and area."""
 
     row: np.ndarray
-    """(n,) float32; of a square, the mean of its good pixels [pixels]."""
+    """(n,) float32 row; for a square, the mean over its good pixels [pixels]."""
 
     column: np.ndarray
-    """(n,) float32 [pixels]."""
+    """(n,) float32 column; for a square, the mean over its good pixels [pixels]."""
 
     rate: np.ndarray
-    """(n,) float32 mean background, positive [photons]."""
+    """(n,) float32 mean background in it, positive [photons]."""
 
     area: np.ndarray
-    """(n,) float32 good pixels in it."""
+    """(n,) float32 number of good pixels in it."""
 
-    place: np.ndarray
-    """(n,) where a pixel is in the flat frame; squares have none."""
+    flat: np.ndarray
+    """(n,) flat index of each pixel in the frame; empty for squares."""
 
     starts: np.ndarray
-    """Where the pixels of each square begin: they are neighbours in this order."""
+    """(squares,) position of the first pixel of each square, as pixels are sorted by square; empty for squares."""
 
     def in_squares(self, counts: np.ndarray) -> np.ndarray:
-        """Sums (N, squares) of the counts (N, n)."""
+        """Sums (N, squares) over each square of the counts (N, n)."""
         return np.add.reduceat(counts, self.starts, axis=1) if self.starts.size else counts
 
     def squares(self) -> "FittedPixels":
@@ -42,18 +42,19 @@ class FittedPixels:
 
 
 def fitted_pixels(good: np.ndarray, rate: np.ndarray) -> FittedPixels:
-    """Good pixels in the order of their squares.
+    """Good pixels, sorted by the 2 × 2 square that they lie in.
 
     Parameters
     ----------
     good
-        (rows, columns), True = to be looked at.
+        (rows, columns), True = pixel that the fit uses.
     rate
-        (rows, columns) mean background [photons].
+        (rows, columns) mean background of each pixel [photons].
 
     Returns
     -------
     FittedPixels
+        One entry for each good pixel.
     """
     row, column = np.nonzero(good)
     square = row // _SIDE * (good.shape[1] // _SIDE + 1) + column // _SIDE
@@ -64,6 +65,6 @@ def fitted_pixels(good: np.ndarray, rate: np.ndarray) -> FittedPixels:
         column=column.astype(np.float32),
         rate=np.maximum(rate[row, column], 1e-6).astype(np.float32),
         area=np.ones(row.size, np.float32),
-        place=row * good.shape[1] + column,
+        flat=row * good.shape[1] + column,
         starts=np.flatnonzero(np.diff(square[order], prepend=-1)),
     )

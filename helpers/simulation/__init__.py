@@ -1,4 +1,4 @@
-"""The simulated twin of the experiment: patterns with exact truth, detector frames, and a beamline."""
+"""Simulated twin of the experiment: labelled patterns with exact truth, detector frames, and a live beamline."""
 
 import lazy_loader
 

@@ -1,8 +1,9 @@
-"""Detector frames of the simulated twin: what the camera delivers, before anybody has looked for hits.
+"""Detector frames of the simulated twin: the camera's output before hit finding.
 
-The shots are those of `shots`; many pulses miss the particles and leave background alone. A photon frees a
-cloud of charge that may fall on up to four pixels; the camera adds read noise and clips at its largest value; its
-pedestal is subtracted, so dark pixels scatter about 0. Numbers that the paper does not give are choices: the constants.
+The shots are those of `shots`; many pulses miss all particles and hold background alone. A photon frees a cloud of
+charge that may spread over up to four pixels; the camera clips it at its largest value and adds read noise; its
+pedestal is subtracted, so dark pixels scatter about 0. Values that the paper does not give are our choice: see the
+constants.
 """
 
 import os
@@ -22,58 +23,59 @@ from helpers.simulation import shots
 from helpers.system import progress
 
 CAMERA = replace(AMOX34117, name="AMOX34117 camera", rows=136, columns=256, centre_row=6.3, centre_column=127.4)
-"""The panel that is alive, one side of the beam: larger than the crop, the beam not where the crop wants it."""
+"""The panel on one side of the beam: larger than the crop of the paper, with the beam off the crop's centre."""
 
 CLOUD_PIXELS = 0.1
-"""Standard deviation of the charge of one photon [pixels]: 7.5 µm."""
+"""Standard deviation of the charge cloud of one photon: 7.5 µm [pixels]."""
 
 READ_NOISE_ADU = 3.0
 """Standard deviation of a dark pixel [ADU]."""
 
 HIT_SHARE = 0.5
-"""Share of the frames with particles in the focus: far more than in an experiment, to keep files small."""
+"""Fraction of frames with particles in the focus: far more than in an experiment, to keep files small."""
 
 SINGLE_SHARE = 0.4
-"""Share of single hits among the frames with particles."""
+"""Fraction of single hits among the frames with particles."""
 
 
 @dataclass(frozen=True)
 class Shot:
-    """What happened in one pulse, before the camera counted anything."""
+    """Truth of one pulse, before the camera counts anything."""
 
     species: str
-    """"blank", or a species of `shots.draw_particles`."""
+    """"blank" for no particle, or a species of `shots.draw_particles`."""
 
     size_nm: float
-    """Of the first particle; 0 without one [nm]."""
+    """True size of the first particle; 0 for a blank [nm]."""
 
     centre: tuple[float, float]
-    """Where the beam met the camera (row, column) [pixels]."""
+    """Position of the beam on the camera (row, column) [pixels]."""
 
     signal: np.ndarray
-    """Expected scattered photons (rows, columns)."""
+    """(rows, columns) expected scattered photons per pixel."""
 
     background: np.ndarray
-    """Expected photons of the background (rows, columns)."""
+    """(rows, columns) expected background photons per pixel."""
 
 
 def draw_shot(rng: np.random.Generator, experiment: Experiment, *, scale: float, hit_share: float = HIT_SHARE) -> Shot:
-    """One pulse: particles or none, fluence, centre, background.
+    """Draw one pulse: particles or none, fluence, centre and background.
 
     Parameters
     ----------
     rng
-        Generator.
+        Random generator that all draws of this pulse come from.
     experiment
-        The camera.
+        Geometry of the camera.
     scale
-        From `shots.photon_scale` [photons/nm⁶].
+        Photons per unit of intensity at mean fluence, from `shots.photon_scale` [photons/nm⁶].
     hit_share
-        Probability of particles in the focus.
+        Probability that particles are in the focus, 0 to 1.
 
     Returns
     -------
     Shot
+        Expected photons and truth of the pulse.
     """
     hit = rng.random() < hit_share
     species = _species(rng) if hit else "blank"
@@ -86,7 +88,7 @@ def draw_shot(rng: np.random.Generator, experiment: Experiment, *, scale: float,
 
 
 def _species(rng: np.random.Generator) -> str:
-    """What kind of hit."""
+    """Draw the species of a frame with particles."""
     shares = {"single": SINGLE_SHARE} | {
         name: (1 - SINGLE_SHARE) * share for name, share in shots.NON_SINGLE_SHARES.items()
     }
@@ -96,33 +98,36 @@ def _species(rng: np.random.Generator) -> str:
 def camera_values(
     photons: np.ndarray, experiment: Experiment, rng: np.random.Generator, *, read_noise: float = READ_NOISE_ADU
 ) -> np.ndarray:
-    """Values that the camera delivers for photons that fell on it.
+    """Camera output in ADU for the photons that fell on its pixels.
 
-    Each photon falls anywhere in its pixel and shares a Gaussian cloud of charge with the neighbours; a pixel is
-    clipped at the experiment's saturation, noise is added, and the result is rounded to whole ADU. Charge that leaves
-    the detector is lost.
+    Each photon lands at a random point of its pixel, and its Gaussian cloud of charge spreads over the neighbours. A
+    pixel is clipped at the experiment's saturation, read noise is added, and the result is rounded to whole ADU.
+    Charge that leaves the detector is lost.
 
     Parameters
     ----------
     photons
-        (rows, columns) whole photons.
+        (rows, columns) whole photons that fell on each pixel.
     experiment
-        ADU a photon makes, and saturation.
+        Camera, of which `adu_per_photon` and `saturation` are used.
     rng
-        Generator.
+        Random generator for the landing points and the noise.
     read_noise
-        [ADU]
+        Standard deviation of the noise of each pixel [ADU].
 
     Returns
     -------
     ndarray (rows, columns)
-        int16 [ADU]
+        Camera values, int16 [ADU].
     """
     rows, columns = photons.shape
+    # one more pixel on each side takes the charge that leaves the detector
     charge = np.zeros((rows + 2, columns + 2))
-    place = np.repeat(np.arange(photons.size), photons.ravel())
-    row, column = np.divmod(place, columns)
-    down, right = _shares(rng.random(place.size)), _shares(rng.random(place.size))
+    # one entry a photon: the pixel in which it lands, then a random point in this pixel along both axes
+    pixel = np.repeat(np.arange(photons.size), photons.ravel())
+    row, column = np.divmod(pixel, columns)
+    down, right = _shares(rng.random(pixel.size)), _shares(rng.random(pixel.size))
+    # a Gaussian cloud is separable: the charge in each of 3 × 3 pixels is a product of the shares along both axes
     for row_step in range(3):
         for column_step in range(3):
             target = (row + row_step) * (columns + 2) + column + column_step
@@ -132,7 +137,7 @@ def camera_values(
 
 
 def _shares(position: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Charge in the pixel before, the own one, and the one after, for positions 0..1 in the own pixel."""
+    """Fractions of a photon's charge in the previous pixel, its own and the next, for landing points 0..1."""
     before, after = ndtr(-position / CLOUD_PIXELS), ndtr((position - 1) / CLOUD_PIXELS)
     return before, 1 - before - after, after
 
@@ -147,39 +152,39 @@ def simulate_frames(
     hit_share: float = HIT_SHARE,
     photons: float = shots.PHOTONS,
 ) -> None:
-    """Write simulated detector frames in ADU, with exact truth, before any preparation.
+    """Write simulated, unprepared detector frames in ADU with their exact truth.
 
-    Frame k is drawn from `default_rng([seed, k])` alone. The columns of the file's table are the truth: `species`
-    ("blank" without particles), `single`, `true_size_nm`, `true_centre_row` and `true_centre_column` in the frame
-    [pixels], and what is expected and was counted in the good pixels of the crop about the nominal centre:
-    `signal_photons` and `background_mean` (means), `counted_photons` (both, as they fell).
+    Frame k is drawn from `default_rng([seed, k])` alone. The per-pattern table of the file is the truth: `species`
+    ("blank" without particles), `truth` (1 = single hit), `true_size_nm`, and `true_centre_row` and
+    `true_centre_column` in the frame [pixels]. Three columns are photons in the good pixels of the crop about the
+    nominal centre: the expected `signal_photons` and `background_mean`, and `counted_photons`, both as counted.
 
     Parameters
     ----------
     path
-        The CXI file; it appears when it is whole.
+        CXI file to write; it appears under this name when it is complete.
     frames
-        How many.
+        Number of frames, at least 1.
     seed
-        The same seed gives the same bytes.
+        Seed of all draws; the same seed gives the same file, byte for byte.
     experiment
-        The camera.
+        Geometry, ADU per photon and saturation of the camera.
     crop
-        Where photons of the truth are summed; None is the paper's.
+        Region in which the photons of the truth are summed; None is that of the paper.
     hit_share
-        Share of the frames with particles in the focus, 0..1.
+        Fraction of frames with particles in the focus, 0 to 1.
     photons
         Mean number of photons that a virus of 68 nm scatters into the good pixels.
 
     Raises
     ------
     ProfileError
-        If a number is impossible.
+        If a number is out of its range.
     """
     if frames < 1 or not 0 <= hit_share <= 1 or not photons > 0:
         raise ProfileError(
-            f"cannot simulate {frames} frames, {hit_share} of them hits, of {photons} photons; frames must be at least "
-            f"1, the share 0 to 1, photons positive"
+            f"cannot simulate {frames} frames with a share of {hit_share} hits of {photons} photons; frames must be at "
+            f"least 1, the share 0 to 1, photons positive"
         )
     mask = shots.detector_mask(experiment)
     title = f"simulated detector frames of {experiment.name}, seed {seed}"
@@ -188,14 +193,14 @@ def simulate_frames(
     with new_stack(path, patterns=frames, dtype=np.int16, title=title, **given) as image:
         _describe_unit(image, experiment)
         drawn = _frames(frames, seed, experiment, mask, crop or Crop(), hit_share, photons)
-        for place, (adu, record) in enumerate(progress(drawn, label="simulating frames", total=frames)):
-            image["data"][place] = adu
+        for pattern, (adu, record) in enumerate(progress(drawn, label="simulating frames", total=frames)):
+            image["data"][pattern] = adu
             records.append(record)
         write_table(image, pd.DataFrame(records))
 
 
 def _describe_unit(image: h5py.Group, experiment: Experiment) -> None:
-    """Say in the file that its values are ADU."""
+    """Record in the file that its values are ADU."""
     image["data"].attrs["units"] = "ADU"
     image["data"].attrs["adu_per_photon"] = experiment.adu_per_photon
 
@@ -209,25 +214,27 @@ def _frames(
     hit_share: float,
     photons: float,
 ) -> Iterator[tuple[np.ndarray, dict]]:
-    """Frames in order, and what is true of them."""
+    """Frames (ADU) in order, each with its row of the truth table."""
     scale = shots.photon_scale(experiment, mask, photons=photons)
     corner = crop.corner(experiment.shape, experiment.centre)
-    seen = ~crop.cut(mask, corner, outside=True)
+    good = ~crop.cut(mask, corner, outside=True)
     for frame in range(number):
         rng = np.random.default_rng([seed, frame])
         shot = draw_shot(rng, experiment, scale=scale, hit_share=hit_share)
+        # photons as they fall, then as the camera shows them
         counted = rng.poisson(shot.signal + shot.background)
         adu = camera_values(counted, experiment, rng)
         adu[mask] = 0
+        # the truth in the region that preparation keeps
         signal, background, fallen = (
-            float(crop.cut(image, corner)[seen].sum()) for image in (shot.signal, shot.background, counted)
+            float(crop.cut(image, corner)[good].sum()) for image in (shot.signal, shot.background, counted)
         )
         yield (
             adu,
             {
                 "event_id": frame,
                 "species": shot.species,
-                "single": int(shot.species == "single"),
+                "truth": int(shot.species == "single"),
                 "true_size_nm": shot.size_nm,
                 "true_centre_row": shot.centre[0],
                 "true_centre_column": shot.centre[1],

@@ -1,8 +1,8 @@
-"""A simulated twin of the experiment: a CXI file of labelled patterns with exact truth.
+"""Simulated twin of the experiment: a CXI file of labelled patterns with exact truth.
 
-Candidate k is drawn from `default_rng([seed, k])` alone. Candidates are kept in order until each quota (inside or
-outside the size range, labelled single or not) is full, so that the set sizes are those of Table 1. Nothing depends on
-time, on the order in which processes finish, or on how many there are.
+Candidate k is drawn from `default_rng([seed, k])` alone. Candidates are accepted in order until each quota (inside or
+outside the size range, labelled single or not) is full, so that the sets have the sizes of Table 1. The file depends
+neither on time, nor on the number of processes and the order in which they finish.
 """
 
 import math
@@ -27,18 +27,22 @@ from helpers.system import cores, one_thread_processes, progress
 PATTERNS = 18_213
 MANUAL_FRACTION = 1196 / 18_213
 OUTSIDE = (17, 593)
-"""Table 1: patterns in the size range, the share labelled single, and how many from outside train or validate."""
+"""Table 1: patterns in the size range, fraction labelled single, and patterns from outside in the training and
+validation sets (labelled single, not single)."""
 
 _SINGLES_PER_LABEL = 2.1
+"""True single hits in the mixture for each one that the expert labels."""
 _CHUNK = 64
+"""Candidates that a worker draws at a time."""
 _CANDIDATES_PER_PATTERN = 50
 _CANDIDATES_AT_LEAST = 50_000
+"""Candidates after which unfilled quotas are an error: so many for each wanted pattern, and at least so many."""
 _QUATERNION = ("quaternion_w", "quaternion_x", "quaternion_y", "quaternion_z")
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a process needs to know to draw candidates."""
+    """Settings that a worker process needs to draw candidates."""
 
     seed: int
     experiment: Experiment
@@ -57,34 +61,38 @@ def simulate(
     experiment: Experiment = AMOX34117,
     processes: int | None = None,
 ) -> None:
-    """Write a simulated twin of the experiment (sections 2.1 and 2.6; the model is in `shots`).
+    """Write a simulated twin of the experiment (sections 2.1 and 2.6 of the paper; the model is in `shots`).
 
-    The columns of the file's table are the truth (`species`, `single`, sizes, orientation, fluence, centre), what is
-    measured (`photons`, `size_nm`) and the expert's label (`manual`). `event_id` is k, of `default_rng([seed, k])`.
+    The per-pattern table of the file holds the truth (`species`, `truth` with 1 = single hit, sizes, orientation,
+    fluence, centre), measured values (`photons`, `size_nm`) and the expert's `label` (1 = single hit). `event_id` is
+    the k of `default_rng([seed, k])`.
 
     Parameters
     ----------
     path
-        The CXI file; it appears when it is whole.
+        CXI file to write; it appears under this name when it is complete.
     patterns
-        How many patterns have a measured size of 55–84 nm.
+        Number of patterns with a measured size of 55–84 nm.
     manual_fraction
-        Share of these that the expert labels single. The mixture holds about 2.1 single hits for each label.
+        Fraction of these that the expert labels single. The mixture holds about 2.1 true single hits for each label.
     outside
-        How many further patterns, labelled and not, have a size outside; None scales the paper's 17 and 593.
+        Number of further patterns with a size outside this range (labelled single, not single); None scales the
+        paper's 17 and 593.
     seed
-        The same seed gives the same bytes.
+        Seed of all draws; the same seed gives the same file, byte for byte.
     photons
         Mean number of photons that a virus of 68 nm scatters into the good pixels.
     experiment
-        Geometry and detector.
+        Geometry and saturation of the detector.
     processes
-        Worker processes; None takes one a core, small twins take fewer. The file does not depend on it.
+        Number of worker processes; None takes one for each core, and small twins take fewer. It does not change the
+        file.
 
     Raises
     ------
     ProfileError
-        If a number is impossible, or if the expert labels so few shots (of few photons) that a quota stays unfilled.
+        If a number is out of its range, or if the expert recognises so few shots (at low `photons`) that a quota
+        cannot be filled.
     """
     if outside is None:
         outside = tuple(math.ceil(number * patterns / PATTERNS) for number in OUTSIDE)
@@ -104,40 +112,40 @@ def simulate(
         _chunks(plan, min(processes or cores(), math.ceil(quotas.sum() / _CHUNK))) as chunks,
     ):
         accepted = _accepted(chunks, quotas)
-        for place, (counts, record) in enumerate(progress(accepted, label="simulating", total=int(quotas.sum()))):
-            image["data"][place] = counts
+        for pattern, (counts, record) in enumerate(progress(accepted, label="simulating", total=int(quotas.sum()))):
+            image["data"][pattern] = counts
             records.append(record)
         write_table(image, _table(records))
 
 
 def _shares(manual_fraction: float) -> dict[str, float]:
-    """How often each species is drawn."""
+    """Probability of each species."""
     single = min(max(_SINGLES_PER_LABEL * manual_fraction, 0.02), 0.9)
     return {"single": single} | {name: (1 - single) * share for name, share in shots.NON_SINGLE_SHARES.items()}
 
 
 def _accepted(chunks: Iterator[tuple[np.ndarray, list[dict]]], quotas: np.ndarray) -> Iterator[tuple[np.ndarray, dict]]:
-    """Candidates in order whose quota (inside, manual) is not full, until all are."""
+    """Candidates in order whose quota (in size range, label) is not full yet, until all quotas are."""
     left = quotas.copy()
-    enough = max(_CANDIDATES_PER_PATTERN * int(quotas.sum()), _CANDIDATES_AT_LEAST)
+    most = max(_CANDIDATES_PER_PATTERN * int(quotas.sum()), _CANDIDATES_AT_LEAST)
     for counts, records in chunks:
-        if records[0]["event_id"] > enough:
+        if records[0]["event_id"] > most:
             raise ProfileError(
-                f"after {enough} simulated shots {left[:, 1].sum()} labelled and {left[:, 0].sum()} other patterns are "
-                f"still missing; ask for fewer, or for more photons"
+                f"after {most} simulated shots {left[:, 1].sum()} labelled and {left[:, 0].sum()} other patterns are "
+                f"still missing; ask for fewer patterns, or for more photons"
             )
-        for pattern, record in zip(counts, records, strict=True):
-            cell = int(SIZE_RANGE_NM[0] <= record["size_nm"] <= SIZE_RANGE_NM[1]), record["manual"]
-            if left[cell]:
-                left[cell] -= 1
-                yield pattern, record
+        for candidate, record in zip(counts, records, strict=True):
+            quota = int(SIZE_RANGE_NM[0] <= record["size_nm"] <= SIZE_RANGE_NM[1]), record["label"]
+            if left[quota]:
+                left[quota] -= 1
+                yield candidate, record
         if not left.any():
             return
 
 
 @contextmanager
 def _chunks(plan: _Plan, processes: int) -> Iterator[Iterator[tuple[np.ndarray, list[dict]]]]:
-    """Chunks of candidates in order, without end, made by other processes."""
+    """Endless chunks of candidates in order, drawn by worker processes."""
     with one_thread_processes(processes) as pool:
         yield _in_order(pool, plan, count(step=_CHUNK), waiting=2 * processes)
 
@@ -145,7 +153,7 @@ def _chunks(plan: _Plan, processes: int) -> Iterator[Iterator[tuple[np.ndarray, 
 def _in_order(
     pool: ProcessPoolExecutor, plan: _Plan, starts: Iterator[int], *, waiting: int
 ) -> Iterator[tuple[np.ndarray, list[dict]]]:
-    """Results in the order of `starts`, only a few ahead, so that memory stays small."""
+    """Results in the order of `starts`; only `waiting` chunks are ahead, so that memory stays small."""
     futures: deque[Future] = deque(pool.submit(_chunk, plan, next(starts)) for _ in range(waiting))
     while True:
         yield futures.popleft().result()
@@ -159,7 +167,7 @@ def _chunk(plan: _Plan, start: int) -> tuple[np.ndarray, list[dict]]:
     candidates = [_candidate(plan, number, mask, scale) for number in range(start, start + _CHUNK)]
     counts = np.stack([pattern for pattern, _ in candidates])
     records = [record for _, record in candidates]
-    # As in the experiment, the size is measured about the nominal centre: nobody knows the jitter.
+    # as in the experiment, the size is measured about the nominal centre: the jitter is unknown
     sizes, scores = particle_sizes(counts, mask, np.tile(experiment.centre, (_CHUNK, 1)), experiment)
     for record, size, score in zip(records, sizes, scores, strict=True):
         record |= {"size_nm": size, "size_score": score}
@@ -167,7 +175,8 @@ def _chunk(plan: _Plan, start: int) -> tuple[np.ndarray, list[dict]]:
 
 
 def _candidate(plan: _Plan, number: int, mask: np.ndarray, scale: float) -> tuple[np.ndarray, dict]:
-    """Counts of one shot, and all that is known of it."""
+    """Photon counts of one shot, and its row of the per-pattern table."""
+    # the order of the draws is part of the file format: another order is another twin
     rng = np.random.default_rng([plan.seed, number])
     species = str(rng.choice(list(plan.shares), p=list(plan.shares.values())))
     particles = shots.draw_particles(species, rng)
@@ -176,15 +185,15 @@ def _candidate(plan: _Plan, number: int, mask: np.ndarray, scale: float) -> tupl
     signal = scale * fluence * shots.scattered(particles, plan.experiment, centre)
     counts = shots.detect(signal + shots.draw_background(rng, plan.experiment, centre), mask, plan.experiment, rng)
     signal_photons = float(signal[~mask].sum())
-    single = species == "single"
-    manual = rng.random() < shots.expert_probability(single, signal_photons)
-    places = np.array([particle.position_nm for particle in particles]).reshape(-1, 2)
+    truth = species == "single"
+    label = rng.random() < shots.expert_probability(truth, signal_photons)
+    positions = np.array([particle.position_nm for particle in particles]).reshape(-1, 2)
     first = particles[0] if particles else None
     return counts, {
         "event_id": number,
         "species": species,
-        "single": int(single),
-        "manual": int(manual),
+        "truth": int(truth),
+        "label": int(label),
         "particles": len(particles),
         "photons": int(counts.sum()),
         "signal_photons": signal_photons,
@@ -193,14 +202,14 @@ def _candidate(plan: _Plan, number: int, mask: np.ndarray, scale: float) -> tupl
         "centre_column": centre[1],
         "true_size_nm": first.size_nm if first else 0.0,
         "axis_ratio": (first.axis_ratio or 1.0) if first else 1.0,
-        "separation_nm": float(np.hypot(*(places[:, None] - places[None]).T).max(initial=0.0)),
+        "separation_nm": float(np.hypot(*(positions[:, None] - positions[None]).T).max(initial=0.0)),
         **dict(zip(_QUATERNION, first.orientation if first else (1.0, 0.0, 0.0, 0.0), strict=True)),
     }
 
 
 def _table(records: list[dict]) -> pd.DataFrame:
-    """Records as columns; measured and drawn numbers as float32."""
+    """Per-pattern table of the records; measured and drawn numbers are float32."""
     table = pd.DataFrame(records)
-    kinds = {"event_id": np.int64, "photons": np.int64} | dict.fromkeys(("single", "manual", "particles"), np.uint8)
+    kinds = {"event_id": np.int64, "photons": np.int64} | dict.fromkeys(("truth", "label", "particles"), np.uint8)
     numbers = dict.fromkeys(table.select_dtypes("float"), np.float32)
     return table.astype(kinds | numbers)

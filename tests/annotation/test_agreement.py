@@ -3,8 +3,8 @@ import math
 import pandas as pd
 import pytest
 
-from helpers.annotation import LabelsFile, judgements, said_in, table_consistency
-from helpers.annotation.agreement import TWO_PEOPLE, agreement, self_agreement
+from helpers.annotation import LabelsFile, judgements, labels_in, table_consistency
+from helpers.annotation.agreement import agreement, self_agreement
 from helpers.annotation.labels_file import LABELS
 from helpers.errors import LabelsError
 
@@ -54,7 +54,7 @@ def test_two_files_of_two_kinds_are_compared(to_label, tmp_path):
     for pattern, label in ((0, "single"), (1, "not single"), (2, "unsure")):
         file.give(pattern, label, labeller="anna")
     (tmp_path / "ben.csv").write_text("event_id,single\n0,1\n10,1\n20,0\n110,1\n")
-    anna, ben = (said_in(tmp_path / name, to_label) for name in ("anna.json", "ben.csv"))
+    anna, ben = (labels_in(tmp_path / name, to_label) for name in ("anna.json", "ben.csv"))
     assert ben == {0: "single", 1: "single", 2: "not single", 11: "single"}
     found = agreement(anna, ben)
     assert found.disputed.to_numpy().tolist() == [[1, "not single", "single"], [2, "unsure", "not single"]]
@@ -63,22 +63,22 @@ def test_two_files_of_two_kinds_are_compared(to_label, tmp_path):
 @pytest.mark.parametrize("name", ["nobody.json", "nobody.csv"])
 def test_a_missing_file_is_named(to_label, tmp_path, name):
     with pytest.raises(LabelsError, match=name.replace(".", r"\.")):
-        said_in(tmp_path / name, to_label)
+        labels_in(tmp_path / name, to_label)
 
 
 def test_all_judgements_that_there_are_make_a_row(to_label, tmp_path):
     file = LabelsFile(tmp_path / "labels.json", to_label)
     for pattern, label in ((1, "single"), (2, "not single"), (3, "single")):
         file.give(pattern, label, labeller="anna")
-    sets = pd.DataFrame({"pattern": [1, 2, 4], "label": [True, False, False], "single": [True, False, True]})
+    sets = pd.DataFrame({"pattern": [1, 2, 4], "label": [True, False, False], "truth": [True, False, True]})
     other = {1: "single", 2: "single", 9: "single"}
     table = table_consistency(judgements(file, sets, other)).set_index("judgements")
     assert table["patterns"].to_dict() == {
         "a labeller with themselves": 0,
-        TWO_PEOPLE: 2,
+        "two people": 2,
         "simulated expert and truth": 3,
     }
     assert table["disputed"].tolist() == [0, 1, 1]
     assert table["agreement"].tolist()[1:] == [0.5, pytest.approx(2 / 3)]
     assert list(judgements(file, None)) == ["a labeller with themselves"]
-    assert list(judgements(file, sets.drop(columns="single"))) == ["a labeller with themselves"]
+    assert list(judgements(file, sets.drop(columns="truth"))) == ["a labeller with themselves"]

@@ -198,7 +198,7 @@ def edges_on_disk(folder):
 def test_the_mouse_draws_a_box_and_drags_corners_edges_and_body(page, folder):
     page.click(".annotation-facts")
     page.type("b")
-    wait_for("the positives added up", lambda: "positives added up" in page.text())
+    wait_for("the positives added up", lambda: "sum of the positives" in page.text())
     assert "proposed" in page.text(".annotation-facts")
     assert edges_on_disk(folder) is None
     for start, stop, edges in (
@@ -214,7 +214,7 @@ def test_the_mouse_draws_a_box_and_drags_corners_edges_and_body(page, folder):
         page.wait_until_saved()
         assert edges_on_disk(folder) == edges
     assert page.kernel("__import__('dataclasses').astuple(widget.box)") == edges
-    assert "yours" in page.text(".annotation-facts")
+    assert "drawn by you" in page.text(".annotation-facts")
     page.type("b")
 
 

@@ -214,5 +214,5 @@ def test_the_sum_reads_a_pattern_once(to_label, path, monkeypatch):
     ("queue", "labeller"), [(Queue.of(np.array([12])), "anna"), (Queue.of(np.array([])), "anna"), (QUEUE, " ")]
 )
 def test_a_queue_that_does_not_fit_or_nobody_at_work_is_refused(to_label, path, queue, labeller):
-    with pytest.raises(LabelsError, match=r"0 to 11|who labels"):
+    with pytest.raises(LabelsError, match=r"0 to 11|labeller is empty"):
         AnnotationSession(to_label, LabelsFile(path, to_label), queue, labeller=labeller)

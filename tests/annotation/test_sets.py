@@ -12,7 +12,7 @@ from helpers.patterns.writing import write_stack
 
 @pytest.fixture
 def stack(tmp_path):
-    columns = {"event_id": np.arange(6) * 10, "manual": [1, 0, 0, 1, 0, 0], "single": [1, 0, 1, 1, 0, 0]}
+    columns = {"event_id": np.arange(6) * 10, "label": [1, 0, 0, 1, 0, 0], "truth": [1, 0, 1, 1, 0, 0]}
     table = pd.DataFrame(columns | {"size_nm": [55.0, 84.0, 54.9, 84.1, 70.0, 60.0]})
     counts = np.ones((6, 2, 3), np.uint16)
     path = tmp_path / "six.cxi"
@@ -124,13 +124,34 @@ def test_impossible_sizes_are_refused():
         SetSizes(validation=(-1, 3))
 
 
-def test_labels_come_from_the_manual_column_with_range_truth_and_ids(stack):
+def test_labels_come_from_the_label_column_with_range_truth_and_ids(stack):
     labels = labels_of(stack)
     assert labels["pattern"].tolist() == list(range(6))
     assert labels["label"].tolist() == [True, False, False, True, False, False]
     assert labels["in_size_range"].tolist() == [True, True, False, False, True, True]
-    assert labels["single"].tolist() == [True, False, True, True, False, False]
+    assert labels["truth"].tolist() == [True, False, True, True, False, False]
     assert labels["event_id"].tolist() == [0, 10, 20, 30, 40, 50]
+
+
+def stack_of(path, **columns):
+    counts = np.ones((2, 2, 3), np.uint16)
+    given = {"mask": np.zeros((2, 3), bool), "centre": (0, 1), "experiment": AMOX34117}
+    write_stack(path, counts, table=pd.DataFrame(columns), **given)
+    return open_stack(path)
+
+
+def test_older_files_call_the_label_manual_and_the_truth_single(tmp_path):
+    with stack_of(tmp_path / "old.cxi", manual=[1, 0], single=[1, 1]) as stack:
+        labels = labels_of(stack)
+    assert labels[["label", "truth"]].to_numpy().tolist() == [[True, True], [False, True]]
+
+
+def test_a_column_of_text_is_no_label(tmp_path):
+    with (
+        stack_of(tmp_path / "text.cxi", label=["hit", "miss"]) as stack,
+        pytest.raises(LabelsError, match=r"text\.cxi: the column label must hold numbers, 0 or 1"),
+    ):
+        labels_of(stack)
 
 
 @pytest.mark.parametrize("text", ["index,single\n4,1\n0,0\n", "event_id, single\n40,1\n0,0\n"])
@@ -168,12 +189,12 @@ def test_stack_without_labels_asks_for_a_csv_file(bare):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("index,label\n0,1\n", "it needs single"),
+        ("index,label\n0,1\n", "needs single"),
         ("index,single\n", "no rows"),
         ("index,single\n0,1\n6,1\n", "patterns 0 to 5; correct index '6' in line 3"),
         ("index,single\n0.5,1\n", "correct index '0.5' in line 2"),
-        ("index,single\n0,2\n", "single must be 0 or 1"),
-        ("index,single\n0,\n", "single must be 0 or 1"),
+        ("index,single\n0,2\n", "the column single must hold 0 or 1"),
+        ("index,single\n0,\n", "the column single must hold 0 or 1"),
         ("index,single\n0,1\n0,0\n", "labelled twice"),
         ("event_id,single\n15,1\n", "not an event id of"),
         ("index,event_id,single\n1,20,1\n", "index and event_id disagree"),
@@ -209,7 +230,7 @@ def test_labels_of_the_annotation_widget_are_labels_without_the_unsure_ones(stac
     with pytest.raises(LabelsError, match=r"anna\.json"):
         read_labels(path, stack)
     file.give(3, "unsure", labeller="anna")
-    with pytest.raises(LabelsError, match=r"anna\.json: calls no pattern single"):
+    with pytest.raises(LabelsError, match=r"anna\.json: labels no pattern as single"):
         read_labels(path, stack)
     for pattern, label in ((5, "not single"), (1, "single")):
         file.give(pattern, label, labeller="anna")

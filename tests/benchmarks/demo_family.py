@@ -37,7 +37,7 @@ def train_demo_family(twin: Path, folder: Path, name: str = "yolov2-jet-linear")
     few = {"iterations": len(_CHECKPOINTS), "checkpoint_every": 1}
     settings = TrainingSettings.from_mapping(profile.networks[family.network] | few)
     with open_stack(twin) as stack:
-        labels = stack.table()["manual"][: _TRAINING + _VALIDATION] != 0
+        labels = stack.table()["label"][: _TRAINING + _VALIDATION] != 0
         sets = pd.DataFrame({"pattern": range(len(labels)), "label": labels, "set": "training"})
         sets.loc[_TRAINING:, "set"] = "validation"
         examples = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))

@@ -19,11 +19,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from record import PATH, record
 
 from helpers.em import EMSettings, PolarGrid, PolarPatterns
 from helpers.em.expectation_maximisation import CHUNK, begin, iterate, noise
-from helpers.figures import growth_figure, save_figure
+from helpers.figures import save_figure
+from helpers.figures.house_style import HIGHLIGHT, NEUTRAL, QUIET, TWO_COLUMNS, letter, new_figure, styled
 from helpers.patterns import open_stack
 from helpers.simulation import simulate
 from helpers.simulation.twin import PATTERNS
@@ -116,6 +118,38 @@ def whole(counts: np.ndarray, mask: np.ndarray, centre: tuple) -> None:
     print(f"{PATTERNS} patterns, 20 × 100: {least_seconds(iteration, 3):.1f} s for an iteration")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     record(name=f"EM, memory for {PATTERNS} patterns", ours=peak, peer=_WANTED_GB, unit="GB", wanted=1)
+
+
+@styled
+def growth_figure(timings: dict[str, pd.DataFrame]) -> Figure:
+    """Seconds of an iteration against what was varied, a panel each, on logarithmic axes.
+
+    Parameters
+    ----------
+    timings
+        Varied amount ("patterns", "classes" or "rotations") → table with a column of that name, and a column of
+        seconds for each way to compute; NaN where it was not measured.
+
+    Returns
+    -------
+    Figure
+        6.9 in wide; a gray line grows in proportion.
+    """
+    figure = new_figure(TWO_COLUMNS, 2.4)
+    panels = figure.subplots(1, len(timings), sharey=True, squeeze=False)[0]
+    for axes, (name, table) in zip(panels, timings.items(), strict=True):
+        amounts = table[name].to_numpy(float)
+        for way, colour in zip(table.columns.drop(name), (NEUTRAL, HIGHLIGHT, "#009E73"), strict=False):
+            axes.loglog(amounts, table[way], "o-", markersize=3, color=colour, label=way)
+        first = table.columns.drop(name)[0]
+        axes.loglog(amounts, table[first].iloc[-1] * amounts / amounts[-1], color=QUIET, linewidth=0.8, zorder=0.5)
+        axes.set_xlabel(name)
+        axes.set_xticks(amounts, [f"{amount:g}" for amount in amounts], size=6)
+        axes.minorticks_off()
+    panels[0].set_ylabel("seconds per iteration")
+    letter(panels)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower right", ncols=3)
+    return figure
 
 
 def main() -> None:

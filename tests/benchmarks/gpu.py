@@ -123,7 +123,7 @@ def plot(table: pd.DataFrame, folder: Path) -> None:
 
 def measure_training(stack: PatternStack, device: torch.device, rate: float, folder: Path) -> None:
     """100 iterations of YOLOv2 at 416 pixels, batches of 64 in one piece, bf16, with the paper's augmentation."""
-    labels = stack.table()["manual"].to_numpy(dtype=bool)
+    labels = stack.table()["label"].to_numpy(dtype=bool)
     sets = pd.DataFrame({"pattern": np.arange(len(stack)), "label": labels, "set": "training"})
     found = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
     settings = TrainingSettings(size=416, iterations=ITERATIONS, learning_rate=1e-4, precision="bfloat16")

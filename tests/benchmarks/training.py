@@ -175,7 +175,7 @@ def measure(folder: Path, iterations: int) -> None:
     """Simulate, train, record."""
     simulate(folder / "twin.cxi", patterns=PATTERNS, manual_fraction=0.3, outside=(0, 0), seed=1)
     with open_stack(folder / "twin.cxi") as stack:
-        labels = stack.table()["manual"].to_numpy(dtype=bool)
+        labels = stack.table()["label"].to_numpy(dtype=bool)
         sets = pd.DataFrame({"pattern": np.arange(PATTERNS), "label": labels, "set": "training"})
         found = Examples.from_stack(stack, sets, BOX)
         data = write_pictures(stack, sets, folder / "pictures")

@@ -8,7 +8,7 @@ PATTERNS = pd.DataFrame(
     {
         "set": ["test", "test", "test", "training"],
         "label": [True, False, False, True],
-        "single": [True, True, False, True],
+        "truth": [True, True, False, True],
     }
 )
 SELECTED = np.array([True, True, False, False])
@@ -19,7 +19,7 @@ def test_truth_is_a_reference_only_where_it_is_known():
         "manual": [True, False, False, True],
         "truth": [True, True, False, True],
     }
-    assert list(references_of(PATTERNS.drop(columns="single"))) == ["manual"]
+    assert list(references_of(PATTERNS.drop(columns="truth"))) == ["manual"]
 
 
 def test_the_em_table_counts_the_size_range_and_the_test_set():

@@ -8,6 +8,7 @@ from sklearn import metrics
 from helpers import evaluation
 from helpers.errors import MissingStepError
 from helpers.evaluation import Confusion, iterations_of, scores_at
+from helpers.evaluation.metrics import intervals
 
 selections = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60).map(
     lambda pairs: tuple(np.array(column) for column in zip(*pairs, strict=True))
@@ -108,32 +109,18 @@ def test_scores_of_an_unscored_checkpoint_are_an_error():
         scores_at(scores, [400, 500])
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9]), st.booleans()), min_size=2, max_size=50).filter(
-        lambda pairs: any(positive for _, positive in pairs)
-    )
-)
-def test_precision_recall_curve_agrees_with_scikit_learn(pairs):
-    score, reference = (np.array(column) for column in zip(*pairs, strict=True))
-    curve = evaluation.precision_recall_curve(score, reference)
-    precision, recall, thresholds = metrics.precision_recall_curve(reference, score)
-    np.testing.assert_allclose(curve["threshold"], thresholds[::-1])
-    np.testing.assert_allclose(curve["precision"], precision[:-1][::-1])
-    np.testing.assert_allclose(curve["recall"], recall[:-1][::-1])
-
-
 def test_intervals_hold_the_estimate_and_shrink_with_the_test_set():
     small = Confusion.from_counts(selected=60, intersection=30, positives=50, patterns=900)
     large = Confusion.from_counts(selected=6000, intersection=3000, positives=5000, patterns=90_000)
-    low, high = evaluation.intervals(small, seed=1)["f1"]
-    low_large, high_large = evaluation.intervals(large, seed=1)["f1"]
+    low, high = intervals(small, seed=1)["f1"]
+    low_large, high_large = intervals(large, seed=1)["f1"]
     assert low < small.f1 < high
     assert (high_large - low_large) == pytest.approx((high - low) / 10, rel=0.2)
 
 
 def test_intervals_of_precision_cover_the_binomial_expectation():
     counts = Confusion.from_counts(selected=400, intersection=200, positives=4000, patterns=100_000)
-    low, high = evaluation.intervals(counts, seed=2, draws=20_000)["precision"]
+    low, high = intervals(counts, seed=2, draws=20_000)["precision"]
     assert (high - low) / 2 == pytest.approx(1.96 * np.sqrt(0.25 / 400), rel=0.05)
 
 

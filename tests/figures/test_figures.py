@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from sklearn.metrics import precision_recall_curve
 
 from helpers import figures
 from helpers.annotation import Box
 from helpers.darknet import yolov2, yolov3
-from helpers.evaluation import NEVER_SINGLE, Confusion, agreement, precision_recall_curve, table_4, validation_curve
+from helpers.evaluation import NEVER_SINGLE, Confusion, agreement, table_4, validation_curve
 from helpers.evaluation.metrics import intervals
 from helpers.experiment import AMOX34117
 from helpers.family import PAPER_FAMILIES, REPRESENTATIONS
@@ -136,13 +137,11 @@ def class_figures() -> list[Figure]:
     pictures = np.random.default_rng(1).random((3, 4, 15, 15))
     pictures[..., 6:9, 6:9] = np.nan
     profiles = np.geomspace(5, 0.1, 12) * np.array([[1.0], [2.0], [np.nan]])
-    amounts = pd.DataFrame({"patterns": [10, 100], "transforms": [0.1, 1.0], "matrix product": [1.0, np.nan]})
     return [
         figures.classes_figure(pictures[:, 0], ["0: 5", "1: 7", "2: 0"], chosen=[1], columns=2),
         figures.evolution_figure(pictures, [0, 1, 2, 4], ["class 0", "class 1", "class 2"]),
         figures.convergence_figure([[-900.0, -500.0, -490.0], [-910.0, -480.0]], [[30, 4, 0], [30, 0]]),
         figures.rings_figure(np.arange(12), profiles, [0], profiles[:2]),
-        figures.growth_figure({"patterns": amounts, "classes": amounts.rename(columns={"patterns": "classes"})}),
     ]
 
 
@@ -156,7 +155,7 @@ def test_every_figure_is_labelled_and_fits_its_page(counts, mask, losses, curves
         figures.figure_5(counts[:2], counts[2:4], BOX),
         figures.training_figure(losses, curves, table_2_range=(200, 300)),
         figures.precision_recall_figure(
-            {name: precision_recall_curve(score, truth) for name, score in scores.items()},
+            {name: precision_recall_curve(truth, score) for name, score in scores.items()},
             dict.fromkeys(scores, (0.6, 0.5)),
             truth.mean(),
         ),
@@ -282,10 +281,10 @@ def test_rate_changes_are_the_end_of_a_burn_in_and_the_steps():
 
 def test_precision_recall_figure_draws_curves_points_and_chance(scored):
     truth, scores = scored
-    drawn = {name: precision_recall_curve(score, truth) for name, score in scores.items()}
+    drawn = {name: precision_recall_curve(truth, score) for name, score in scores.items()}
     axes = figures.precision_recall_figure(drawn, {"yolov2-jet-linear": (0.7, 0.4)}, 0.2).axes[0]
-    for line, curve in zip(axes.lines, drawn.values(), strict=False):
-        assert np.array_equal(line.get_xydata(), curve[["recall", "precision"]])
+    for line, (precision, recall, _) in zip(axes.lines, drawn.values(), strict=False):
+        assert np.array_equal(line.get_xydata()[::-1], np.stack([recall, precision], axis=1)[:-1])
     point, _sample, chance = axes.lines[len(drawn) :]
     assert (list(point.get_xdata()), list(point.get_ydata())) == ([0.4], [0.7])
     assert set(chance.get_ydata()) == {0.2}

@@ -103,7 +103,7 @@ def _read_stack(path: Path, options: dict) -> None:
 
 def _own_stack(folder: Path) -> Path:
     """The file that the workbook itself writes."""
-    table = pd.DataFrame({"event_id": [5, 6, 7, 8, 9, 10, 11], "manual": [0, 1] * 3 + [0], "size_nm": 60.5})
+    table = pd.DataFrame({"event_id": [5, 6, 7, 8, 9, 10, 11], "label": [0, 1] * 3 + [0], "size_nm": 60.5})
     given = {"mask": np.zeros((5, 6), bool), "centre": (1.5, 2.5), "experiment": AMOX34117, "title": "simulated"}
     write_stack(folder / "own.cxi", COUNTS.astype(np.uint16), table=table, **given)
     return folder / "own.cxi"

@@ -34,7 +34,7 @@ def test_a_pixel_goes_where_place_says_or_out_of_the_crop(side, shape, size, dat
     corner = crop.corner(shape, centre)
     cut = crop.cut(frame, corner)
     assert cut.shape == size
-    expected = crop.place(np.array([[float(row), float(column)]]), shape, corner)[0]
+    expected = crop.to_crop(np.array([[float(row), float(column)]]), shape, corner)[0]
     inside = (expected >= 0).all() and (expected < size).all()
     assert np.argwhere(cut).tolist() == ([expected.tolist()] if inside else [])
 
@@ -43,7 +43,7 @@ def test_a_pixel_goes_where_place_says_or_out_of_the_crop(side, shape, size, dat
 @pytest.mark.parametrize("centre", [(30.2, 41.9), (31.0, 40.5)])
 def test_the_beam_comes_to_lie_within_half_a_pixel_of_where_it_should(side, centre):
     crop = Crop(side, rows=20, columns=24)
-    placed = crop.place(np.array([centre]), (64, 80), crop.corner((64, 80), centre))[0]
+    placed = crop.to_crop(np.array([centre]), (64, 80), crop.corner((64, 80), centre))[0]
     assert np.abs(placed - crop.wanted_centre).max() <= 0.5
     assert crop.wanted_centre == ((9.5, 11.5) if side == "both" else (1.5, 11.5))
 

@@ -15,9 +15,9 @@ from helpers import ROOT
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117, Experiment
 from helpers.patterns import open_stack
-from helpers.preparation import Crop, HitRule, Steps, prepare, prepare_file, table_preparation
-from helpers.preparation.calibration import learn
-from helpers.preparation.hit_finding import survey
+from helpers.preparation import Crop, HitRule, PrepareSettings, prepare, prepare_file, table_preparation
+from helpers.preparation.calibration import calibrate
+from helpers.preparation.hit_finding import frame_statistics
 from helpers.preparation.pipeline import ImpossibleValuesWarning, summary
 from helpers.simulation import CAMERA, shots, simulate_frames
 from helpers.simulation.detector_frames import draw_shot
@@ -57,7 +57,7 @@ def prepared(camera):
     """The table of the prepared frames, with the truth beside it."""
     output = camera.with_name("prepared.cxi")
     with open_stack(camera) as stack:
-        return prepare(stack, output, CAMERA, Steps(rule=ADU), columns=stack.table()), output
+        return prepare(stack, output, CAMERA, PrepareSettings(rule=ADU), columns=stack.table()), output
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +75,13 @@ def counted():
         frames.append(shots.detect(shot.signal + shot.background, mask, replace(CAMERA, saturation=60000), rng))
         truth.append((shot.species, crop.cut(shot.signal, corner)[seen].sum(), *shot.centre))
     columns = pd.DataFrame(truth, columns=["species", "signal_photons", "true_row", "true_column"])
-    stack, steps = Stack(np.stack(frames), mask), Steps(rule=HitRule(lit_pixels=(450, None)))
-    return stack, columns, steps
+    stack, settings = Stack(np.stack(frames), mask), PrepareSettings(rule=HitRule(lit_pixels=(450, None)))
+    return stack, columns, settings
 
 
 def test_background_is_removed_without_a_bias_over_one_percent(counted, tmp_path):
-    stack, truth, steps = counted
-    table = prepare(stack, tmp_path / "out.cxi", CAMERA, steps, columns=truth)
+    stack, truth, settings = counted
+    table = prepare(stack, tmp_path / "out.cxi", CAMERA, settings, columns=truth)
     hits = table[table["photons"].notna() & (table["species"] != "blank")]
     bright = hits[hits["signal_photons"] > 2000]
     for chosen in (hits, bright, bright[bright["species"] == "single"]):
@@ -92,13 +92,15 @@ def test_background_is_removed_without_a_bias_over_one_percent(counted, tmp_path
 
 
 def test_published_peak_finds_no_background_below_one_photon_and_all_of_it_above(counted):
-    stack, _, steps = counted
-    seen = survey(stack, steps.rule)
-    low = learn(stack, seen, CAMERA, replace(steps, background="peak"))
+    stack, _, settings = counted
+    seen = frame_statistics(stack, settings.rule)
+    low = calibrate(stack, seen, CAMERA, replace(settings, background="peak"))
     assert not low.peak[CAMERA.pixel_radius() > 60].any()
     rng = np.random.default_rng(5)
     flat = Stack(stack.frames[:150] + rng.poisson(8.0, (150, *CAMERA.shape)), stack.mask)
-    peaks = learn(flat, survey(flat, HitRule(lit_pixels=(0, None))), CAMERA, replace(steps, background="peak")).peak
+    peaks = calibrate(
+        flat, frame_statistics(flat, HitRule(lit_pixels=(0, None))), CAMERA, replace(settings, background="peak")
+    ).peak
     assert peaks[60:, 30:100][~stack.mask[60:, 30:100]].mean() == pytest.approx(7.5, abs=0.5)
 
 
@@ -146,7 +148,7 @@ def test_the_table_has_a_row_a_frame_that_says_why_it_was_not_kept(prepared):
 def test_preparing_again_gives_the_same_numbers_and_blocks_do_not_matter(prepared, camera, tmp_path, monkeypatch):
     monkeypatch.setattr("helpers.preparation.hit_finding._BLOCK_BYTES", 1 << 20)
     with open_stack(camera) as stack:
-        table = prepare(stack, tmp_path / "again.cxi", CAMERA, Steps(rule=ADU), columns=stack.table())
+        table = prepare(stack, tmp_path / "again.cxi", CAMERA, PrepareSettings(rule=ADU), columns=stack.table())
     pd.testing.assert_frame_equal(table, prepared[0], rtol=1e-3)
     with open_stack(tmp_path / "again.cxi") as again, open_stack(prepared[1]) as first:
         assert (again.read(slice(None)) == first.read(slice(None))).mean() > 0.9999
@@ -158,8 +160,8 @@ def test_each_half_of_a_detector_that_is_turned_gives_the_same_patterns(camera, 
         frames, mask = stack.read_frames(slice(0, 120)), stack.mask
     turned = Stack(np.rot90(frames, turns, axes=(1, 2)), np.rot90(mask, turns))
     experiment = replace(CAMERA, rows=turned.mask.shape[0], columns=turned.mask.shape[1])
-    steps = Steps(rule=ADU, crop=Crop(side))
-    found = learn(turned, survey(turned, ADU), experiment, steps)
+    settings = PrepareSettings(rule=ADU, crop=Crop(side))
+    found = calibrate(turned, frame_statistics(turned, ADU), experiment, settings)
     np.testing.assert_array_equal(found.crop_mask, Crop().cut(mask, Crop().corner(mask.shape, CAMERA.centre)))
     np.testing.assert_allclose(found.crop_centre, (1.3, 119.4), atol=0.4)
 
@@ -174,38 +176,41 @@ def simple(frames, **changes):
 
 
 @pytest.mark.parametrize(
-    ("steps", "message"),
+    ("settings", "message"),
     [
-        (Steps(), r"none of 12 frames is a hit: the brightest has 900 .*--lit-pixels"),
-        (Steps(background="blank", rule=HitRule(lit_pixels=(100, None))), "only 0 of 12 frames have no hit"),
-        (Steps(kept_nm=(1, 2), centre=(6.0, 127.0), rule=HitRule(lit_pixels=(100, None))), "no pattern was kept"),
+        (PrepareSettings(), r"none of 12 frames is a hit: the brightest has 900 .*--lit-pixels"),
+        (PrepareSettings(background="blank", rule=HitRule(lit_pixels=(100, None))), "only 0 of 12 frames have no hit"),
+        (
+            PrepareSettings(kept_nm=(1, 2), centre=(6.0, 127.0), rule=HitRule(lit_pixels=(100, None))),
+            "no pattern was kept",
+        ),
     ],
 )
-def test_what_cannot_be_prepared_is_refused_and_leaves_no_file(tmp_path, steps, message):
+def test_what_cannot_be_prepared_is_refused_and_leaves_no_file(tmp_path, settings, message):
     stack = simple(12)
     if "900" in message:
-        steps = replace(steps, rule=HitRule(lit_pixels=(1000, None)))
+        settings = replace(settings, rule=HitRule(lit_pixels=(1000, None)))
     with pytest.raises(PatternFileError, match=message):
-        prepare(stack, tmp_path / "out.cxi", CAMERA, steps)
+        prepare(stack, tmp_path / "out.cxi", CAMERA, settings)
     assert not list(tmp_path.iterdir())
 
 
 def test_frames_with_nan_and_infinite_values_are_named_and_prepared_and_columns_are_carried_on(tmp_path):
     stack = simple(12, at={(3, 5, 5): np.nan, (7, 5, 5): np.inf, (7, 5, 6): np.inf})
-    labels = pd.DataFrame({"size_nm": np.arange(12.0), "manual": 1})
-    steps = Steps(kept_nm=(1, 1000), centre=(6.0, 127.0), rule=HitRule(lit_pixels=(100, None)))
+    labels = pd.DataFrame({"size_nm": np.arange(12.0), "label": 1})
+    settings = PrepareSettings(kept_nm=(1, 1000), centre=(6.0, 127.0), rule=HitRule(lit_pixels=(100, None)))
     with pytest.warns(ImpossibleValuesWarning, match=r"2 of 12 frames .*: 3, 7$"):
-        table = prepare(stack, tmp_path / "out.cxi", CAMERA, steps, columns=labels)
+        table = prepare(stack, tmp_path / "out.cxi", CAMERA, settings, columns=labels)
     assert table["kept"].all()
     assert list(table["source_size_nm"]) == list(labels["size_nm"])
-    assert table["manual"].all()
+    assert table["label"].all()
     assert table["notes"][7] == "2 infinite in good pixels, counted as no photons"
     assert list(np.flatnonzero(table["notes"] != "")) == [3, 7]
 
 
 def test_an_unknown_background_is_refused():
     with pytest.raises(ValueError, match="auto, blank, peak, none"):
-        Steps(background="mode")
+        PrepareSettings(background="mode")
 
 
 def test_the_command_prepares_a_file_and_prints_a_summary(camera, prepared, tmp_path):
@@ -248,9 +253,9 @@ def test_ten_measured_frames_all_survive_and_the_round_ones_have_the_size_of_pr7
     given = np.load(MEASURED)
     stack = Stack(given["adu"], (given["mask_bad"] | given["artifacts"]).astype(bool))
     experiment = Experiment("PR772", 0.775, 0.586, 0.3e-3, 260, 257, 130, 128, adu_per_photon, 2000)
-    steps = Steps(rule=HitRule(adu_per_photon), kept_nm=(40.0, 200.0), crop=Crop(side))
+    settings = PrepareSettings(rule=HitRule(adu_per_photon), kept_nm=(40.0, 200.0), crop=Crop(side))
     with pytest.warns(ImpossibleValuesWarning, match="2 of 10 frames .*: 3, 4$"):
-        table = prepare(stack, tmp_path / "pr772.cxi", experiment, steps)
+        table = prepare(stack, tmp_path / "pr772.cxi", experiment, settings)
     assert table["kept"].all()
     assert list(np.flatnonzero(table["notes"] != "")) == [3, 4]
     round_ones = table.loc[given["visual_guess_single"] == 1, "size_nm"]

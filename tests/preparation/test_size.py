@@ -8,7 +8,6 @@ from scipy.signal import argrelmin
 from helpers.experiment import AMOX34117
 from helpers.preparation import SIZE_RANGE_NM, particle_sizes, radial_average, sphere_form_factor
 from helpers.preparation.form_factor import relative_intensity
-from helpers.preparation.radial_profile import brightest_sector_average
 from helpers.preparation.size import fitted_radii, search_range
 
 CENTRE = np.array([AMOX34117.centre])
@@ -115,31 +114,3 @@ def test_radii_and_search_range_follow_from_geometry_and_mask_alone():
         assert AMOX34117.q_step * pixels * size / 2 == pytest.approx(4.5, rel=1e-6)
     farther = replace(AMOX34117, distance_m=2 * AMOX34117.distance_m)
     assert search_range((16, 90), farther) == pytest.approx((2 * smallest, 2 * largest))
-
-
-def test_an_icosahedron_is_larger_than_its_sphere_by_the_published_factor():
-    pattern = sphere_pattern(70)[None]
-    mask = AMOX34117.pixel_radius() < 14
-    sphere, _ = particle_sizes(pattern, mask, CENTRE, AMOX34117)
-    outer, _ = particle_sizes(pattern, mask, CENTRE, AMOX34117, icosahedron=True)
-    assert outer / sphere == pytest.approx(1.1756, abs=1e-4)
-
-
-def test_the_brightest_sector_of_a_round_pattern_has_the_profile_of_all_of_it():
-    pattern = sphere_pattern(70)[None]
-    mask = AMOX34117.pixel_radius() < 14
-    sector = brightest_sector_average(pattern, mask, CENTRE, share=0.5, radii=60)[0]
-    everything = radial_average(pattern, mask, CENTRE)[0]
-    np.testing.assert_allclose(np.log(sector[20:22]), np.log(everything[20:22]), atol=0.3)
-    assert not sector[:13].any()
-
-
-def test_the_brightest_sector_leaves_out_directions_that_are_dark():
-    pattern = sphere_pattern(70)
-    pattern[:, :119] /= 50
-    mask = AMOX34117.pixel_radius() < 14
-    sizes = [
-        particle_sizes(image[None], mask, CENTRE, AMOX34117, sector_share=0.5)[0][0]
-        for image in (pattern, np.where(np.arange(240) < 119, 0, sphere_pattern(70)))
-    ]
-    assert sizes[0] == sizes[1] == pytest.approx(70, abs=2)

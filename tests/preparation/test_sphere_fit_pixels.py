@@ -18,7 +18,7 @@ def test_each_good_pixel_is_in_one_square(good, seed):
     counts = rng.poisson(3, (2, *good.shape)).astype(np.float32)
     pixels = fitted_pixels(good, rate)
     squares = pixels.squares()
-    chosen = counts.reshape(2, -1)[:, pixels.place]
+    chosen = counts.reshape(2, -1)[:, pixels.flat]
     tall, wide = -(-good.shape[0] // 2), -(-good.shape[1] // 2)
     padded = np.zeros((2, 2 * tall, 2 * wide))
     padded[:, : good.shape[0], : good.shape[1]] = counts * good

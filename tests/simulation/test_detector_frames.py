@@ -41,8 +41,8 @@ def test_blank_frames_have_background_alone_and_truth_adds_up(written):
         truth = stack.table()
     blank = truth["species"] == "blank"
     assert 0.2 < blank.mean() < 0.8
-    assert not truth.loc[blank, ["single", "true_size_nm", "signal_photons"]].to_numpy().any()
-    assert (truth["single"] == (truth["species"] == "single")).all()
+    assert not truth.loc[blank, ["truth", "true_size_nm", "signal_photons"]].to_numpy().any()
+    assert (truth["truth"] == (truth["species"] == "single")).all()
     expected = truth["signal_photons"] + truth["background_mean"]
     assert np.abs((truth["counted_photons"] - expected) / np.sqrt(expected)).max() < 5
     np.testing.assert_allclose(truth[["true_centre_row", "true_centre_column"]].mean(), CAMERA.centre, atol=0.5)

@@ -28,21 +28,21 @@ def table(twin):
 
 def test_quotas_are_met_exactly(table):
     in_range = table["size_nm"].between(*SIZE_RANGE_NM)
-    manual = table["manual"] == 1
+    label = table["label"] == 1
     assert len(table) == 142
-    assert (in_range & manual).sum() == round(0.15 * 120)
-    assert (in_range & ~manual).sum() == 120 - 18
-    assert (~in_range & manual).sum() == 2
-    assert (~in_range & ~manual).sum() == 20
+    assert (in_range & label).sum() == round(0.15 * 120)
+    assert (in_range & ~label).sum() == 120 - 18
+    assert (~in_range & label).sum() == 2
+    assert (~in_range & ~label).sum() == 20
 
 
 def test_outside_quota_is_scaled_from_the_papers_and_rounded_up(tmp_path):
     simulate(tmp_path / "few.cxi", patterns=10, manual_fraction=0.3, seed=1, processes=1)
     with open_stack(tmp_path / "few.cxi") as stack:
         in_range = stack.table()["size_nm"].between(*SIZE_RANGE_NM)
-        manual = stack.table()["manual"] == 1
-    assert (in_range.sum(), (in_range & manual).sum()) == (10, 3)
-    assert ((~in_range & manual).sum(), (~in_range & ~manual).sum()) == (1, 1)
+        label = stack.table()["label"] == 1
+    assert (in_range.sum(), (in_range & label).sum()) == (10, 3)
+    assert ((~in_range & label).sum(), (~in_range & ~label).sum()) == (1, 1)
 
 
 def test_same_seed_gives_the_same_bytes_with_one_and_two_processes(twin, tmp_path):
@@ -78,16 +78,16 @@ def test_bad_pixels_are_zero_and_counts_add_up_to_the_photons_of_the_table(twin,
 
 
 def test_truth_is_single_for_the_species_single_alone(table):
-    np.testing.assert_array_equal(table["single"] == 1, table["species"] == "single")
-    assert 0 < table["single"].sum() < len(table)
+    np.testing.assert_array_equal(table["truth"] == 1, table["species"] == "single")
+    assert 0 < table["truth"].sum() < len(table)
     expected = {"single": 1, "double": 2, "triple": 3, "droplet": 1, "debris": 1, "empty": 0}
     for species, particles in expected.items():
         assert (table.loc[table["species"] == species, "particles"] == particles).all()
 
 
 def test_expert_never_calls_a_non_single_single_but_misses_singles(table):
-    assert not (table.loc[table["single"] == 0, "manual"]).any()
-    assert 0 < table.loc[table["single"] == 1, "manual"].mean() < 1
+    assert not (table.loc[table["truth"] == 0, "label"]).any()
+    assert 0 < table.loc[table["truth"] == 1, "label"].mean() < 1
     assert shots.expert_probability(False, 1e6) == 0
 
 

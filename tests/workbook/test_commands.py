@@ -51,7 +51,7 @@ def test_simulate_writes_labelled_patterns(run, tmp_path):
     with open_stack(tmp_path / "twin.cxi") as stack:
         assert len(stack) >= 20
         assert stack.title.startswith("simulated")
-        assert {"manual", "single", "species"} <= set(stack.table())
+        assert {"label", "truth", "species"} <= set(stack.table())
 
 
 def test_info_describes_a_file(run, tmp_path, write_patterns):
