@@ -25,7 +25,7 @@ SETS = [
 import pandas as pd
 from helpers.patterns import open_stack
 with open_stack(run.data) as stack:
-    sets = pd.DataFrame({"pattern": range(16), "label": stack.table()["manual"][:16] != 0, "in_size_range": True})
+    sets = pd.DataFrame({"pattern": range(16), "label": stack.table()["label"][:16] != 0, "in_size_range": True})
 sets["set"] = ["training"] * 12 + ["validation"] * 4
 run.write_sets(sets)
 run.save_table(sets["set"].value_counts().reset_index(), "table_sets", caption="Sets.")
