@@ -64,7 +64,7 @@ def test_info_describes_a_file(run, tmp_path, write_patterns):
 def test_classify_hands_on_its_options_and_prints_the_summary(run, monkeypatch, tmp_path):
     calls = []
     monkeypatch.setattr(
-        "helpers.classification.files.classify_files", lambda *given, **named: calls.append((given, named)) or "5 of 9"
+        "helpers.classification.classify_files", lambda *given, **named: calls.append((given, named)) or "5 of 9"
     )
     done = run("classify", "a.cxi", "--model", tmp_path, "--threshold", 0.3, "--nan-as-zero", "--output", "o.csv")
     assert (done.exit_code, done.output) == (0, "5 of 9\n")
@@ -137,9 +137,7 @@ def test_info_shows_patterns_and_draws_a_gallery(run, tmp_path, write_patterns):
 
 def test_info_hands_on_how_a_file_is_read(run, monkeypatch):
     calls = []
-    monkeypatch.setattr(
-        "helpers.patterns.opening.describe", lambda *given, **named: calls.append((given, named)) or "text"
-    )
+    monkeypatch.setattr("helpers.patterns.describe", lambda *given, **named: calls.append((given, named)) or "text")
     options = ["--dataset", "a/b", "--frame-shape", "123x240", "--mask-polarity", "nonzero-good", "--detector", "d.h5"]
     assert run("info", "a.emc", *options).exit_code == 0
     named = {"dataset": "a/b", "frame_shape": (123, 240), "mask_polarity": "nonzero-good", "detector": Path("d.h5")}
@@ -155,6 +153,6 @@ def test_a_frame_shape_that_is_none_is_refused(run, shape):
 
 def test_classify_takes_the_options_of_reading(run, monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr("helpers.classification.files.classify_files", lambda *_, **named: calls.append(named) or "")
+    monkeypatch.setattr("helpers.classification.classify_files", lambda *_, **named: calls.append(named) or "")
     run("classify", "a.emc", "--model", tmp_path, "--frame-shape", "2x3", "--detector", "d.h5")
     assert calls == [{"frame_shape": (2, 3), "detector": Path("d.h5")}]
