@@ -287,7 +287,7 @@ def test_a_stamp_deletes_nothing_outside_its_run(tmp_path):
     (folder / "tables" / "old.csv").write_text("")
     (tmp_path / "victim.csv").write_text("")
     staleness.write_stamp(folder / ".01.done", {}, {"tables/../../victim.csv": "a", "tables/old.csv": "b"})
-    staleness.delete_shown(folder / ".01.done", folder)
+    staleness.delete_tables_and_figures(folder / ".01.done", folder)
     assert (tmp_path / "victim.csv").exists()
     assert not (folder / "tables" / "old.csv").exists()
 
