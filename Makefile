@@ -1,5 +1,6 @@
 # make demo    run the small profile from simulated patterns to the page with the tables and figures
-# make test    ruff, notebooks without outputs, all tests
+# make test    ruff, notebooks without outputs, the tests
+# make test-all  what takes too long for that: the whole corpus of damaged files, thirty kills, every signal
 # make lab     open the notebooks
 # make test-lowest  all tests with the oldest packages that pyproject.toml admits
 # make bench   measure against other programs, and write results/benchmarks/
@@ -12,8 +13,10 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 LOWEST = .venv-lowest
+# each test process takes about 2 GiB and starts others
+TESTS_AT_ONCE = $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count()))')
 
-.PHONY: help demo test test-lowest lab bench
+.PHONY: help demo test test-all test-lowest lab bench
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -26,11 +29,15 @@ test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/nbstripout --verify --keep-id --extra-keys "metadata.papermill cell.metadata.papermill" notebooks/*.ipynb
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=$(TESTS_AT_ONCE)
+
+test-all: $(INSTALLED)
+	$(BIN)/python -m pytest -m whole
+	$(BIN)/python tests/kill_harness.py --kills 30
 
 # PINS="torch==2.13.0 torchvision==0.28.0" takes these builds instead, where older ones cannot be had
 test-lowest: $(LOWEST)/.installed
-	$(LOWEST)/bin/python -m pytest
+	$(LOWEST)/bin/python -m pytest -m 'whole or not whole'
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks

@@ -13,7 +13,7 @@ class PatternFileError(WorkbookError, ValueError):
     """A pattern file cannot be read as patterns, or holds values that cannot be photon counts."""
 
 
-class LostLinkError(PatternFileError):
+class BrokenLinkError(PatternFileError):
     """A link within a pattern file leads nowhere."""
 
 

@@ -45,6 +45,14 @@ atexit.register(_dask.cleanup)
 os.environ["DASK_CONFIG"] = _dask.name
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the tests of whole programs, which take longest; tests that share fixtures share a process."""
+    items.sort(key=lambda item: len(item.path.relative_to(Path(__file__).parent).parts))
+    for item in items:
+        shared = "tiny_run" if "tiny_run" in getattr(item, "fixturenames", ()) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(shared))
+
+
 @pytest.fixture(scope="session")
 def write_patterns() -> Callable[..., Path]:
     """Write a file of three patterns of 4 × 6 pixels with a title, and give back its path."""
@@ -90,7 +98,7 @@ def model(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         sets = pd.DataFrame({"pattern": range(16), "label": table["label"][:16] != 0, "set": "training"})
         sets.loc[12:, "set"] = "validation"
         found = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
-    train(Plan(family, found, settings, kept=[4, 6], threshold=0.24, device=torch.device("cpu")), folder)
+    train(Plan(family, found, settings, consensus=[4, 6], threshold=0.24, device=torch.device("cpu")), folder)
     return folder
 
 

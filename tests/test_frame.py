@@ -204,7 +204,7 @@ def test_training_and_classification_load_neither_jupyter_nor_ultralytics():
         f"import sys\n"
         f"from helpers.simulation import simulate\n"
         f"from helpers.training import Scorer, load_network, train_families\n"
-        f"from helpers.classification import classify_files, follow, select\n"
+        f"from helpers.classification import classify_files, follow, write_stable_selection\n"
         f"from helpers.evaluation import table_4\n"
         f"print(*sorted({heavy} & set(sys.modules)))"
     )

@@ -56,7 +56,9 @@ with open_stack(twin) as stack:
     sets = split(labels_of(stack), SetSizes((4, 10), (2, 6), (0, 0)), seed=5)
     examples = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
     plans = {
-        folder / name: Plan(Family.from_name(name), examples, settings, kept=[5, 10], threshold=0.01, device=device)
+        folder / name: Plan(
+            Family.from_name(name), examples, settings, consensus=[5, 10], threshold=0.01, device=device
+        )
         for name in families
     }
     train_families(plans, processes=1)

@@ -12,6 +12,7 @@ from helpers import ROOT
 from helpers.classification.files import classify_file
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117, Experiment
+from helpers.patterns import ReadOptions
 from helpers.patterns.writing import write_stack
 
 FRAMES = ROOT.parent / "shared" / "data" / "real_pr772.npz"
@@ -77,5 +78,5 @@ def test_frames_with_infinities_are_refused_by_name_or_counted_as_dark(tmp_path,
     with pytest.raises(PatternFileError, match=f"pattern {np.flatnonzero(infinite)[0]}; .*nan_as_zero"):
         classify_file(tmp_path / "pr772.cxi", model, output=tmp_path / "none.csv")
     assert not (tmp_path / "none.csv").exists()
-    classify_file(tmp_path / "pr772.cxi", model, output=tmp_path / "all.csv", nan_as_zero=True)
+    classify_file(tmp_path / "pr772.cxi", model, output=tmp_path / "all.csv", options=ReadOptions(nan_as_zero=True))
     assert len(pd.read_csv(tmp_path / "all.csv")) == 10

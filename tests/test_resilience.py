@@ -54,7 +54,7 @@ with open_stack(run.data) as stack:
     examples = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
 plans = {
     run.family(name).path: Plan(
-        Family.from_name(name), examples, settings, kept=[10, 12], threshold=0.24, device=torch.device("cpu")
+        Family.from_name(name), examples, settings, consensus=[10, 12], threshold=0.24, device=torch.device("cpu")
     )
     for name in ("yolov2-jet-log", "yolov2-gray-linear")
 }
@@ -280,13 +280,28 @@ def test_a_killed_worker_is_one_line():
 SIMULATE = [sys.executable, "-m", "helpers", "simulate", "out.cxi", "--patterns", "3000"]
 
 
+MOMENTS = np.linspace(0.05, 3.0, 60).round(2)
+"""After the file was begun [s]: the workers start, then patterns are written."""
+
+
 @needs_proc
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("pause", [0.5, 0.8, 1.1, 1.4])
+@pytest.mark.parametrize("pause", [0.5, 1.4])
 def test_a_signal_to_all_that_simulate_is_one_line_and_leaves_nothing(tmp_path, number, code, pause):
+    check_signal(tmp_path, number, code, pause)
+
+
+@needs_proc
+@pytest.mark.whole
+@pytest.mark.parametrize("pause", MOMENTS)
+def test_sigterm_to_all_that_simulate_is_one_line_at_any_moment(tmp_path, pause):
+    check_signal(tmp_path, signal.SIGTERM, 143, pause)
+
+
+def check_signal(tmp_path, number, code, pause):
     process = subprocess.Popen(SIMULATE, cwd=tmp_path, stderr=subprocess.PIPE, text=True, process_group=0)
     assert eventually(lambda: list(tmp_path.glob(".out.cxi.*.partial")))
-    time.sleep(pause)  # the workers start, then patterns are written
+    time.sleep(pause)
     began = time.monotonic()
     os.killpg(process.pid, number)  # as a terminal does
     _, error = process.communicate(timeout=30)

@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "consensus": ["load_family", "score_stack", "select", "stored_scores", "stored_selection"],
+        "consensus": ["load_family", "score_stack", "stored_scores", "stored_selection", "write_stable_selection"],
         "files": ["classify_files"],
         "online.command": ["follow", "rates", "steps"],
         "online.page": ["OnlinePage", "latest_figure", "watch"],

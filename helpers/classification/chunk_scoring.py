@@ -1,12 +1,11 @@
 """Chunks of patterns to files of scores: in a loop, in one of many processes, or as a task of a Dask worker."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from helpers.classification.chunks import Chunk, ChunkFolder
 from helpers.classification.consensus import TrainedFamily, load_family, score_batches
 from helpers.classification.provenance import code_in, family_state, scoring_code
 from helpers.errors import ClusterError
-from helpers.patterns import open_stack
+from helpers.patterns import PatternStack, ReadOptions, open_stack
 from helpers.system import progress
 
 
@@ -26,8 +25,8 @@ class Source:
     ----------
     path
         The pattern file.
-    reading
-        Options of `open_stack`.
+    options
+        How it is read.
     model
         Folder of the family.
     family
@@ -39,7 +38,7 @@ class Source:
     """
 
     path: Path
-    reading: Mapping[str, Any]
+    options: ReadOptions
     model: Path
     family: str
     origin: str
@@ -65,11 +64,31 @@ def tasks_left(tasks: Sequence[Task]) -> list[Task]:
     return [(source, chunk) for source, chunk in tasks if (source.folder, chunk) not in done]
 
 
-def compute_in_a_loop(tasks: Sequence[Task], trained: TrainedFamily, *, label: str) -> None:
-    """Score chunks in this process, one after the other, and store each when it is complete."""
+def compute_in_a_loop(
+    tasks: Sequence[Task],
+    trained: TrainedFamily,
+    *,
+    label: str,
+    then: Callable[[Source, PatternStack], None] | None = None,
+) -> None:
+    """Score chunks in this process, one after the other, and store each when it is complete.
+
+    Parameters
+    ----------
+    tasks
+        Chunks, those of a file in a row.
+    trained
+        The family.
+    label
+        Of the progress.
+    then
+        Called with each file while it is open, when its chunks are scored.
+    """
     batches = sum(len(chunk.batches()) for _, chunk in tasks)
     done = (
-        batch for source, group in groupby(tasks, lambda task: task[0]) for batch in _scored(source, group, trained)
+        batch
+        for source, group in groupby(tasks, lambda task: task[0])
+        for batch in _scored(source, group, trained, then)
     )
     with closing(done):
         for _ in progress(done, label=label, total=batches):
@@ -105,11 +124,16 @@ def load_once(model: Path) -> TrainedFamily:
     return family_of_process(model, family_state(model))
 
 
-def _scored(source: Source, tasks: Iterator[Task] | Sequence[Task], trained: TrainedFamily) -> Iterator[int]:
+def _scored(
+    source: Source,
+    tasks: Iterable[Task],
+    trained: TrainedFamily,
+    then: Callable[[Source, PatternStack], None] | None = None,
+) -> Iterator[int]:
     """Score chunks of one file and store them; gives the number of patterns of each batch, when it is scored."""
     chunks = [chunk for _, chunk in tasks]
     batches = [batch for chunk in chunks for batch in chunk.batches()]
-    with open_stack(source.path, **source.reading) as stack, closing(score_batches(stack, trained, batches)) as scores:
+    with open_stack(source.path, source.options) as stack, closing(score_batches(stack, trained, batches)) as scores:
         for chunk in chunks:
             parts = []
             for _ in chunk.batches():
@@ -117,3 +141,5 @@ def _scored(source: Source, tasks: Iterator[Task] | Sequence[Task], trained: Tra
                 if len(parts) == len(chunk.batches()):
                     source.folder.write(chunk, np.concatenate(parts), source.origin)
                 yield len(parts[-1])
+        if then is not None:
+            then(source, stack)

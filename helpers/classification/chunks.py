@@ -1,8 +1,8 @@
-"""Scores of many patterns in many small files, so that nothing that ends a process costs more than what it was at.
+"""Scores of many patterns in many small files, so that the end of a process costs no more than one of them.
 
 A chunk is a range of patterns of one file; `SELECTION.chunks/` beside the selection holds the scores of each as
-`STEM-CHECKSUM-FIRST-STOP.npz`, with the checksum of the pattern file's path. A file there is whole, and it carries what
-its scores were computed from: scores of anything else are computed anew.
+`STEM-CHECKSUM-FIRST-STOP.npz`, with the checksum of the pattern file's path. A file there is whole, and it names the
+origin of its scores: scores of another origin are computed anew.
 """
 
 import shutil
@@ -15,10 +15,10 @@ import numpy as np
 from helpers.system import text_digest, written_whole
 
 PATTERNS_A_CHUNK = 1024
-"""At most, or one batch."""
+"""Patterns of a chunk, at most, or one batch."""
 
 _CHUNKS_A_FILE = 32
-"""At least, where a batch is not longer: otherwise a small file would keep few processes busy."""
+"""Chunks of a file, at least, where a batch is not longer: otherwise a small file would keep few processes busy."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Chunk:
     Parameters
     ----------
     name
-        Of the file with its scores.
+        Name of the file with its scores.
     start, stop
         First pattern, and the one after the last.
     batch
@@ -44,19 +44,19 @@ class Chunk:
         return self.stop - self.start
 
     def batches(self) -> list[slice]:
-        """The same batches as in a pass over the whole file, because a chunk begins where a batch begins."""
+        """Batches of the chunk: those of a pass over the whole file, because a chunk begins where a batch begins."""
         return [slice(first, min(first + self.batch, self.stop)) for first in range(self.start, self.stop, self.batch)]
 
 
 def chunks_of(path: Path, patterns: int, *, batch: int) -> list[Chunk]:
-    """Divide the patterns of a file into chunks; how does not depend on who computes them.
+    """The chunks of a file; they do not depend on where they are computed.
 
     Parameters
     ----------
     path
         The pattern file.
     patterns
-        How many it holds.
+        Number of patterns in the file.
     batch
         Patterns that go through the networks together.
     """
@@ -68,7 +68,7 @@ def chunks_of(path: Path, patterns: int, *, batch: int) -> list[Chunk]:
 
 @dataclass(frozen=True)
 class ChunkFolder:
-    """Files with the scores of chunks.
+    """Folder of files with the scores of chunks.
 
     Parameters
     ----------
@@ -91,9 +91,9 @@ class ChunkFolder:
         chunk
             The patterns.
         scores
-            Theirs.
+            Score of each pattern under each checkpoint (patterns, checkpoints).
         origin
-            What they were computed from.
+            Text of `provenance.origin_of`.
         """
         with written_whole(self.path / chunk.name) as partial, open(partial, "wb") as stream:
             np.savez(stream, scores=scores, origin=np.array(origin))
@@ -110,7 +110,7 @@ class ChunkFolder:
         return scores if stored_origin == origin and len(scores) == len(chunk) else None
 
     def names(self) -> set[str]:
-        """What is there, of whatever origin: a network file system brings a list up to date sooner than one name."""
+        """Names of the files of any origin; a network file system brings a list up to date sooner than one name."""
         try:
             return {path.name for path in self.path.iterdir()}
         except FileNotFoundError:

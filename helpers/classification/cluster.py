@@ -1,7 +1,7 @@
 """Tasks on many machines, by Dask: on processes of this machine, by SLURM, or with a scheduler that runs already.
 
 Dask is an extra (`pip install "single-hit-workbook[cluster]"`) and only makes it faster: a task stores its own result,
-so that a lost worker, a lost scheduler or a restart costs the tasks that were not done.
+so that after a loss the same command computes what is left.
 """
 
 import logging
@@ -9,6 +9,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ _SPECIFICATION = re.compile(r"local:(?P<local>[1-9]\d*)|slurm:(?P<slurm>[\w.-]+)
 _SLURM_JOBS = 8
 _SECONDS_FOR_A_SCHEDULER = 60.0
 _SECONDS_TO_BE_SEEN = 120.0
-_LOST_SCHEDULERS = 5
+_AGAIN = "run the same command again: chunks that are done stay done"
 
 
 def check_cluster(specification: str) -> None:
@@ -32,8 +33,8 @@ def check_cluster(specification: str) -> None:
     Parameters
     ----------
     specification
-        "local:4": so many processes with one thread each on this machine. "slurm:PROFILE" or "slurm:PROFILE:JOBS": jobs
-        as a profile of dask-jobqueue says (`jobqueue.PROFILE` in ~/.config/dask/*.yaml), at most 8 or JOBS at a time.
+        "local:4": four processes of one thread each on this machine. "slurm:PROFILE" or "slurm:PROFILE:JOBS": jobs as a
+        profile of dask-jobqueue says (`jobqueue.PROFILE` in ~/.config/dask/*.yaml), at most 8 or JOBS at a time.
         "tcp://HOST:PORT": the workers of a scheduler that runs already.
 
     Raises
@@ -58,72 +59,55 @@ def check_cluster(specification: str) -> None:
 def compute_on_cluster(
     specification: str, task: Callable[..., None], left: Callable[[], Sequence[tuple]], *, label: str
 ) -> None:
-    """Run tasks on a cluster until none is left.
-
-    A task whose worker dies goes to another one. Where the scheduler is lost, it is waited for, and what is left is
-    given to it again.
+    """Run tasks on the workers of a cluster; a task whose worker is lost goes to another one.
 
     Parameters
     ----------
     specification
-        As `check_cluster` takes it.
+        The cluster, as `check_cluster` takes it.
     task
-        A function of a module; it stores its own result, and may be run twice.
+        Function of a module; it stores its own result, and may be run twice.
     left
-        Gives the arguments of each task whose result is not there; asked again after a loss and at the end.
+        Gives the arguments of each task whose result is not there; asked before and after the work.
     label
-        What is being done.
+        Name of the work, for its progress.
 
     Raises
     ------
     ClusterError
-        If there is no scheduler, it was lost again and again, tasks end their workers, or results do not arrive.
+        If there is no scheduler or it is lost, if tasks end their workers, or if results do not arrive.
     WorkbookError
         What a task raises; no more tasks are begun then.
     """
-    from dask.config import set as configured
-
-    lost = 0
-    with configured({"distributed.comm.timeouts.connect": _SECONDS_FOR_A_SCHEDULER}), _quiet():
-        while left():
-            with _connected(specification) as client:
-                whole = _run(client, task, left(), label=label)  # asked after the wait for a scheduler
-            if whole:
-                return _wait_for_results(specification, left)
-            lost += 1
-            if lost == _LOST_SCHEDULERS:
-                raise ClusterError(f"{specification}: lost its scheduler {lost} times; {_what_is_left(left())}")
-            print(f"{specification}: the scheduler is lost; waiting for it", flush=True)
+    with _quiet(), _connected(specification) as client:
+        tasks = left()
+        print(f"{label}: {len(tasks)} chunks on {specification}", flush=True)
+        _run(client, specification, task, tasks, label=label)
+    _wait_for_results(specification, left)
 
 
-def _run(client: "Client", task: Callable[..., None], tasks: Sequence[tuple], *, label: str) -> bool:
-    """Run tasks; False if the scheduler was lost."""
+def _run(
+    client: "Client", specification: str, task: Callable[..., None], tasks: Sequence[tuple], *, label: str
+) -> None:
+    """Run tasks until all are done."""
     from distributed import KilledWorker, as_completed
 
     try:
-        workers = len(client.ncores())
-    except OSError:
-        return False
-    print(f"{label}: {len(tasks)} chunks, {f'{workers} workers' if workers else 'waiting for workers'}", flush=True)
-    futures = [client.submit(task, *arguments, pure=False) for arguments in tasks]
-    completed = as_completed(futures, loop=client.loop)
-    del futures  # what is completed is forgotten, so that a worker lost later does not have to do it again
-    try:
+        # nobody holds what is completed, so that a worker that is lost later does not have to do it again
+        completed = as_completed(client.map(task, *zip(*tasks, strict=True), pure=False), loop=client.loop)
         for future in progress(completed, label=label, total=len(tasks)):
-            if future.status == "error":
-                future.result()
-            elif future.status != "finished":  # the client cancels all when the connection ends
-                return False
+            future.result()
     except KilledWorker as error:
         raise ClusterError(
             f"{error.allowed_failures + 1} workers ended while they had the same chunk (out of memory?); give them "
-            "more, and run the same command again: chunks that are done stay done"
+            f"more, and {_AGAIN}"
         ) from error
     except ImportError as error:
         raise ClusterError(
             f"a worker cannot import {error.name}; install this workbook where the workers are"
         ) from error
-    return True
+    except CancelledError as error:  # Dask's client cancels all when the connection ends
+        raise ClusterError(f"{specification}: the scheduler is lost; start it anew, and {_AGAIN}") from error
 
 
 @contextmanager
@@ -133,19 +117,18 @@ def _connected(specification: str) -> Iterator["Client"]:
 
     if specification.startswith("tcp://"):
         try:
-            client = Client(specification, set_as_default=False)
+            client = Client(specification, timeout=_SECONDS_FOR_A_SCHEDULER, set_as_default=False)
         except OSError as error:
             raise ClusterError(
                 f"{specification}: no scheduler answers within {_SECONDS_FOR_A_SCHEDULER:.0f} s; start it (dask "
-                "scheduler), and run the same command again: chunks that are done stay done"
+                f"scheduler), and {_AGAIN}"
             ) from error
         with client:
             yield client
         return
     if specification.startswith("local:"):
-        options = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None}
-        options |= {"silence_logs": logging.CRITICAL}  # an error comes back to the client, which tells it in one line
-        cluster = LocalCluster(n_workers=int(specification.partition(":")[2]), **options)
+        options = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": ":0"}
+        cluster = LocalCluster(n_workers=int(specification[6:]), silence_logs=logging.CRITICAL, **options)
     else:
         cluster = _slurm_cluster(specification)
     with cluster, Client(cluster, set_as_default=False) as client:
@@ -184,25 +167,18 @@ def _wait_for_results(specification: str, left: Callable[[], Sequence[tuple]]) -
     while tasks := left():
         if time.monotonic() > deadline:
             raise ClusterError(
-                f"{specification}: its workers have finished, but {_what_is_left(tasks)}; the folder of the selection "
-                "must be one that all machines see"
+                f"{specification}: its workers have finished, but {len(tasks)} chunks are not here; the folder of the "
+                "selection must be one that all machines see"
             )
         time.sleep(1)
 
 
-def _what_is_left(tasks: Sequence[tuple]) -> str:
-    return f"{len(tasks)} chunks are not here; run the same command again, and only they are computed"
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the log of Dask's client, which tells at length what an error of ours says in one line."""
-    loggers = [logging.getLogger(f"distributed.{name}") for name in ("client", "core", "comm", "nanny")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
+    """Without the logs of Dask, which tell at length what an error of ours says in one line."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
+        logging.disable(before)

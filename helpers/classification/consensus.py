@@ -1,7 +1,7 @@
-"""A score for every pattern of a stack under the checkpoints of a family, and the selection that follows from them.
+"""Scores of every pattern of a stack under the checkpoints of a family, and the selection that follows from them.
 
-A pattern is a single hit where each checkpoint of the consensus calls it one (section 3), which is where the lowest of
-its scores is above the threshold: that lowest score is the pattern's score in a selection.
+A pattern is selected as a single hit where every checkpoint of the consensus calls it one (section 3), that is, where
+the lowest of its scores is above the threshold: the lowest score is the pattern's score in a selection.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,23 +42,23 @@ class TrainedFamily:
     family
         Network and representation.
     settings
-        Of its training; input size and resize are needed again.
+        Settings of the training; the input size and the resize are needed again.
     threshold
-        Score above which a checkpoint says single.
-    iterations
-        The checkpoints of the consensus.
+        Score above which a checkpoint calls a pattern a single hit.
+    consensus
+        Iterations of the checkpoints that vote.
     shape
         Rows and columns of the patterns it was trained on.
     scorers
-        One a checkpoint.
+        Gives the scores of images, one a checkpoint.
     device
-        Where they are.
+        Device of the networks.
     """
 
     family: Family
     settings: TrainingSettings
     threshold: float
-    iterations: Sequence[int]
+    consensus: Sequence[int]
     shape: tuple[int, int]
     scorers: Sequence[Scorer]
     device: torch.device
@@ -72,14 +72,14 @@ class TrainedFamily:
 
 
 def load_family(folder: Path, device: torch.device | None = None) -> TrainedFamily:
-    """Load what training left in `results/RUN/families/FAMILY`.
+    """The trained family in a folder, ready to score patterns.
 
     Parameters
     ----------
     folder
-        Of the family.
+        Folder of the family, `results/RUN/families/FAMILY`.
     device
-        Where to classify; the GPU if there is one.
+        Device to classify on; default: the GPU if there is one.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def load_family(folder: Path, device: torch.device | None = None) -> TrainedFami
         family=family,
         settings=described.settings,
         threshold=described.threshold,
-        iterations=described.consensus,
+        consensus=described.consensus,
         shape=described.shape,
         scorers=[_scorer(family, artefacts.checkpoint(k), device) for k in described.consensus],
         device=device,
@@ -109,7 +109,7 @@ def _scorer(family: Family, checkpoint: Path, device: torch.device) -> Scorer:
 
 
 def score_stack(stack: PatternStack, trained: TrainedFamily, patterns: np.ndarray | None = None) -> pd.DataFrame:
-    """Score patterns of a stack under each checkpoint of a family.
+    """Scores of patterns of a stack under each checkpoint of a family.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def score_stack(stack: PatternStack, trained: TrainedFamily, patterns: np.ndarra
     trained
         The family.
     patterns
-        Indices to score (patterns,), ascending; all if None.
+        Numbers of the patterns to score (patterns,), ascending; default: all.
 
     Returns
     -------
@@ -158,21 +158,21 @@ def check_shape(stack: PatternStack, trained: TrainedFamily) -> None:
 def score_batches(
     stack: PatternStack, trained: TrainedFamily, batches: Iterable[slice | np.ndarray]
 ) -> Iterator[np.ndarray]:
-    """Score batches of patterns; the next ones are read meanwhile, and only a few batches are in memory at a time.
+    """Scores of batches of patterns; the next ones are read meanwhile, and a few batches are in memory at a time.
 
     Parameters
     ----------
     stack
-        The patterns, as `check_shape` wants them.
+        The patterns, of the shape that `check_shape` demands.
     trained
         The family.
     batches
-        Indices of each batch, as `PatternStack.read` takes them.
+        Pattern numbers of each batch, as `PatternStack.read` takes them.
 
     Yields
     ------
     ndarray (patterns, checkpoints)
-        float32, of each batch.
+        Scores of one batch, float32.
     """
     with closing(read_ahead(stack.read, batches)) as blocks:
         for counts in blocks:
@@ -181,13 +181,13 @@ def score_batches(
 
 def as_table(patterns: np.ndarray, scores: np.ndarray, trained: TrainedFamily) -> pd.DataFrame:
     """Scores (patterns, checkpoints) as a table: pattern, then one column an iteration."""
-    table = pd.DataFrame(scores, columns=[iteration_column(iteration) for iteration in trained.iterations])
+    table = pd.DataFrame(scores, columns=[iteration_column(iteration) for iteration in trained.consensus])
     table.insert(0, "pattern", patterns)
     return table
 
 
 def stored_scores(artefacts: FamilyFolder, name: str, stack: PatternStack, patterns: np.ndarray) -> pd.DataFrame:
-    """Scores of a set, from `scores_NAME.csv` if it holds these patterns and checkpoints; else computed and stored.
+    """Scores of a set: those in `scores_NAME.csv` if it holds these patterns and checkpoints, else computed and stored.
 
     Training deletes the file when it starts anew, so what is there belongs to the checkpoints.
 
@@ -196,11 +196,11 @@ def stored_scores(artefacts: FamilyFolder, name: str, stack: PatternStack, patte
     artefacts
         Folder of the family.
     name
-        Of the set, for instance "test".
+        Name of the set, for instance "test".
     stack
-        The patterns.
+        Patterns of the data file.
     patterns
-        Indices of the set (patterns,), ascending.
+        Pattern numbers of the set (patterns,), ascending.
 
     Returns
     -------
@@ -220,42 +220,53 @@ def _times(shape: Sequence[int]) -> str:
     return " × ".join(map(str, shape))
 
 
-def select(output: Path, stack: PatternStack, table: pd.DataFrame, threshold: float) -> np.ndarray:
-    """Write the selection of scored patterns, in the form that the suffix names (`selections`).
+def write_stable_selection(output: Path, stack: PatternStack, table: pd.DataFrame, threshold: float) -> np.ndarray:
+    """Write the selection of the patterns that all checkpoints call single hits, in the form that the suffix names.
+
+    Parameters
+    ----------
+    output
+        The selection: .csv, .cxi, .h5 or .emc.
+    stack
+        The patterns.
+    table
+        Scores of `score_stack`: pattern, then one column an iteration.
+    threshold
+        Score above which a checkpoint calls a pattern a single hit.
 
     Returns
     -------
     numpy.ndarray
-        The stable selection, bool (patterns,).
+        Verdict on each scored pattern (patterns,), bool.
     """
     patterns = table["pattern"].to_numpy()
     scores = table.drop(columns="pattern").to_numpy()
-    single = stable_selection(scores, threshold)
-    write_any_selection(output, stack, patterns=patterns, scores=scores.min(axis=1), single=single)
-    return single
+    selected = stable_selection(scores, threshold)
+    write_any_selection(output, stack, patterns=patterns, scores=scores.min(axis=1), selected=selected)
+    return selected
 
 
 def stored_selection(path: Path, patterns: np.ndarray) -> np.ndarray | None:
-    """Read a selection that another notebook has written, for instance that of EM.
+    """The verdicts of a selection that another notebook has written, for instance that of EM.
 
     Parameters
     ----------
     path
-        From `cxi.write_selection`.
+        File of `write_selection`.
     patterns
-        Indices of the set that it must be for (patterns,), ascending.
+        Pattern numbers of the set that it must be for (patterns,), ascending.
 
     Returns
     -------
     numpy.ndarray or None
-        bool (patterns,); None if there is no such file.
+        Verdict on each pattern (patterns,), bool; None if there is no such file.
 
     Raises
     ------
     MissingStepError
-        If it is a selection of other patterns.
+        If the file is a selection of other patterns.
     RunFileError
-        If it is damaged.
+        If the file is damaged.
     """
     if not path.is_file():
         return None

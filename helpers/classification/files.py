@@ -1,11 +1,12 @@
 """Files of patterns to selections of single hits, chunk by chunk: in one process, in many, or on a cluster."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from helpers.classification.chunk_scoring import (
     Source,
@@ -18,11 +19,21 @@ from helpers.classification.chunk_scoring import (
 )
 from helpers.classification.chunks import Chunk, ChunkFolder, chunks_of
 from helpers.classification.cluster import check_cluster, compute_on_cluster
-from helpers.classification.consensus import TrainedFamily, as_table, check_shape, select
+from helpers.classification.consensus import TrainedFamily, as_table, check_shape, write_stable_selection
 from helpers.classification.provenance import family_state, origin_of
 from helpers.errors import ClusterError, PatternFileError
 from helpers.evaluation import stable_selection
-from helpers.patterns import SUFFIXES, PatternStack, check_output, open_stack, selection_table, write_selections
+from helpers.patterns import (
+    DEFAULTS,
+    SUFFIXES,
+    PatternStack,
+    ReadOptions,
+    check_output,
+    open_stack,
+    probe,
+    selection_table,
+    write_selections,
+)
 from helpers.training import patterns_a_batch
 
 
@@ -39,9 +50,9 @@ class _Scored:
         return [(self.source, chunk) for chunk in self.chunks]
 
 
-def classify_file(path: Path, model: Path, **options: Any) -> str:
+def classify_file(path: Path, model: Path, **given: Any) -> str:
     """Classify every pattern of a file with a trained family and write the selection: `classify_files` of one file."""
-    return classify_files([path], model, **options)
+    return classify_files([path], model, **given)
 
 
 def classify_files(
@@ -52,7 +63,7 @@ def classify_files(
     threshold: float | None = None,
     cluster: str | None = None,
     share: tuple[int, int] | None = None,
-    **reading: Any,
+    options: ReadOptions = DEFAULTS,
 ) -> str:
     """Classify every pattern of some files with a trained family and write selections.
 
@@ -75,8 +86,8 @@ def classify_files(
         Where to compute (`cluster.check_cluster`); in this process if None.
     share
         (K, N): only compute every N-th chunk, beginning with the K-th, and write no selection.
-    **reading
-        Options of `open_stack`, for instance nan_as_zero.
+    options
+        How the files are read.
 
     Returns
     -------
@@ -97,12 +108,20 @@ def classify_files(
     _refuse_repeats(paths)
     trained = load_once(model)
     outputs = _outputs(paths, str(trained.family), output)
-    files = [_opened(path, model, trained, to, reading) for path, to in zip(paths, outputs, strict=True)]
+    files = [_probed(path, model, trained, to, options) for path, to in zip(paths, outputs, strict=True)]
     tasks = [task for file in files for task in file.tasks()]
     if share is not None:
         return _compute_share(tasks, trained, *share)
-    _compute(tasks, trained, cluster)
-    return _write_all(files, trained, trained.threshold if threshold is None else threshold, output)
+    threshold = trained.threshold if threshold is None else threshold
+    selections = _Selections(files, trained, threshold)
+    _compute(tasks, trained, cluster, selections)
+    selected = selections.finish()
+    of_files = f" in {len(files)} files" if len(files) > 1 else ""
+    written = files[0].output if len({file.output for file in files}) == 1 else output or Path()
+    return (
+        f"{selected.sum()} of {len(selected)} patterns{of_files} ({selected.mean():.1%}) are single hits under "
+        f"{trained.family} (score above {threshold:g} at each of {len(trained.consensus)} checkpoints): {written}"
+    )
 
 
 def _refuse_repeats(paths: Sequence[Path]) -> None:
@@ -131,26 +150,29 @@ def _outputs(paths: Sequence[Path], family: str, output: Path | None) -> list[Pa
     return [output] * len(paths)
 
 
-def _opened(path: Path, model: Path, trained: TrainedFamily, output: Path, reading: dict[str, Any]) -> _Scored:
-    """Check a file and its output, and divide its patterns into chunks."""
+def _probed(path: Path, model: Path, trained: TrainedFamily, output: Path, options: ReadOptions) -> _Scored:
+    """Check a file and its output in a child process, and divide its patterns into chunks."""
     batch = patterns_a_batch(trained.settings.size)
-    reading = {name: value.resolve() if isinstance(value, Path) else value for name, value in reading.items()}
-    with open_stack(path, **reading) as stack:
+    if isinstance(options.detector, Path):
+        options = replace(options, detector=options.detector.resolve())
+
+    def look(stack: PatternStack) -> list:
         check_shape(stack, trained)
         check_output(output, stack)
-        chunks = chunks_of(stack.path, len(stack), batch=batch)
-        origin = origin_of(stack, model, reading, batch=batch)
+        return [len(stack), origin_of(stack, model, options, batch=batch)]
+
+    patterns, origin = probe(path, options, look=look)
     folder = ChunkFolder.beside(output.resolve())
-    source = Source(path.resolve(), reading, model.resolve(), family_state(model), origin, folder)
-    return _Scored(path, output, source, chunks)
+    source = Source(path.resolve(), options, model.resolve(), family_state(model), origin, folder)
+    return _Scored(path, output, source, chunks_of(path, patterns, batch=batch))
 
 
-def _compute(tasks: Sequence[Task], trained: TrainedFamily, cluster: str | None) -> None:
+def _compute(tasks: Sequence[Task], trained: TrainedFamily, cluster: str | None, selections: "_Selections") -> None:
     """Compute the chunks that are left."""
     left = _left(tasks)
     label = f"classifying, {trained.family}"
     if cluster is None:
-        compute_in_a_loop(left, trained, label=label)
+        compute_in_a_loop(left, trained, label=label, then=selections.write)
     elif left:
         compute_on_cluster(cluster, compute_in_worker, lambda: tasks_left(left), label=label)
 
@@ -175,53 +197,67 @@ def _left(tasks: Sequence[Task]) -> list[Task]:
     return left
 
 
-def _write_all(files: Sequence[_Scored], trained: TrainedFamily, threshold: float, output: Path | None) -> str:
-    """Write each selection, and delete the chunks that it is made from."""
-    if len(files) > 1 and files[0].output == files[1].output:
-        single = _write_list(files, threshold)
-    else:
-        single = np.concatenate(
-            [
-                select(file.output, stack, as_table(np.arange(len(stack)), scores, trained), threshold)
-                for file, stack, scores in _scores_of(files)
-            ]
-        )
-    for file in files:
-        file.source.folder.remove()
-    of_files = f" in {len(files)} files" if len(files) > 1 else ""
-    written = files[0].output if len({file.output for file in files}) == 1 else output or Path()
-    return (
-        f"{single.sum()} of {len(single)} patterns{of_files} ({single.mean():.1%}) are single hits under "
-        f"{trained.family} (score above {threshold:g} at each of {len(trained.iterations)} checkpoints): {written}"
-    )
+class _Selections:
+    """The selections of some files, each written while its file is open.
 
-
-def _write_list(files: Sequence[_Scored], threshold: float) -> np.ndarray:
-    """Write one list of all files; gives which patterns are single hits."""
-    tables, datasets = [], False
-    for _, stack, scores in _scores_of(files):
-        given = {"scores": scores.min(axis=1), "single": stable_selection(scores, threshold)}
-        tables.append(selection_table(stack, patterns=np.arange(len(stack)), **given))
-        datasets |= len(stack.datasets) > 1
-    write_selections(files[0].output, tables, datasets=datasets)
-    return np.concatenate([table["single"] == 1 for table in tables])
-
-
-def _scores_of(files: Sequence[_Scored]) -> Iterator[tuple[_Scored, PatternStack, np.ndarray]]:
-    """Each file with its stack and the scores (patterns, checkpoints) of all its chunks.
-
-    Raises
-    ------
-    PatternFileError
-        If a file has changed since its patterns were scored.
+    Parameters
+    ----------
+    files
+        All files; where several have one output, it is a list of them all.
+    trained
+        The family.
+    threshold
+        Score of a single hit at each checkpoint.
     """
-    for file in files:
-        source = file.source
-        with open_stack(file.path, **source.reading) as stack:
-            parts = [source.folder.read(chunk, source.origin) for chunk in file.chunks]
-            origin = origin_of(stack, source.model, source.reading, batch=file.chunks[0].batch)
-            if origin != source.origin or any(part is None for part in parts):
-                raise PatternFileError(
-                    f"{file.path}: it, the family or the scores changed meanwhile; run the same command again"
-                )
-            yield file, stack, np.concatenate(parts)
+
+    def __init__(self, files: Sequence[_Scored], trained: TrainedFamily, threshold: float) -> None:
+        self._files = {file.source: file for file in files}
+        self._trained = trained
+        self._threshold = threshold
+        self._is_list = len(files) > 1 and files[0].output == files[1].output
+        self._tables: dict[Source, pd.DataFrame] = {}
+        self._selected: dict[Source, np.ndarray] = {}
+
+    def write(self, source: Source, stack: PatternStack) -> None:
+        """Write the selection of an open file, or its part of the list once all are there."""
+        scores = _scores_of(self._files[source], stack)
+        patterns = np.arange(len(stack))
+        if not self._is_list:
+            table, output = as_table(patterns, scores, self._trained), self._files[source].output
+            self._selected[source] = write_stable_selection(output, stack, table, self._threshold)
+            return
+        self._selected[source] = stable_selection(scores, self._threshold)
+        given = {"scores": scores.min(axis=1), "selected": self._selected[source]}
+        self._tables[source] = selection_table(stack, patterns=patterns, **given)
+
+    def finish(self) -> np.ndarray:
+        """Write what is left, and delete the chunks that the selections are made from: bool (patterns of all files,).
+
+        Raises
+        ------
+        PatternFileError
+            If a file has changed since its patterns were scored.
+        """
+        for source, file in self._files.items():
+            if source not in self._selected:
+                with open_stack(file.path, source.options) as stack:
+                    self.write(source, stack)
+        if self._is_list:
+            tables = [self._tables[source] for source in self._files]
+            datasets = any(len(table["dataset"].unique()) > 1 for table in tables)
+            write_selections(next(iter(self._files.values())).output, tables, datasets=datasets)
+        for source in self._files:
+            source.folder.remove()
+        return np.concatenate([self._selected[source] for source in self._files])
+
+
+def _scores_of(file: _Scored, stack: PatternStack) -> np.ndarray:
+    """The scores (patterns, checkpoints) of all chunks of an open file."""
+    source = file.source
+    parts = [source.folder.read(chunk, source.origin) for chunk in file.chunks]
+    origin = origin_of(stack, source.model, source.options, batch=file.chunks[0].batch)
+    if origin != source.origin or any(part is None for part in parts):
+        raise PatternFileError(
+            f"{file.path}: it, the family or the scores changed meanwhile; run the same command again"
+        )
+    return np.concatenate(parts)

@@ -1,20 +1,18 @@
-"""What scores are computed from: the pattern file and all that it refers to, how it is read, the family, the code."""
+"""Origin of scores: the pattern file and all that it refers to, how it is read, the family, and the code."""
 
 import json
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from helpers.patterns import PatternStack, detector_beside
+from helpers.patterns import PatternStack, ReadOptions, detector_beside
 from helpers.system import code_digest, text_digest
 from helpers.training import FamilyFolder
 
 
-def origin_of(stack: PatternStack, model: Path, reading: Mapping[str, Any], *, batch: int) -> str:
-    """What the scores of a stack depend on, as one text: they are the same where it is.
+def origin_of(stack: PatternStack, model: Path, options: ReadOptions, *, batch: int) -> str:
+    """All that the scores of a stack depend on, as one text: stored scores hold where it is the same.
 
-    Files are told by place, size and time of change, because they may be gigabytes.
+    Files stand there with path, size and time of change, because they may be gigabytes.
 
     Parameters
     ----------
@@ -22,14 +20,14 @@ def origin_of(stack: PatternStack, model: Path, reading: Mapping[str, Any], *, b
         The patterns.
     model
         Folder of the family.
-    reading
-        Options that the stack was opened with.
+    options
+        How the stack was opened.
     batch
         Patterns that go through the networks together.
     """
     content = {
-        "files": [_state(path) for path in _files_of(stack, reading)],
-        "reading": {name: str(value) for name, value in reading.items()},
+        "files": [_state(path) for path in _files_of(stack, options)],
+        "reading": str(options),
         "family": family_state(model),
         "batch": batch,
         "code": scoring_code(),
@@ -38,7 +36,7 @@ def origin_of(stack: PatternStack, model: Path, reading: Mapping[str, Any], *, b
 
 
 def family_state(model: Path) -> str:
-    """Checksum of a family's description and of the places, sizes and times of its checkpoints."""
+    """Checksum of a family's description, and of path, size and time of change of each of its checkpoints."""
     artefacts = FamilyFolder(model)
     description = artefacts.description()
     checkpoints = [artefacts.checkpoint(iteration) for iteration in description.get("consensus", ())]
@@ -52,7 +50,7 @@ def scoring_code() -> str:
 
 
 def code_in(origin: str) -> str:
-    """The code that an origin tells of."""
+    """Checksum of the code in an origin."""
     return json.loads(origin)["code"]
 
 
@@ -61,9 +59,9 @@ def _state(path: Path) -> list[str | int]:
     return [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
 
 
-def _files_of(stack: PatternStack, reading: Mapping[str, Any]) -> list[Path]:
+def _files_of(stack: PatternStack, options: ReadOptions) -> list[Path]:
     """The file, those that its data sets are in, and the detector."""
     found = {stack.path, *stack.other_files}
-    detectors = (detector_beside(stack.path), reading.get("detector"))
+    detectors = (detector_beside(stack.path), options.detector)
     found |= {path for path in detectors if isinstance(path, Path) and path.is_file()}
     return sorted({path.resolve() for path in found})

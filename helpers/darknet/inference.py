@@ -4,6 +4,7 @@
 """
 
 import copy
+import math
 from collections.abc import Iterable
 
 import torch
@@ -16,18 +17,18 @@ from helpers.darknet.network import Layers, Network
 _PACKS = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 """Whether this torch has oneDNN's convolutions with weights in oneDNN's own order."""
 
-_OUTPUT_FLOATS = 4 * 2**20
-"""Floats (16 MB) of the first layer's output for the images that run together on a CPU; at least one image does.
+_OUTPUT_FLOATS = 8 * 2**20
+"""Floats (32 MB) of the first layer's output for the images that run together on a CPU; at least one image does.
 
-The C library returns blocks above 32 MB to the system at once, and each fresh page costs again. And oneDNN's kernel for
-3072 channels of 13 × 13 pixels takes three times as long an image for several images as for one.
+The C library returns larger blocks to the system at once, and each fresh page costs again.
 """
 
 _CHANNELS_AT_ONCE = 512
 """Input channels that a packed 3 × 3 convolution sums at once.
 
 oneDNN reads the weights of a block of filters again for each row of pixels: those of 512 channels stay in a core's
-cache. 1024 channels in two halves take 17 % less time, 3072 in six parts 22 % (AVX2, 13 × 13 pixels).
+cache. 1024 channels in two halves take 17 % less time, 3072 in six parts 22 % (AVX2, one image of 13 × 13 pixels; of
+several images, 3072 channels at once take twice as long an image).
 """
 
 
@@ -37,7 +38,7 @@ class FoldedNetwork(Layers):
     Attributes
     ----------
     images_a_pass : int or None
-        Images that run through the layers together; None for as many as are given.
+        Most images that run through the layers together; None for as many as are given.
     """
 
     def __init__(self, layers: Iterable[nn.Module], network: Network, images_a_pass: int | None) -> None:
@@ -48,7 +49,7 @@ class FoldedNetwork(Layers):
     @torch.inference_mode()
     def forward(self, images: Tensor) -> list[Tensor]:
         """Outputs of the heads, activated as in Darknet's `layer.output`: a list of (N, channels, rows, columns)."""
-        parts = images.split(self.images_a_pass or max(1, len(images)))
+        parts = images.tensor_split(max(1, math.ceil(len(images) / (self.images_a_pass or len(images) or 1))))
         passes = [super(FoldedNetwork, self).forward(part) for part in parts]
         return [torch.cat(outputs) for outputs in zip(*passes, strict=True)]
 
@@ -75,8 +76,8 @@ def folded(network: Network, *, precision: torch.dtype = torch.float32) -> Folde
         For `scores`.
     """
     on_cpu = all(layer.weights.device.type == "cpu" for layer in network.convolutions)
-    images = _images_a_pass(network) if on_cpu else None
-    return FoldedNetwork((_folded_layer(layer, images, precision) for layer in network.layers), network, images)
+    layers = (_folded_layer(layer, on_cpu, precision) for layer in network.layers)
+    return FoldedNetwork(layers, network, _images_a_pass(network) if on_cpu else None)
 
 
 class FoldedConvolution(nn.Module):
@@ -114,12 +115,10 @@ class PackedConvolution(nn.Module):
     Parameters
     ----------
     layer
-        A convolution of a network in evaluation mode.
-    images
-        Usual number of images at a time: oneDNN's order of the weights depends on it. Any number passes.
+        Convolution whose running statistics are final. The order is best for one image of its size; others pass.
     """
 
-    def __init__(self, layer: Convolutional, images: int) -> None:
+    def __init__(self, layer: Convolutional) -> None:
         super().__init__()
         weights, self.bias = layer.folded()
         self.window = [layer.padding] * 2, [layer.stride] * 2, [1, 1], layer.groups
@@ -128,7 +127,7 @@ class PackedConvolution(nn.Module):
         if layer.groups == 1 and weights.shape[-1] > 1:
             self.channels = min(self.channels, _CHANNELS_AT_ONCE)
         side = layer.shape.side * layer.stride
-        self.weights = [self._packed(part, images, side) for part in weights.split(self.channels, dim=1)]
+        self.weights = [self._packed(part, side) for part in weights.split(self.channels, dim=1)]
 
     def forward(self, values: Tensor) -> Tensor:
         """Convolve and activate: (N, channels, rows, columns) to (N, filters, rows', columns'), channels-last."""
@@ -141,9 +140,9 @@ class PackedConvolution(nn.Module):
             total += self._convolved(part, weights)
         return functional.leaky_relu_(total, LEAKY_SLOPE) if self.leaky else total
 
-    def _packed(self, weights: Tensor, images: int, side: int) -> Tensor:
+    def _packed(self, weights: Tensor, side: int) -> Tensor:
         """Weights (filters, channels, size, size) in oneDNN's order for images of a side [pixels]."""
-        usual = [images, weights.shape[1] * self.window[-1], side, side]
+        usual = [1, weights.shape[1] * self.window[-1], side, side]
         return torch.ops.mkldnn._reorder_convolution_weight(weights.contiguous(), *self.window, usual)
 
     def _convolved(self, values: Tensor, weights: Tensor, bias: Tensor | None = None, *, leaky: bool = False) -> Tensor:
@@ -161,13 +160,13 @@ class PairMaxpool(nn.Module):
         return torch.maximum(rows[..., ::2], rows[..., 1::2])
 
 
-def _folded_layer(layer: nn.Module, images: int | None, precision: torch.dtype) -> nn.Module:
-    """Make the fastest module that does what a layer does; `images` is None unless it runs on a CPU."""
+def _folded_layer(layer: nn.Module, on_cpu: bool, precision: torch.dtype) -> nn.Module:
+    """Make the fastest module that does what a layer does."""
     if isinstance(layer, Convolutional):
-        packs = _PACKS and images is not None and precision == torch.float32
-        return PackedConvolution(layer, images) if packs else FoldedConvolution(layer, precision)
+        packs = _PACKS and on_cpu and precision == torch.float32
+        return PackedConvolution(layer) if packs else FoldedConvolution(layer, precision)
     pairs = isinstance(layer, Maxpool) and (layer.size, layer.stride, layer.padding) == (2, 2, 1)
-    return PairMaxpool() if pairs and images is not None else copy.deepcopy(layer)
+    return PairMaxpool() if pairs and on_cpu else copy.deepcopy(layer)
 
 
 def _images_a_pass(network: Network) -> int:

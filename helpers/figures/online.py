@@ -25,7 +25,7 @@ def online_rates_figure(history: pd.DataFrame) -> Figure:
     Parameters
     ----------
     history
-        Table of `OnlineClassification.history`: second [s], scored, hits, single, delay [s].
+        Table of `OnlineClassification.history`: second [s], scored, hits, selected, delay [s].
 
     Returns
     -------
@@ -38,7 +38,7 @@ def online_rates_figure(history: pd.DataFrame) -> Figure:
     lines = (
         ("scored", "patterns", INK, "-"),
         ("hits", "hits", NEUTRAL, "--"),
-        ("single", "single hits", HIGHLIGHT, "-"),
+        ("selected", "single hits", HIGHLIGHT, "-"),
     )
     for column, label, colour, dashes in lines:
         rates.plot(second, history[column], color=colour, linestyle=dashes, marker=".", markersize=3, label=label)

@@ -10,9 +10,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "description": ["from_dim_to_bright"],
         "dragonfly.detector": ["detector_beside"],
-        "growing.followed_file": ["NewPatterns", "Place"],
-        "growing.following": ["Following"],
+        "growing.following": ["Following", "Known", "NewPatterns"],
         "opening": ["describe", "open_stack"],
+        "options": ["DEFAULTS", "ReadOptions"],
+        "probing": ["probe"],
         "selections": [
             "SUFFIXES",
             "check_output",
@@ -22,6 +23,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "write_selections",
         ],
         "stack": ["PatternStack"],
-        "writing": ["new_stack", "write_table"],
+        "writing": ["new_stack", "write_stack", "write_table"],
     },
 )

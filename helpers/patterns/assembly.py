@@ -1,4 +1,4 @@
-"""From the pixels of a detector, in whatever order a file keeps them, to a picture with rows and columns.
+"""Assembly of the pixels of a detector, in whatever order a file keeps them, into a picture with rows and columns.
 
 Each pixel goes to the nearest row and column; places that no pixel reaches are gaps, and count as bad pixels.
 """
@@ -18,7 +18,7 @@ _LARGEST_PICTURE = 2**25
 
 @dataclass(frozen=True, eq=False)
 class Assembly:
-    """Where each pixel of a detector lies in the picture.
+    """Map from the pixels of a detector to the rows and columns of a picture.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""What is in a pattern file, in words and in character pictures for a terminal."""
+"""Description of a pattern file in words and in character pictures for a terminal."""
 
 import numpy as np
 
 from helpers.errors import PatternFileError
-from helpers.patterns.layouts import listed
+from helpers.patterns.layouts.base import listed
 from helpers.patterns.stack import PatternStack
 from helpers.system import in_short, printable
 
@@ -18,7 +18,7 @@ _UNREADABLE = "unreadable"
 
 
 def description(stack: PatternStack, *, pictures: bool = False) -> str:
-    """What is in a stack, and how it is read.
+    """Description of a stack and of how it is read.
 
     Parameters
     ----------
@@ -124,12 +124,12 @@ def _other_files(stack: PatternStack) -> list[str]:
 
 
 def _unit(photons: str) -> str:
-    """What the values of `looked_at` are."""
+    """The unit of the values of `looked_at`."""
     return "units of the file" if photons.startswith(_UNREADABLE) else "photons"
 
 
 def _patterns_of_each(stack: PatternStack) -> list[str]:
-    """How many patterns come from each of several data sets."""
+    """Number of patterns from each of several data sets."""
     if len(stack.parts) == 1:
         return []
     numbers = [f"{part.storage.shape[0]} from {part.dataset}" for part in stack.parts]

@@ -1,4 +1,4 @@
-"""Where a file, or a file beside it, says that the pixels of a detector are.
+"""Geometry of a detector in a pattern file, or in a file beside it.
 
 Known are CXI's `corner_position` and `basis_vectors`, a map of pixel positions `xyz_map`, and Dragonfly's detector.
 """
@@ -6,16 +6,14 @@ Known are CXI's `corner_position` and `basis_vectors`, a map of pixel positions 
 import math
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from helpers.errors import PatternFileError
-from helpers.patterns import metadata
 from helpers.patterns.assembly import Assembly, from_positions, module_positions
-from helpers.patterns.dragonfly import detector
-from helpers.patterns.hdf5.file import member, opened, understandable
+from helpers.patterns.dragonfly.detector import lacking, read_detector
+from helpers.patterns.hdf5.entry import Entry
+from helpers.patterns.hdf5.file import errors_name, open_hdf5
 from helpers.patterns.hdf5.values import values_of
-from helpers.patterns.layouts import members
 
 _CORNERS = ("corner_position", "corner_positions")
 _MAPS = ("xyz_map", "pixel_positions")
@@ -27,14 +25,14 @@ HOW_TO_GIVE_ONE = (
 )
 
 
-def geometry_in_file(file: h5py.File, path: Path, detectors: list[str], shape: tuple[int, ...]) -> Assembly | None:
+def geometry_in(entry: Entry, groups: list[str], shape: tuple[int, ...]) -> Assembly | None:
     """The geometry of a stack of panels.
 
     Parameters
     ----------
-    file, path
+    entry
         Where to look.
-    detectors
+    groups
         Groups to look into, "" for the root.
     shape
         (panels, rows, columns) of an unassembled pattern.
@@ -49,17 +47,33 @@ def geometry_in_file(file: h5py.File, path: Path, detectors: list[str], shape: t
     PatternFileError
         If it does not fit the panels.
     """
-    for group in detectors:
-        pixel = metadata.pixel_sizes(file, path, [group])
-        place = f"{group}/" if group else ""
-        name, positions = _first(file, path, group, _MAPS)
+    for group in groups:
+        pixel = entry.pixel_sizes([group])
+        name, positions = _first(entry, group, _MAPS)
         if positions is not None:
-            return _from_map(f"{path}: {place}{name}", positions, shape, pixel)
-        name, corners = _first(file, path, group, _CORNERS)
-        _, basis = _first(file, path, group, ("basis_vectors",))
+            return _from_map(name, positions, shape, pixel)
+        name, corners = _first(entry, group, _CORNERS)
+        _, basis = _first(entry, group, ("basis_vectors",))
         if corners is not None:
-            return _from_modules(f"{path}: {place}{name}", corners, basis, shape, pixel)
+            return _from_modules(name, corners, basis, shape, pixel)
     return None
+
+
+def given_geometry(detector: Path | Assembly, shape: tuple[int, ...]) -> tuple[Assembly, str]:
+    """The geometry that the user gives, and where it is from for people.
+
+    Raises
+    ------
+    PatternFileError
+        If it has another number of pixels than a pattern of this shape.
+    """
+    if isinstance(detector, Path):
+        return geometry_file(detector, shape)[0], f"put together by {detector}"
+    if detector.pixels != math.prod(shape):
+        raise PatternFileError(
+            f"the geometry has {detector.pixels} pixels, a pattern {shape}; give that of this detector"
+        )
+    return detector, "put together by the geometry given"
 
 
 def geometry_file(path: Path, shape: tuple[int, ...]) -> tuple[Assembly, dict[str, float | str]]:
@@ -78,29 +92,29 @@ def geometry_file(path: Path, shape: tuple[int, ...]) -> tuple[Assembly, dict[st
     assembly : Assembly
         The geometry.
     experiment : dict
-        What a detector file of ours says about the experiment.
+        Fields of the experiment that a detector file of ours holds.
 
     Raises
     ------
     PatternFileError
         If there is none, or it has another number of pixels.
     """
-    with understandable(path), opened(path) as file:
-        if not detector.is_detector(file, path):
-            groups = ["", *members(file, path, "entry", "instrument", "detector")]
-            found = geometry_in_file(file, path, groups, shape)
+    with errors_name(path), open_hdf5(path) as file:
+        if lacking(file):
+            root = Entry(file, "")
+            found = geometry_in(root, ["", *root.groups("entry", "instrument", "detector")], shape)
             if found is None:
-                raise PatternFileError(f"{path}: holds no geometry; {HOW_TO_GIVE_ONE}")
+                raise PatternFileError(f"holds no geometry; {HOW_TO_GIVE_ONE}")
             return found, {}
-    return detector.read_detector(path, math.prod(shape))
+    return read_detector(path, math.prod(shape))
 
 
-def _first(file: h5py.File, path: Path, group: str, names: tuple[str, ...]) -> tuple[str, np.ndarray | None]:
-    """The first data set of these names in a group, as float."""
+def _first(entry: Entry, group: str, names: tuple[str, ...]) -> tuple[str, np.ndarray | None]:
+    """The first data set of these names in a group, as float, and its path."""
     for name in names:
-        data = member(file, path, f"{group}/{name}")
-        if isinstance(data, h5py.Dataset) and data.dtype.kind in "iuf":
-            return name, np.asarray(values_of(data, path, f"{group}/{name}"), float)
+        data = entry.dataset(group, name)
+        if data is not None and data.dtype.kind in "iuf":
+            return f"{group}/{name}".lstrip("/"), np.asarray(values_of(data), float)
     return "", None
 
 

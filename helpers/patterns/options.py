@@ -1,60 +1,55 @@
-"""How the caller wants a file to be read, and what that means for masks and geometries."""
+"""Options of reading a pattern file, passed whole from the command to the reader."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
-
-from helpers.errors import PatternFileError
-from helpers.patterns import metadata
 from helpers.patterns.assembly import Assembly
-from helpers.patterns.metadata import POLARITIES, Polarity
+
+Polarity = Literal["format", "nonzero-bad", "nonzero-good"]
+"""Which pixels a mask calls bad: as its format says, those that are not 0, or those that are 0."""
+
+POLARITIES: tuple[Polarity, ...] = ("format", "nonzero-bad", "nonzero-good")
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How the caller wants a file to be read: the options of `open_stack`."""
+class ReadOptions:
+    """Options of reading a pattern file; the defaults fit every known layout.
 
-    path: Path
-    dataset: str | None
-    nan_as_zero: bool
-    frame_shape: tuple[int, int] | None
-    polarity: Polarity
-    detector: Path | Assembly | None
+    Parameters
+    ----------
+    dataset
+        Name of the data set to read, where the file holds several that do not go together.
+    nan_as_zero
+        Read NaN and infinity as no photons instead of refusing them, and parts of a virtual data set that nothing is
+        mapped to.
+    frame_shape
+        Rows and columns of a pattern, where the file does not tell (Dragonfly).
+    mask_polarity
+        "format": as the format says, non-zero is bad in CXI, 2 is bad in Dragonfly and CXIDB 58; "nonzero-bad" or
+        "nonzero-good" for files that do otherwise.
+    detector
+        Where the pixels are, for panels that were not put together and for Dragonfly: a file (see `geometry`) or an
+        Assembly. Dragonfly's is also looked for beside the photons: same stem, `_detector.h5`.
+
+    Raises
+    ------
+    ValueError
+        If `mask_polarity` is none of these.
+    """
+
+    dataset: str | None = None
+    nan_as_zero: bool = False
+    frame_shape: tuple[int, int] | None = None
+    mask_polarity: Polarity = "format"
+    detector: Path | Assembly | None = None
 
     def __post_init__(self) -> None:
         # also where the file has no mask to apply it to
-        if self.polarity not in POLARITIES:
-            raise ValueError(f"mask_polarity is one of {', '.join(POLARITIES)}, got {self.polarity!r}")
+        if self.mask_polarity not in POLARITIES:
+            raise ValueError(f"mask_polarity is one of {', '.join(POLARITIES)}, got {self.mask_polarity!r}")
+        if isinstance(self.detector, str):
+            object.__setattr__(self, "detector", Path(self.detector))
 
 
-def fitting(reading: Reading, assembly: Assembly, shape: tuple[int, ...]) -> Assembly:
-    """The geometry, if it has as many pixels as a pattern."""
-    if assembly.pixels != np.prod(shape):
-        raise PatternFileError(
-            f"{reading.path}: the geometry has {assembly.pixels} pixels, a pattern {shape}; give that of this detector"
-        )
-    return assembly
-
-
-def geometry_mask(reading: Reading, geometry: Assembly | None) -> np.ndarray | None:
-    """Gaps of the geometry, and the pixels that its own mask calls bad."""
-    if geometry is None or geometry.mask_values is None:
-        return None if geometry is None else geometry.gaps
-    return geometry.mask(metadata.bad_pixels(geometry.mask_values, reading.polarity, two_is_bad=True))
-
-
-def check_mask(reading: Reading, mask: np.ndarray, source: str) -> None:
-    """Refuse a mask that leaves no good pixel: it is meant the other way round, or damaged."""
-    if mask.all():
-        raise PatternFileError(
-            f"{reading.path}: {source}: no pixel is good; say what the mask means with mask_polarity=... "
-            "(--mask-polarity), or correct it"
-        )
-
-
-def mask_rule(reading: Reading, source: str, *, two_is_bad: bool) -> str:
-    """Where a mask is from and what it means, for people."""
-    if reading.polarity == "nonzero-good":
-        return f"{source} (0 = bad)"
-    return f"{source} ({'2 = bad' if two_is_bad and reading.polarity == 'format' else 'not 0 = bad'})"
+DEFAULTS = ReadOptions()

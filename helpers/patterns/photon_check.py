@@ -1,4 +1,4 @@
-"""Whether stored values can be photon counts, so that detector units are not taken for photons.
+"""Check that stored values can be photon counts, so that detector units are not taken for photons.
 
 Whole and fractional counts pass, also after a background was subtracted. Refused are NaN and infinity, negative values,
 and what no detector counts in one shot:

@@ -1,4 +1,4 @@
-"""Selections of single hits on disk, in the forms that other programs take up.
+"""Selections of single hits on disk, in the forms that other programs read.
 
 A CSV list; a copy of the pattern file with one value a pattern beside the patterns, where the co-author's tools keep
 theirs (`spi_filter -d single_hit/select -m 1`); and Dragonfly's photons with the detector, for the reconstruction.
@@ -16,6 +16,7 @@ import pandas as pd
 
 from helpers.errors import PatternFileError
 from helpers.patterns.dragonfly import emc
+from helpers.patterns.dragonfly.detector import detector_beside, write_detector
 from helpers.patterns.hdf5.file import member
 from helpers.patterns.hdf5.writing import hdf5_to_write
 from helpers.patterns.stack import PatternStack
@@ -34,10 +35,10 @@ def write_selection(
     path: str | os.PathLike,
     *,
     file: str | os.PathLike,
-    indices: np.ndarray,
+    patterns: np.ndarray,
     event_ids: np.ndarray | None,
     scores: np.ndarray,
-    single: np.ndarray,
+    selected: np.ndarray,
 ) -> None:
     """Write the patterns of a selection as CSV: file, index, event_id, score, single (0 or 1).
 
@@ -46,43 +47,47 @@ def write_selection(
     path
         The CSV file.
     file
-        The pattern file that the indices belong to.
-    indices
-        (n,) pattern indices.
+        The pattern file.
+    patterns
+        (n,) pattern numbers, the column index.
     event_ids
         (n,) their event ids; None leaves the column empty.
     scores
-        (n,) scores.
-    single
-        (n,) whether each is a single hit.
+        (n,) their scores.
+    selected
+        (n,) whether each is taken for a single hit, the column single.
     """
-    write_csv(path, _rows(file, indices, event_ids, scores, single))
+    write_csv(path, _rows(file, patterns, event_ids, scores, selected))
 
 
 def selection_table(
-    stack: PatternStack, *, patterns: np.ndarray, scores: np.ndarray, single: np.ndarray
+    stack: PatternStack, *, patterns: np.ndarray, scores: np.ndarray, selected: np.ndarray
 ) -> pd.DataFrame:
     """A selection of a stack as a table: file, index, event_id, score, single (0 or 1), dataset, dataset_index.
 
     Parameters
     ----------
-    stack, patterns, scores, single
+    stack, patterns, scores, selected
         As `write_any_selection`.
     """
     event_ids = None if stack.event_ids is None else stack.event_ids[patterns]
-    return _rows(stack.path, patterns, event_ids, scores, single).join(stack.origins(patterns))
+    return _rows(stack.path, patterns, event_ids, scores, selected).join(stack.origins(patterns))
 
 
 def _rows(
-    file: str | os.PathLike, indices: np.ndarray, event_ids: np.ndarray | None, scores: np.ndarray, single: np.ndarray
+    file: str | os.PathLike,
+    patterns: np.ndarray,
+    event_ids: np.ndarray | None,
+    scores: np.ndarray,
+    selected: np.ndarray,
 ) -> pd.DataFrame:
     """The columns that every list has, in their order."""
     selection = {
         "file": str(file),
-        "index": np.asarray(indices),
+        "index": np.asarray(patterns),
         "event_id": "" if event_ids is None else np.asarray(event_ids),
         "score": np.asarray(scores),
-        "single": np.asarray(single).astype(int),
+        "single": np.asarray(selected).astype(int),
     }
     return pd.DataFrame(selection)
 
@@ -124,7 +129,7 @@ def check_output(path: str | os.PathLike, stack: PatternStack) -> None:
 
 
 def write_any_selection(
-    path: str | os.PathLike, stack: PatternStack, *, patterns: np.ndarray, scores: np.ndarray, single: np.ndarray
+    path: str | os.PathLike, stack: PatternStack, *, patterns: np.ndarray, scores: np.ndarray, selected: np.ndarray
 ) -> None:
     """Write a selection in the form that the suffix names: `.csv`, `.cxi` or `.h5`, `.emc`.
 
@@ -135,11 +140,11 @@ def write_any_selection(
     stack
         The patterns.
     patterns
-        (n,) indices of the scored patterns, without repeats.
+        (n,) numbers of the scored patterns, without repeats.
     scores
-        (n,) scores.
-    single
-        (n,) whether each is a single hit.
+        (n,) their scores.
+    selected
+        (n,) whether each is taken for a single hit.
 
     Raises
     ------
@@ -149,16 +154,16 @@ def write_any_selection(
     check_output(path, stack)
     suffix = Path(path).suffix.lower()
     if suffix == ".emc":
-        write_photons(path, stack, np.asarray(patterns)[np.asarray(single, bool)])
+        write_photons(path, stack, np.asarray(patterns)[np.asarray(selected, bool)])
     elif suffix == ".csv":
-        table = selection_table(stack, patterns=patterns, scores=scores, single=single)
+        table = selection_table(stack, patterns=patterns, scores=scores, selected=selected)
         write_selections(path, [table], datasets=len(stack.datasets) > 1)
     else:
-        write_marked_copy(path, stack, patterns=patterns, scores=scores, single=single)
+        write_marked_copy(path, stack, patterns=patterns, scores=scores, selected=selected)
 
 
 def write_marked_copy(
-    path: str | os.PathLike, stack: PatternStack, *, patterns: np.ndarray, scores: np.ndarray, single: np.ndarray
+    path: str | os.PathLike, stack: PatternStack, *, patterns: np.ndarray, scores: np.ndarray, selected: np.ndarray
 ) -> None:
     """Copy an HDF5 pattern file and mark the selection in the copy, whole or not at all.
 
@@ -172,7 +177,7 @@ def write_marked_copy(
         The copy.
     stack
         The patterns.
-    patterns, scores, single
+    patterns, scores, selected
         As `write_any_selection`.
 
     Raises
@@ -182,20 +187,20 @@ def write_marked_copy(
     """
     path = Path(path)
     _check_copy(path, stack)
-    selected, score = np.zeros(len(stack), np.int32), np.full(len(stack), np.nan)
-    selected[patterns], score[patterns] = np.asarray(single).astype(np.int32), scores
+    select, score = np.zeros(len(stack), np.int32), np.full(len(stack), np.nan)
+    select[patterns], score[patterns] = np.asarray(selected).astype(np.int32), scores
     with written_whole(path) as partial:
         shutil.copyfile(stack.path, partial)
         with hdf5_to_write(partial, "r+") as file:
             start = 0
             for part in stack.parts:
                 rows = slice(start, start := start + part.storage.shape[0])
-                for name, values in (("select", selected[rows]), ("score", score[rows])):
-                    _replace(file, _place(part.dataset, name), values)
+                for name, values in (("select", select[rows]), ("score", score[rows])):
+                    _replace(file, _path_of_column(part.dataset, name), values)
 
 
-def _place(dataset: str, name: str) -> str:
-    """Where a value a pattern goes."""
+def _path_of_column(dataset: str, name: str) -> str:
+    """The path of a column of one value a pattern."""
     group, _, last = dataset.rpartition("/")
     if last.startswith("batch_") and last.endswith("_pattern"):
         return f"{group}/{last.removesuffix('pattern')}{name}".lstrip("/")
@@ -228,7 +233,7 @@ def _check_copy(path: Path, stack: PatternStack) -> None:
         raise PatternFileError(f"{path}: is the file of the patterns itself; choose another name for the copy")
     with h5py.File(stack.path, "r") as file:
         for dataset in stack.datasets:
-            if member(file, stack.path, dataset).file.filename != file.filename:
+            if member(file, dataset).file.filename != file.filename:
                 raise PatternFileError(
                     f"{path}: {dataset} of {stack.path} is a link to another file; copy that one, or write .csv"
                 )
@@ -268,7 +273,7 @@ def write_photons(
     stack
         Where the patterns are; its experiment (distance, pixel, centre) or Dragonfly detector makes the new detector.
     patterns
-        Indices (n,); all if None.
+        Pattern numbers (n,); all if None.
     rounded
         Round fractional counts to whole ones instead of refusing them.
 
@@ -284,11 +289,11 @@ def write_photons(
             f"{path}: no pattern of {stack.path} is selected, and Dragonfly cannot read a file without patterns; lower "
             "the threshold, or write .csv"
         )
-    detector = _detector_of(stack)
+    known = _detector_of(stack)
     pixels = stack.shape[1] * stack.shape[2]
     blocks = _blocks(stack, patterns, rounded=rounded)
-    with written_whole(detector.detector_beside(path)) as partial:  # no detector without photons, nor the reverse
-        detector.write_detector(partial, mask=stack.mask, **detector)
+    with written_whole(detector_beside(path)) as partial:  # no detector without photons, nor the reverse
+        write_detector(partial, mask=stack.mask, **known)
         if path.suffix.lower() == ".h5":
             emc.write_emc_hdf5(path, blocks, patterns=patterns.size, pixels=pixels)
         else:

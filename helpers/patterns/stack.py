@@ -1,19 +1,21 @@
 """A stack of patterns: what every layout becomes when it is opened."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 
-from helpers.errors import PatternFileError
+from helpers.errors import PatternFileError, WorkbookError
 from helpers.experiment import Centre, Experiment
 from helpers.patterns.assembly import Assembly
-from helpers.patterns.hdf5.file import understandable
+from helpers.patterns.hdf5.file import FOREIGN, errors_name
 from helpers.patterns.hdf5.virtual import value_files
-from helpers.patterns.layouts import listed
+from helpers.patterns.layouts.base import listed
+from helpers.patterns.layouts.columns import Column
 from helpers.patterns.photon_check import impossible_counts
 from helpers.patterns.storage import JoinedStorage, Storage
 from helpers.system import in_short
@@ -38,9 +40,9 @@ class Part:
     centre
         Beam centre (row, column) [pixels], where it is known.
     event_ids
-        (patterns,), where there are any.
+        Reads the event ids (patterns,); None where there are none.
     columns
-        Names of the values that each pattern has, and how to read them.
+        Finds the data sets with one value for each pattern, by name.
     """
 
     dataset: str
@@ -49,33 +51,43 @@ class Part:
     masks: Callable[[np.ndarray], np.ndarray] | None
     mask_source: str
     centre: Centre | None
-    event_ids: np.ndarray | None
-    columns: dict[str, Callable[[], np.ndarray]]
+    event_ids: Callable[[], np.ndarray | None]
+    columns: Callable[[], Mapping[str, Column]]
 
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """What a whole file says about its patterns: layout, title, geometry, experiment, and what that lacks."""
+    """The file of a stack, and what it says of all patterns together; what is called is read when it is asked for.
 
-    layout: str
-    title: str
+    Parameters
+    ----------
+    layout
+        Gives the names of the layouts, for people.
+    title
+        Gives what the file says about itself, on one line.
+    geometry
+        Of patterns that are put together from panels or lists of pixels.
+    experiment
+        Gives the experiment or None, and what is missing for it.
+    file
+        The open file, where it is HDF5.
+    """
+
+    layout: Callable[[], str]
+    title: Callable[[], str]
     geometry: Assembly | None
-    experiment: Experiment | None
-    missing: Sequence[str]
+    experiment: Callable[[], tuple[Experiment | None, Sequence[str]]]
     file: h5py.File | None
 
 
 class PatternStack:
     """Patterns in a file, read when asked for; close it, or use it in a `with` block. Made by `open_stack`."""
 
-    def __init__(self, path: Path, parts: Sequence[Part], origin: Origin, *, nan_as_zero: bool) -> None:
+    def __init__(self, path: Path, parts: Sequence[Part], origin: Origin, *, nan_as_zero: bool = False) -> None:
         self.path = path
         self.parts = tuple(parts)
-        self.layout = origin.layout
-        self.title = origin.title
+        self.origin = origin
         self.geometry = origin.geometry
-        self.experiment = origin.experiment
-        self.missing = tuple(origin.missing)
         self._file = origin.file
         self._nan_as_zero = nan_as_zero
         self._storage = JoinedStorage([part.storage for part in parts])
@@ -83,7 +95,6 @@ class PatternStack:
         self.dtype: np.dtype = self._storage.dtype
         self.mask = np.logical_or.reduce([part.mask for part in parts])
         self.centre = _common([part.centre for part in parts])
-        self.event_ids = _joined([part.event_ids for part in parts])
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -98,6 +109,41 @@ class PatternStack:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+
+    @cached_property
+    def layout(self) -> str:
+        """Names of the layouts, for people."""
+        return self.origin.layout()
+
+    @cached_property
+    def title(self) -> str:
+        """Title of the file, on one line."""
+        with errors_name(self.path):
+            return self.origin.title()
+
+    @cached_property
+    def _experiment(self) -> tuple[Experiment | None, Sequence[str]]:
+        with errors_name(self.path):
+            return self.origin.experiment()
+
+    @property
+    def experiment(self) -> Experiment | None:
+        """The experiment that the file describes; None if something is `missing`."""
+        return self._experiment[0]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Values that the file lacks for an experiment, for people."""
+        return tuple(self._experiment[1])
+
+    @cached_property
+    def event_ids(self) -> np.ndarray | None:
+        """One id a pattern (patterns,); None if not all have one."""
+        with errors_name(self.path):
+            known = [ids for part in self.parts if (ids := part.event_ids()) is not None]
+        if len(known) < len(self.parts):
+            return None
+        return known[0] if len(known) == 1 else np.concatenate(known)
 
     @property
     def other_files(self) -> set[Path]:
@@ -118,7 +164,7 @@ class PatternStack:
         return listed(self.datasets)
 
     def origins(self, patterns: np.ndarray | None = None) -> pd.DataFrame:
-        """Where patterns come from.
+        """Origin of patterns: their data sets, and their numbers there.
 
         Parameters
         ----------
@@ -130,17 +176,17 @@ class PatternStack:
         DataFrame
             Columns dataset and dataset_index, one row a pattern.
         """
-        wanted = np.arange(len(self)) if patterns is None else _pattern_indices(patterns, len(self))
-        part, inside = self._storage.places(wanted)
+        wanted = np.arange(len(self)) if patterns is None else _numbers(patterns, len(self))
+        part, inside = self._storage.locate(wanted)
         return pd.DataFrame({"dataset": np.array(self.datasets, dtype=object)[part], "dataset_index": inside})
 
-    def read(self, indices: slice | np.ndarray) -> np.ndarray:
+    def read(self, patterns: slice | np.ndarray) -> np.ndarray:
         """Photon counts of some patterns.
 
         Parameters
         ----------
-        indices
-            A slice, or an array of pattern indices in any order.
+        patterns
+            A slice, or an array of pattern numbers in any order.
 
         Returns
         -------
@@ -152,9 +198,9 @@ class PatternStack:
         PatternFileError
             If a good pixel holds what cannot be a photon count (`photon_check`), or if the file cannot be decoded.
         IndexError
-            If an index is not that of a pattern.
+            If a number is not that of a pattern.
         """
-        wanted = _pattern_indices(indices, len(self))
+        wanted = _numbers(patterns, len(self))
         counts = self.read_frames(wanted)
         if self._nan_as_zero:
             counts[~np.isfinite(counts)] = 0
@@ -163,12 +209,12 @@ class PatternStack:
             raise PatternFileError(f"{self.path}: {self._named(wanted[place], finding)}; {cure}")
         return counts
 
-    def read_frames(self, indices: slice | np.ndarray) -> np.ndarray:
+    def read_frames(self, patterns: slice | np.ndarray) -> np.ndarray:
         """Values of some patterns as the detector gave them, unchecked: `preparation` makes photons of them.
 
         Parameters
         ----------
-        indices
+        patterns
             As in `read`.
 
         Returns
@@ -181,42 +227,48 @@ class PatternStack:
         PatternFileError
             If the file cannot be decoded.
         IndexError
-            If an index is not that of a pattern.
+            If a number is not that of a pattern.
         """
-        wanted = _pattern_indices(indices, len(self))
-        try:
-            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which `read` refuses
-                values = np.asarray(self._storage.read(wanted), dtype=np.float32)
-            self._clear_own_masks(values, wanted)
-        except PatternFileError:
-            raise
-        except (OSError, RuntimeError, ValueError, MemoryError) as error:
-            raise PatternFileError(
-                f"{self.path}: {self.dataset} cannot be decoded in patterns {wanted[0]} to {wanted[-1]} "
-                f"({in_short(error)}); the file is damaged or needs a compression that is not installed: copy it again "
-                "or use gzip"
-            ) from error
+        wanted = _numbers(patterns, len(self))
+        with errors_name(self.path):
+            try:
+                with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which `read` refuses
+                    values = np.asarray(self._storage.read(wanted), dtype=np.float32)
+                self._clear_own_masks(values, wanted)
+            except WorkbookError:
+                raise
+            except FOREIGN as error:
+                raise PatternFileError(
+                    f"{self.dataset} cannot be decoded in patterns {wanted[0]} to {wanted[-1]} ({in_short(error)}); "
+                    "the file is damaged or needs a compression that is not installed: copy it again or use gzip"
+                ) from error
         values[:, self.mask] = 0
         return values
 
     def _clear_own_masks(self, values: np.ndarray, wanted: np.ndarray) -> None:
         """Put 0 where a pattern has a mask of its own."""
-        part, inside = self._storage.places(wanted)
+        part, inside = self._storage.locate(wanted)
         for number, masked in enumerate(self.parts):
             here = part == number
             if masked.masks is not None and here.any():
                 values[here] = np.where(masked.masks(inside[here]), 0, values[here])
 
     def _named(self, pattern: int, finding: str) -> str:
-        """What was found in a pattern, with the data set that it is from."""
-        part, inside = self._storage.places(np.array([pattern]))
+        """A finding in a pattern, with the data set that it is from."""
+        part, inside = self._storage.locate(np.array([pattern]))
         other = f" (pattern {inside[0]} of that data set)" if len(self.parts) > 1 else ""
         return f"{self.datasets[part[0]]} has {finding} in unmasked pixels of pattern {pattern}{other}"
+
+    @cached_property
+    def _columns(self) -> list[Mapping[str, Column]]:
+        """Columns of each part."""
+        with errors_name(self.path):
+            return [part.columns() for part in self.parts]
 
     @property
     def column_names(self) -> list[str]:
         """Names of the columns of `table`."""
-        return list(dict.fromkeys(name for part in self.parts for name in part.columns))
+        return list(dict.fromkeys(name for columns in self._columns for name in columns))
 
     def table(self) -> pd.DataFrame:
         """One row a pattern: every 1-D data set beside the patterns.
@@ -227,12 +279,13 @@ class PatternStack:
             Columns are named by their path relative to the data, or to the entry; strings are decoded. A value that
             only some of several data sets have is missing for the others.
         """
-        with understandable(self.path, "a column beside the patterns"):
+        with errors_name(self.path):
             tables = [
                 pd.DataFrame(
-                    {name: read() for name, read in part.columns.items()}, index=pd.RangeIndex(part.storage.shape[0])
+                    {name: column.read() for name, column in columns.items()},
+                    index=pd.RangeIndex(part.storage.shape[0]),
                 )
-                for part in self.parts
+                for part, columns in zip(self.parts, self._columns, strict=True)
             ]
         table = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
         return table.set_axis(pd.RangeIndex(len(self), name="pattern"))
@@ -248,7 +301,7 @@ class PatternStack:
         Yields
         ------
         start : int
-            Index of the first pattern of the batch.
+            Number of the first pattern of the batch.
         counts : ndarray (n, rows, columns)
             As `read`.
         """
@@ -256,16 +309,16 @@ class PatternStack:
             yield start, self.read(slice(start, start + size))
 
 
-def _pattern_indices(indices: slice | np.ndarray, patterns: int) -> np.ndarray:
+def _numbers(patterns: slice | np.ndarray, length: int) -> np.ndarray:
     """Pattern numbers from a slice or an array of numbers."""
-    if isinstance(indices, slice):
-        return np.arange(*indices.indices(patterns))
-    wanted = np.asarray(indices)
+    if isinstance(patterns, slice):
+        return np.arange(*patterns.indices(length))
+    wanted = np.asarray(patterns)
     if wanted.ndim != 1 or not (wanted.size == 0 or wanted.dtype.kind in "iu"):
-        raise IndexError(f"patterns are chosen by a slice or a 1-D array of numbers, got {indices!r}")
-    unknown = wanted[(wanted < 0) | (wanted >= patterns)]
+        raise IndexError(f"patterns are chosen by a slice or a 1-D array of numbers, got {patterns!r}")
+    unknown = wanted[(wanted < 0) | (wanted >= length)]
     if unknown.size:
-        raise IndexError(f"there is no pattern {unknown[0]} in a stack of {patterns}")
+        raise IndexError(f"there is no pattern {unknown[0]} in a stack of {length}")
     return wanted.astype(np.intp)
 
 
@@ -273,11 +326,3 @@ def _common(centres: list[Centre | None]) -> Centre | None:
     """The centre of all parts, or None if they differ or one has none."""
     first = centres[0]
     return first if first is not None and all(centre == first for centre in centres) else None
-
-
-def _joined(ids: list[np.ndarray | None]) -> np.ndarray | None:
-    """Event ids of all parts, or None if one has none."""
-    known = [part for part in ids if part is not None]
-    if len(known) < len(ids):
-        return None
-    return known[0] if len(known) == 1 else np.concatenate(known)

@@ -1,11 +1,11 @@
-"""How patterns lie in a file: one interface, read by pattern number, for every kind of storage.
+"""Storage of patterns in a file: one interface, read by pattern number, for every kind.
 
-A storage has `shape` and `dtype`, and `read(patterns)`, which gives those patterns as stored. `cxi` builds a stack from
+A storage has `shape` and `dtype`, and `read(patterns)`, which gives those patterns as stored. A stack is built from
 such pieces without knowing what they are.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
+from functools import cached_property
 from typing import Protocol
 
 import h5py
@@ -27,29 +27,42 @@ class Storage(Protocol):
 
 
 class DatasetStorage:
-    """A data set of HDF5 whose first axis is the pattern."""
+    """A data set of HDF5 whose first axis is the pattern.
 
-    def __init__(self, dataset: h5py.Dataset, path: Path | None = None, *, holes_allowed: bool = False) -> None:
+    Parameters
+    ----------
+    dataset
+        (patterns, ...)
+    holes_allowed
+        Whether a chunk that was never written may be read as the fill value.
+    """
+
+    def __init__(self, dataset: h5py.Dataset, *, holes_allowed: bool = False) -> None:
         self._dataset = dataset
-        self._chunks = Chunks(dataset, path or Path(dataset.file.filename), dataset.name, holes_allowed=holes_allowed)
+        self._holes_allowed = holes_allowed
         self.shape: tuple[int, ...] = dataset.shape
         self.dtype: np.dtype = dataset.dtype
 
+    @cached_property
+    def _chunks(self) -> Chunks | None:
+        """The chunks, or None where the values lie in one piece."""
+        return None if self._dataset.chunks is None else Chunks(self._dataset, holes_allowed=self._holes_allowed)
+
     def read(self, patterns: np.ndarray) -> np.ndarray:
-        """A run of neighbours in one go, others one by one (h5py is slow with lists)."""
-        one = self._chunks.pattern if self._chunks.a_pattern_each else self._one
-        if patterns.size and (np.diff(patterns) == 1).all() and not self._chunks.a_pattern_each:
-            self._chunks.check(int(patterns[0]), int(patterns[-1]) + 1)
-            return self._dataset[patterns[0] : patterns[-1] + 1]
+        """Values of some patterns; neighbours in one go, others one by one (h5py is slow with lists)."""
+        unpacked_here = self._chunks is not None and self._chunks.unpacked_here
+        if patterns.size and (np.diff(patterns) == 1).all() and not unpacked_here:
+            return self._between(int(patterns[0]), int(patterns[-1]) + 1)
         values = np.empty((patterns.size, *self.shape[1:]), self.dtype)
-        for place, pattern in enumerate(patterns):
-            values[place] = one(int(pattern))
+        for row, pattern in zip(values, patterns.tolist(), strict=True):
+            row[...] = self._chunks.pattern(pattern) if unpacked_here else self._between(pattern, pattern + 1)[0]
         return values
 
-    def _one(self, pattern: int) -> np.ndarray:
-        """A pattern as HDF5 reads it."""
-        self._chunks.check(pattern, pattern + 1)
-        return self._dataset[pattern]
+    def _between(self, start: int, stop: int) -> np.ndarray:
+        """Patterns `start` to `stop` as HDF5 reads them."""
+        if self._chunks is not None:
+            self._chunks.check(start, stop)
+        return self._dataset[start:stop]
 
 
 class AssembledStorage:
@@ -75,14 +88,14 @@ class JoinedStorage:
         self.shape = (int(self.starts[-1]), *parts[0].shape[1:])
         self.dtype = np.result_type(*(part.dtype for part in parts))
 
-    def places(self, patterns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def locate(self, patterns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Part of each pattern (n,), and its number there (n,)."""
         part = np.searchsorted(self.starts, patterns, side="right") - 1
         return part, patterns - self.starts[part]
 
     def read(self, patterns: np.ndarray) -> np.ndarray:
         """Values as float32, each from its part."""
-        part, inside = self.places(patterns)
+        part, inside = self.locate(patterns)
         if part.size and (part == part[0]).all():
             return np.asarray(self._parts[part[0]].read(inside), dtype=np.float32)
         values = np.empty((patterns.size, *self.shape[1:]), np.float32)

@@ -2,11 +2,10 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117, Centre, Experiment
-from helpers.patterns import PatternStack, open_stack
+from helpers.patterns import DEFAULTS, PatternStack, ReadOptions, open_stack, probe
 from helpers.preparation.calibration import PrepareSettings
 from helpers.preparation.crop import Crop
 from helpers.preparation.hit_finding import HitRule
@@ -37,7 +36,7 @@ def prepare_file(
     side: str = "down",
     crop: tuple[int, int] = AMOX34117.shape,
     seed: int = 0,
-    **reading: Any,
+    options: ReadOptions = DEFAULTS,
 ) -> str:
     """Prepare the frames of a file (see `pipeline.prepare`).
 
@@ -70,8 +69,8 @@ def prepare_file(
         Half of the detector that is kept, and numbers of rows and columns of the crop (see `crop.Crop`).
     seed
         Seed for the choice of the background photons that are removed.
-    **reading
-        Options of `patterns.open_stack` for files of unknown layout.
+    options
+        Options of reading for files that do not tell themselves.
 
     Returns
     -------
@@ -87,7 +86,8 @@ def prepare_file(
     settings = PrepareSettings(rule, background, centre, keep_sizes, search_sizes, radii, Crop(side, *crop), seed)
     if Path(output).exists() and Path(output).samefile(path):
         raise PatternFileError(f"{output}: would overwrite the frames that it is made from; choose another name")
-    with open_stack(path, **reading) as stack:
+    probe(path, options)
+    with open_stack(path, options) as stack:
         given = {"wavelength_nm": wavelength, "distance_m": distance, "pixel_m": pixel}
         experiment = _experiment(stack, given, adu_per_photon)
         try:

@@ -182,7 +182,7 @@ def _write_checkpoint(run: _Run) -> None:
     run.artefacts.add_scores("validation", plan.examples.validation_patterns, iteration, scores[:, 0])
     run.artefacts.write_history(run.history)
     weights = run.network.state_dict()
-    if iteration in plan.kept:
+    if iteration in plan.consensus:
         sections = [(section.name, dict(section.options)) for section in run.network.sections]
         content = {"family": str(plan.family), "sections": sections, "iteration": iteration, "weights": weights}
         save_tensors(run.artefacts.checkpoint(iteration), content)

@@ -69,8 +69,8 @@ class Plan:
         Training and validation patterns.
     settings
         Hyper-parameters of the network's training.
-    kept
-        Iterations whose weights are kept (the consensus needs them); scores are kept for every checkpoint.
+    consensus
+        Iterations whose weights are kept: the checkpoints that vote on a pattern. Scores are kept of every checkpoint.
     threshold
         Score above which the network calls a pattern a single hit. `family.json` keeps it for classification elsewhere;
         another one trains nothing anew.
@@ -83,7 +83,7 @@ class Plan:
     family: Family
     examples: Examples
     settings: TrainingSettings
-    kept: Sequence[int]
+    consensus: Sequence[int]
     threshold: float
     device: torch.device
     weights: Path | None = None
@@ -103,7 +103,7 @@ class Plan:
             "settings": self.settings.to_mapping(),
             "start": start,
             "threshold": self.threshold,
-            "consensus": list(self.kept),
+            "consensus": list(self.consensus),
             "shape": list(self.examples.training_counts.shape[1:]),
             "examples": self.examples.checksum(),
             "code": code_digest(code),

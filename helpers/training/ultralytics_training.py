@@ -251,7 +251,7 @@ def _store_checkpoint(trainer: Any) -> None:
     artefacts.add_scores("validation", plan.examples.validation_patterns, iteration, scores[:, 0])
     artefacts.write_history(trainer.history)
     content = {"family": str(plan.family), "model": trainer.args.model, "iteration": iteration}
-    if iteration in plan.kept:
+    if iteration in plan.consensus:
         save_tensors(artefacts.checkpoint(iteration), {**content, "weights": average.state_dict()})
     state = {
         "weights": trainer.model.state_dict(),

@@ -1,9 +1,10 @@
-"""The command `workbook`: run the notebooks, simulate, fetch, look into pattern files, prepare and classify them."""
+"""The command line `workbook`: each subcommand reads its options and calls one function of the package."""
 
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +12,9 @@ from helpers import __version__
 from helpers.errors import WorkbookError
 from helpers.system import explained
 from helpers.workbook.signals import Stopped, stopped_by_signals
+
+if TYPE_CHECKING:
+    from helpers.patterns import ReadOptions
 
 _FILE = click.Path(path_type=Path)
 _GALLERY = 12
@@ -31,21 +35,27 @@ class _FrameShape(click.ParamType):
 
 
 _LAYOUT = (
-    click.option("--dataset", metavar="NAME", help="The data set to read, where there are several that differ."),
-    click.option("--frame-shape", type=_FrameShape(), help="Of a Dragonfly file without a detector: 123x240."),
+    click.option("--dataset", metavar="NAME", help="Data set to read, if the file has several."),
+    click.option(
+        "--frame-shape", type=_FrameShape(), help="Of a Dragonfly file without a detector, for instance 123x240."
+    ),
     click.option(
         "--mask-polarity",
         type=click.Choice(["format", "nonzero-bad", "nonzero-good"]),
-        help="What a mask means; as its format says without.",
+        help="Meaning of the mask.",
+        show_default="as the format defines it",
     ),
     click.option(
-        "--detector", type=_FILE, metavar="FILE", help="Where the pixels are: a geometry (HDF5) or Dragonfly detector."
+        "--detector",
+        type=_FILE,
+        metavar="FILE",
+        help="Positions of the pixels: a geometry (HDF5) or Dragonfly detector.",
     ),
 )
 _READING = (
     *_LAYOUT,
     click.option(
-        "--nan-as-zero", is_flag=True, help="Read NaN and infinity as no photons instead of refusing the file."
+        "--nan-as-zero", is_flag=True, help="Read NaN and infinity as zero photons instead of refusing the file."
     ),
 )
 
@@ -62,28 +72,58 @@ def _options(options: tuple[Callable, ...]) -> Callable[[Callable], Callable]:
 
 
 def _given(reading: dict[str, Any]) -> dict[str, Any]:
-    """The options that the user gave."""
+    """Options that the user has given."""
     return {name: value for name, value in reading.items() if value is not None and value is not False}
 
 
+def _read_options(given: dict[str, Any]) -> "ReadOptions":
+    """The options of reading among those that the user gave, taken out of them."""
+    from helpers.patterns import ReadOptions
+
+    names = [field.name for field in fields(ReadOptions) if field.name in given]
+    return ReadOptions(**_given({name: given.pop(name) for name in names}))
+
+
 _POSITIVE = click.FloatRange(min=0, min_open=True)
+_COUNT = click.IntRange(min=0)
+_PREPARATION = tuple(
+    click.option(name, type=kind, metavar=metavar, help=text, show_default=default)
+    for name, kind, metavar, text, default in (
+        ("--wavelength", _POSITIVE, "NM", "Wavelength.", "from FILE"),
+        ("--distance", _POSITIVE, "M", "Distance from the particles to the detector.", "from FILE"),
+        ("--pixel", _POSITIVE, "M", "Size of a pixel.", "from FILE"),
+        ("--adu-per-photon", _POSITIVE, "ADU", "Detector units of a photon.", "FILE counts photons"),
+        ("--conversion", click.Choice(["pairs", "round"]), None, "From ADU to photons.", "pairs, as in psana"),
+        ("--centre", (float, float), "ROW COLUMN", "Beam centre.", "fitted circles"),
+        ("--lit-above", _POSITIVE, "PHOTONS", "A pixel with more photons is lit.", "0.23"),
+        ("--lit-pixels", _COUNT, "PIXELS", "Fewest lit pixels of a hit.", "500"),
+        ("--most-lit-pixels", _COUNT, "PIXELS", "Most lit pixels of a hit.", "no limit"),
+        ("--background", click.Choice(["auto", "blank", "peak", "none"]), None, "Source of the background.", "auto"),
+        ("--keep-sizes", (float, float), "NM NM", "Smallest and largest particle to keep.", "55 84"),
+        ("--search-sizes", (float, float), "NM NM", "Smallest and largest particle to try.", "as the radii resolve"),
+        ("--radii", (int, int), "FIRST STOP", "Radii at which sizes are compared, in pixels.", "all useful ones"),
+        ("--side", click.Choice(["down", "up", "left", "right", "both"]), None, "Half to keep.", "down"),
+        ("--crop", (int, int), "ROWS COLUMNS", "Shape of the patterns.", "123 240"),
+        ("--seed", _COUNT, None, "Seed for the removal of background photons.", "0"),
+    )
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="workbook")
 def workbook() -> None:
-    """Find single hits among XFEL diffraction patterns."""
+    """Find single hits among XFEL diffraction patterns (Ignatenko et al. 2021)."""
 
 
 @workbook.command()
-@click.option("--profile", default="demo", show_default=True, help="demo, paper, or the path of a YAML file.")
-@click.option("--data", type=_FILE, metavar="FILE.cxi", help="Your patterns; a twin is simulated without.")
+@click.option("--profile", default="demo", show_default=True, help="demo, paper, or a YAML file of your own.")
+@click.option("--data", type=_FILE, metavar="FILE.cxi", help="Your patterns.", show_default="a simulated twin")
 @click.option("--labels", type=_FILE, metavar="FILE.csv", help="Your labels: index or event_id, and single (0 or 1).")
-@click.option("--results", type=_FILE, metavar="DIR", help="Folder of the run; results/PROFILE without.")
-@click.option("--only", default="", metavar="NN,…", help="Only these notebooks, for instance 04,05.")
-@click.option("--fresh", is_flag=True, help="Delete what the run has left before, and start anew.")
+@click.option("--results", type=_FILE, metavar="DIR", help="Folder of the run.", show_default="results/PROFILE")
+@click.option("--only", default="", metavar="NN,…", help="Run only these notebooks, for instance 04,05.")
+@click.option("--fresh", is_flag=True, help="Start anew: delete what the run has left, trained families too.")
 def run(profile: str, data: Path | None, labels: Path | None, results: Path | None, only: str, fresh: bool) -> None:
-    """Run the notebooks; steps in which nothing has changed are skipped."""
+    """Run the notebooks, from patterns to tables and figures. Steps in which nothing has changed are skipped."""
     from helpers.workbook.runner import run_workbook
 
     numbers = [number.strip() for number in only.split(",") if number.strip()]
@@ -94,10 +134,10 @@ def run(profile: str, data: Path | None, labels: Path | None, results: Path | No
 
 @workbook.command()
 @click.argument("output", type=_FILE, metavar="OUT.cxi")
-@click.option("--patterns", type=click.IntRange(min=1), help="Patterns inside the size range; as in the paper without.")
+@click.option("--patterns", type=click.IntRange(min=1), help="Patterns inside the size range.", show_default="18213")
 @click.option("--seed", type=click.IntRange(min=0), help="The same seed gives the same file.")
 def simulate(output: Path, patterns: int | None, seed: int | None) -> None:
-    """Simulate labelled patterns with known truth."""
+    """Simulate labelled patterns of which the truth is known, and write them to OUT.cxi."""
     from helpers.simulation import simulate as simulate_twin
 
     given = {"patterns": patterns, "seed": seed}
@@ -106,7 +146,7 @@ def simulate(output: Path, patterns: int | None, seed: int | None) -> None:
 
 
 class _Share(click.ParamType):
-    """Which share of how many, written 2/16."""
+    """A share, written 2/16."""
 
     name = "K/N"
 
@@ -120,59 +160,77 @@ class _Share(click.ParamType):
 
 @workbook.command()
 @click.argument("files", type=_FILE, metavar="FILES", nargs=-1, required=True)
-@click.option("--model", type=_FILE, required=True, metavar="RUN/FAMILY", help="For instance demo/yolov2-jet-linear.")
+@click.option(
+    "--model",
+    type=_FILE,
+    required=True,
+    metavar="RUN/FAMILY",
+    help="Trained family, for instance demo/yolov2-jet-linear.",
+)
 @click.option(
     "--output",
     type=_FILE,
-    help="A list (.csv) of all FILES; of one FILE also a copy with marks (.cxi, .h5) or photons for Dragonfly (.emc); "
-    "or a folder for FILE.FAMILY.csv of each: the working directory without.",
+    metavar="SELECTION",
+    help="A list of all FILES (.csv), a copy of FILE with the selection marked (.cxi, .h5), its selected patterns for "
+    "Dragonfly (.emc), or a folder.",
+    show_default="FILE.FAMILY.csv of each, here",
 )
-@click.option("--threshold", type=click.FloatRange(0, 1), help="Score of a single hit; the family's own without.")
-@click.option("--cluster", metavar="SPEC", help="Compute on local:4, slurm:PROFILE[:JOBS] or tcp://HOST:PORT (Dask).")
-@click.option("--chunks", "share", type=_Share(), help="Only compute every N-th chunk, and write no selection yet.")
 @click.option(
-    "--follow", is_flag=True, help="FILE is still written (SWMR), or a folder or 'NAME*.cxi' where files appear."
+    "--threshold", type=click.FloatRange(0, 1), help="Score of a single hit.", show_default="the family's own"
+)
+@click.option(
+    "--cluster", metavar="SPEC", help="Compute with Dask on local:4, slurm:PROFILE[:JOBS] or tcp://HOST:PORT."
+)
+@click.option("--chunks", "share", type=_Share(), help="Compute only the K-th of N shares, and write no selection yet.")
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Classify while FILE is written (SWMR), or files appear in a folder or as 'NAME*.cxi'.",
 )
 @click.option("--stop-after", type=_POSITIVE, metavar="SECONDS", help="End --follow after so long without patterns.")
 @_options(_READING)
 def classify(files: tuple[Path, ...], model: Path, follow: bool, stop_after: float | None, **given: Any) -> None:
-    """Write selections of single hits for files of patterns; after an interruption, the same command goes on."""
+    """Select the single hits in files of patterns. After an interruption, the same command goes on."""
     from helpers.classification import classify_files
     from helpers.classification import follow as follow_patterns
 
     if stop_after is not None and not follow:
         raise click.UsageError("--stop-after goes with --follow")
+    reading = _read_options(given)
     if not follow:
-        click.echo(classify_files(files, model_folder(model), **_given(given)))
+        click.echo(classify_files(files, model_folder(model), options=reading, **_given(given)))
         return
     if len(files) > 1 or given["cluster"] or given["share"]:
         raise click.UsageError("--follow takes one FILE, folder or 'NAME*.cxi' in quotes, in this process")
     options = {name: value for name, value in given.items() if name not in ("cluster", "share")}
-    click.echo(follow_patterns(files[0], model_folder(model), stop_after=stop_after, **_given(options)))
+    followed = follow_patterns(files[0], model_folder(model), stop_after=stop_after, options=reading, **_given(options))
+    click.echo(followed)
 
 
 @workbook.command()
 @click.argument("file", type=_FILE, metavar="FILE")
 @_options(_READING)
-@click.option("--picture", type=_FILE, metavar="OUT.png", help="Also draw a gallery of patterns.")
-def info(file: Path, picture: Path | None, **reading: Any) -> None:
-    """Tell what is in a file, and how it would be read; show a few patterns."""
-    from helpers.patterns import describe
+@click.option("--picture", type=_FILE, metavar="OUT.png", help="Also draw a few patterns.")
+def info(file: Path, picture: Path | None, **given: Any) -> None:
+    """Show what a file of patterns holds, how it would be read, and a few patterns."""
+    from helpers.patterns import describe, probe
 
     if picture is not None and picture.suffix.lower() != ".png":
         raise click.UsageError(f"--picture draws a PNG, not {picture.name}; give a name that ends in .png")
-    click.echo(describe(file, pictures=True, **_given(reading)))
+    options = _read_options(given)
+    probe(file, options)
+    click.echo(describe(file, options, pictures=True))
     if picture is not None:
-        _draw_gallery(file, picture, _given(reading))
+        _draw_gallery(file, picture, options)
         click.echo(f"\n  gallery    {picture}")
 
 
-def _draw_gallery(file: Path, picture: Path, reading: dict[str, Any]) -> None:
+def _draw_gallery(file: Path, picture: Path, options: "ReadOptions") -> None:
     """Draw patterns of a file, from dim to bright."""
     from helpers.figures import gallery, save_picture
     from helpers.patterns import from_dim_to_bright, open_stack
 
-    with open_stack(file, **reading) as stack:
+    with open_stack(file, options) as stack:
         values, titles, unit = from_dim_to_bright(stack, _GALLERY)
         columns = min(_GALLERY_COLUMNS, len(titles))
         figure = gallery(values, titles, columns=columns, mask=stack.mask, unit=unit)
@@ -209,31 +267,16 @@ def fetch(name: str, yes: bool, source: Path | None, address: str | None) -> Non
 @click.argument("file", type=_FILE, metavar="FILE")
 @click.argument("output", type=_FILE, metavar="OUT.cxi")
 @_options(_LAYOUT)
-@click.option("--wavelength", type=_POSITIVE, metavar="NM", help="The file's own without.")
-@click.option("--distance", type=_POSITIVE, metavar="M", help="Particles to detector; the file's own without.")
-@click.option("--pixel", type=_POSITIVE, metavar="M", help="Size of a pixel; the file's own without.")
-@click.option("--adu-per-photon", type=_POSITIVE, metavar="ADU", help="The file holds photon counts without.")
-@click.option("--conversion", type=click.Choice(["pairs", "round"]), help="ADU to photons: pairs without, as psana.")
-@click.option("--centre", type=(float, float), metavar="ROW COLUMN", help="Beam centre; circles are fitted without.")
-@click.option("--lit-above", type=_POSITIVE, metavar="PHOTONS", help="A pixel over this is lit; 0.23 without.")
-@click.option("--lit-pixels", type=click.IntRange(min=0), help="Fewest lit pixels of a hit; 500 without.")
-@click.option("--most-lit-pixels", type=click.IntRange(min=0), help="Most lit pixels of a hit; no limit without.")
-@click.option("--background", type=click.Choice(["auto", "blank", "peak", "none"]), help="auto without.")
-@click.option("--keep-sizes", type=(float, float), metavar="NM NM", help="Sizes that are kept; 55 84 without.")
-@click.option("--search-sizes", type=(float, float), metavar="NM NM", help="Sizes that are tried.")
-@click.option("--radii", type=(int, int), metavar="FIRST STOP", help="Radii that are compared, in pixels.")
-@click.option("--side", type=click.Choice(["down", "up", "left", "right", "both"]), help="Half to keep; down without.")
-@click.option("--crop", type=(int, int), metavar="ROWS COLUMNS", help="123 240 without.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of the background photons that are taken away.")
+@_options(_PREPARATION)
 def prepare(file: Path, output: Path, **given: Any) -> None:
-    """Prepare detector frames: photons, hits, background, centres, sizes, crop."""
+    """Turn detector frames into cropped patterns: photons, hits, background, centres, sizes, crop."""
     import warnings
 
     from helpers.preparation import prepare_file
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        done = prepare_file(file, output, **_given(given))
+        done = prepare_file(file, output, options=_read_options(given), **_given(given))
     for warning in caught:
         click.echo(f"workbook: warning: {warning.message}", err=True)
     click.echo(done)
@@ -241,10 +284,13 @@ def prepare(file: Path, output: Path, **given: Any) -> None:
 
 @workbook.command()
 @click.argument("run", type=_FILE, metavar="RUN")
-@click.option("--data", type=_FILE, metavar="FILE", help="The patterns of the run; found in data/ without.")
-@click.option("--labels", type=_FILE, metavar="FILE", help="The label file of the run, if it had one.")
+@click.option("--data", type=_FILE, metavar="FILE", help="Patterns of the run.", show_default="found in data/")
+@click.option("--labels", type=_FILE, metavar="FILE", help="Label file of the run, if it had one.")
 def verify(run: Path, data: Path | None, labels: Path | None) -> None:
-    """Recompute every table of a run from what it has stored, and compare; RUN is a folder or a name in results/."""
+    """Run the notebooks of RUN again on what it has stored, and compare every table, selection and checksum.
+
+    RUN is a folder or a name in results/. Nothing is trained, and RUN stays as it is.
+    """
     from helpers.workbook.verification import verify_run
 
     verdict = verify_run(run, data=data, labels=labels)
@@ -253,7 +299,7 @@ def verify(run: Path, data: Path | None, labels: Path | None) -> None:
 
 
 def model_folder(model: Path) -> Path:
-    """Folder of a family: a path as it is, or RUN/FAMILY for `results/RUN/families/FAMILY`."""
+    """Folder of a trained family, from its path or from RUN/FAMILY for `results/RUN/families/FAMILY`."""
     from helpers.workbook.run import RESULTS
 
     places = [model, model.parent / "families" / model.name, RESULTS / model.parent / "families" / model.name]

@@ -18,7 +18,7 @@ _KERNEL = {
 """Environment of the kernel: sparse progress, pictures in the notebook whatever the shell says, a silent debugger."""
 
 _QUIET = ["--log-level=CRITICAL"]
-"""The kernel's own log speaks of transports and of being shut down; what a cell says and raises is in the notebook."""
+"""Argument that silences the kernel's own log; what a cell prints and raises is in the notebook."""
 
 
 class StepFailedError(RuntimeError):
@@ -65,7 +65,7 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, str]) -> No
     partial = partial_beside(executed)
     partial = partial.with_name(f"{partial.name}.ipynb")
     declared = papermill.inspect_notebook(notebook)
-    # a kernel that dies is told by the error alone
+    # papermill logs the death of a kernel, which the error says already
     logging.getLogger("papermill").addHandler(logging.NullHandler())
     try:
         with environment(_KERNEL):

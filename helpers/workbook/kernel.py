@@ -1,4 +1,4 @@
-"""The kernel of a notebook that the runner runs: it ends with the runner, and quickly when that is interrupted."""
+"""Kernels that end with the process that runs the notebooks, at once if that is interrupted."""
 
 import os
 import sys
@@ -9,14 +9,14 @@ from jupyter_client.manager import AsyncKernelManager
 from helpers.system import end_with_parent
 
 EXTENSION = f"--ext={__name__}"
-"""Argument of a kernel that loads this module."""
+"""Argument that makes a kernel load this module as an IPython extension."""
 
 
 class KernelOfRunner(AsyncKernelManager):
-    """Starts and ends a kernel: with patience after the last cell, at once if the runner is to end."""
+    """Manager of a kernel: it waits for the kernel's end after the last cell, but not after an interrupt."""
 
     async def shutdown_kernel(self, now: bool = False, **given: Any) -> None:
-        """End the kernel; papermill comes here, too, while an interrupt is on its way up."""
+        """End the kernel; papermill calls this also while an interrupt is on its way up."""
         interrupted = isinstance(sys.exception(), KeyboardInterrupt | SystemExit)
         await super().shutdown_kernel(now=now or interrupted, **given)
 

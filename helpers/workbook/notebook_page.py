@@ -1,4 +1,4 @@
-"""An executed notebook as one HTML file that needs no network: pictures inside, formulas as MathML, no scripts."""
+"""HTML page of an executed notebook that needs no network: pictures inside, formulas as MathML, no scripts."""
 
 import logging
 import re
@@ -14,7 +14,7 @@ _WITHOUT_SCRIPTS = """{% extends 'lab/index.html.j2' %}
 """
 
 _FORMULA = re.compile(r"`[^`]*`|\$\$(?P<display>.+?)\$\$|\$(?P<inline>[^\s$](?:[^$]*[^\s$])?)\$", re.DOTALL)
-"""Code is matched, too, so that a dollar in it is passed over."""
+"""TeX between dollars; code is matched, too, so that a dollar in it is passed over."""
 
 
 def write_page(executed: Path) -> None:

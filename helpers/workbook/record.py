@@ -1,8 +1,7 @@
-"""What a run was made with: `run.json` holds versions, seeds, data checksum, profile, hardware and timings.
+"""Provenance of a run: `run.json` holds versions, seeds, data checksum, profile, hardware and timings.
 
-The file says of the run as a whole what its last step was made with, and of each step, under `steps`, what that one was
-made with, what it read and what it wrote, each with a checksum: so that every table and figure leads back to the step,
-the code and the files that it comes from.
+At its top stands what the last step was made with; `steps` holds the same of each step, and the checksum of each file
+that it read and wrote. Every table and figure so leads back to the step, the code and the files that it comes from.
 """
 
 import json
@@ -66,7 +65,7 @@ def _is_time(seconds: object) -> bool:
 
 
 def describe(run: Run, data_checksum: str) -> dict[str, Any]:
-    """What a run is made with, as plain values.
+    """Describe what a run is made with, as plain values for `add_step`.
 
     Parameters
     ----------
@@ -74,6 +73,11 @@ def describe(run: Run, data_checksum: str) -> dict[str, Any]:
         The run.
     data_checksum
         SHA-256 of its data file.
+
+    Returns
+    -------
+    dict
+        Versions of the software, hardware, profile, seed, data and labels.
     """
     return {
         "software": {"single-hit-workbook": helpers.__version__, **git_state(helpers.ROOT)},
@@ -95,20 +99,20 @@ def add_step(
     reads: Mapping[str, str] | None = None,
     writes: Mapping[str, str] | None = None,
 ) -> None:
-    """Write `run.json` anew after a step; what it says of other steps is kept.
+    """Add a finished step to `run.json`; the entries of other steps stay.
 
     Parameters
     ----------
     folder
-        Of the run.
+        Folder of the run.
     description
         What the step was made with, from `describe`.
     step
-        Its name.
+        Name of the step.
     seconds
-        How long it took.
+        Time that it took [s].
     reads, writes
-        What it depended on and what it left: name → checksum (`fingerprint.inputs` and `outputs`).
+        Name → checksum of what it depended on and of what it left (`staleness.inputs` and `outputs`).
     """
     record = read_record(folder)
     entry = {"seconds": round(seconds, 1), **description}
@@ -120,13 +124,13 @@ def add_step(
 
 
 def written_by(record: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """File of a run, relative to its folder → the step that wrote it and its checksum, in the order of the steps."""
+    """Step that wrote a file and the file's checksum, for each file of a run, in the order of the steps."""
     steps = record.get("steps", {}).items()
     return {file: (name, checksum) for name, step in steps for file, checksum in step.get("writes", {}).items()}
 
 
 def git_state(root: Path) -> dict[str, Any]:
-    """Commit of the project and whether files differ from it; None where git or its history is missing.
+    """Commit of the project, and whether files differ from it; None if git or its history is missing.
 
     Files in `results/` do not count: each step of the demo changes some that are in git.
     """
@@ -161,7 +165,7 @@ def hardware() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Name of the processor, where the system tells."""
+    """Name of the processor, if the system gives it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The page of a run: its tables, figures, notebooks and provenance, in one HTML file that needs no network."""
+"""Page of a run: tables, figures, notebooks and provenance in one HTML file that needs no network."""
 
 import re
 import struct
@@ -36,7 +36,7 @@ def write_report(folder: Path) -> Path:
     Parameters
     ----------
     folder
-        `results/RUN`.
+        Folder of the run, for instance `results/demo`.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def write_report(folder: Path) -> Path:
 
 
 def _ordered(paths: Iterable[Path]) -> list[Path]:
-    """`figure_2` before `figure_10`, numbered ones before the others."""
+    """Paths in the order of the page: `figure_2` before `figure_10`, numbered ones before the others."""
     return sorted(paths, key=lambda path: (_number(path.stem) or 10**6, path.stem))
 
 
@@ -74,7 +74,7 @@ def _number(name: str) -> int | None:
 
 
 def _heading(name: str) -> str:
-    """`figure_6_yolov2` → Figure 6; `figure_false_positives` → False positives."""
+    """Heading of a table or figure: `figure_6_yolov2` → Figure 6; `figure_false_positives` → False positives."""
     kind, _, rest = name.partition("_")
     number = _number(name)
     if number:
@@ -83,7 +83,7 @@ def _heading(name: str) -> str:
 
 
 def _split(items: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Those that the paper has, and the others."""
+    """Items in two parts: those that the paper has, and the others."""
     paper = [item for item in items if _is_of_the_paper(item["name"])]
     return {"paper": paper, "further": [item for item in items if item not in paper]}
 
@@ -93,7 +93,7 @@ def _is_of_the_paper(name: str) -> bool:
 
 
 def _placed(figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Narrow figures stand two in a row; one that has no neighbour stands alone in the middle."""
+    """Figures with their place in the layout: two narrow ones in a row, one without a neighbour in the middle."""
     place = 0
     while place < len(figures):
         pair = figures[place : place + 2]
@@ -131,7 +131,7 @@ def _figure(path: Path) -> dict[str, Any]:
 
 
 def _notebook(path: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """Link, title and time of an executed notebook."""
+    """Entry of an executed notebook: link, title and time."""
     cells = read_json(path, "notebook", error=RunFileError, advice=_AGAIN).get("cells")
     try:
         prose = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
@@ -148,7 +148,7 @@ def _notebook(path: Path, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _origins(record: dict[str, Any]) -> list[dict[str, str]]:
-    """Which step wrote each table (its CSV, from which the others are made) and figure, and with which checksum."""
+    """Origins of the tables (as CSV, from which the others are made) and figures: step and checksum."""
     shown = {
         Path(file): author
         for file, author in written_by(record).items()
@@ -163,7 +163,7 @@ def _origins(record: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _summary(folder: Path, record: dict[str, Any]) -> list[dict[str, str]]:
-    """The numbers on top, each from a table that is there."""
+    """Numbers at the top of the page, each from a table that is there."""
     tiles = []
     if (sets := _read(folder, "table_1")) is not None:
         patterns = sets.set_index("set")["patterns"]
@@ -182,7 +182,7 @@ def _summary(folder: Path, record: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _best(comparison: pd.DataFrame) -> dict[str, str]:
-    """The highest F₁ of a family, against the truth where it is known."""
+    """Highest F₁ of a family, against the truth where it is known."""
     reference = "truth" if "truth" in set(comparison["reference"]) else "manual"
     rows = comparison[(comparison["reference"] == reference) & ~comparison["family"].isin(_BASELINES)]
     if rows["f1"].dtype.kind != "f" or rows["f1"].isna().all():
@@ -208,7 +208,7 @@ def _seconds(record: dict[str, Any]) -> float:
 
 
 def _duration(seconds: float) -> str:
-    """12 s; 3 min 5 s; 2 h 10 min."""
+    """Time in words: 12 s; 3 min 5 s; 2 h 10 min."""
     minutes, rest = divmod(round(seconds), 60)
     if not minutes:
         return f"{rest} s"

@@ -188,7 +188,7 @@ class Run:
             family,
             examples,
             self.settings(family.network),
-            kept=self.profile.consensus,
+            consensus=self.profile.consensus,
             threshold=self.threshold(name),
             device=pick_device(),
             weights=self.weights,
@@ -266,21 +266,6 @@ class Run:
         write_text(self.tables / f"{name}.tex", to_latex(table, text, name, caption))
         write_text(self.tables / f"{name}.html", to_html(table, text, caption))
         return text
-
-    def read_table(self, name: str) -> pd.DataFrame:
-        """Read a table that an earlier notebook has saved.
-
-        Raises
-        ------
-        MissingStepError
-            If none has.
-        RunFileError
-            If the file is damaged.
-        """
-        path = self.tables / f"{name}.csv"
-        if not path.is_file():
-            raise MissingStepError(f"{path} is missing; run the notebook that writes it, or `workbook run`")
-        return read_csv(path, {}, error=RunFileError, advice=_AGAIN)
 
     def save_figure(self, figure: "Figure", name: str, *, caption: str, of_data: bool = True) -> "Figure":
         """Write a figure as PNG and PDF, and its caption for the page of the run; return it.

@@ -1,4 +1,4 @@
-"""Run the notebooks in order, each only if something that it reads has changed."""
+"""`workbook run`: the notebooks in order, each only if something that it reads has changed."""
 
 import shutil
 import sys
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from helpers import ROOT
 from helpers.errors import WorkbookError
+from helpers.patterns import probe
 from helpers.system import delete_leftovers, locked, sha256
 from helpers.workbook import staleness
 from helpers.workbook.execution import StepFailedError, execute
@@ -22,7 +23,6 @@ from helpers.workbook.run import ANNOTATION, DATA, LOCK, RECORD, RESULTS, Run, c
 
 NOTEBOOKS = ROOT / "notebooks"
 SIMULATION_STEP = "00_simulation"
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Step:
     Parameters
     ----------
     notebook
-        Its source.
+        Path of the notebook.
     run
-        The run.
+        The run that it is a step of.
     """
 
     notebook: Path
@@ -42,26 +42,26 @@ class Step:
 
     @property
     def name(self) -> str:
-        """For instance 04_training."""
+        """Name of the step, for instance 04_training."""
         return self.notebook.stem
 
     @property
     def stamp(self) -> Path:
-        """Written last: what the step has read and written."""
+        """File with the checksums of what the step read and wrote; it is written last."""
         return self.run.folder / f".{self.name}.done"
 
     @property
     def executed(self) -> Path:
-        """The executed notebook."""
+        """Path of the executed notebook, with outputs."""
         return self.run.folder / self.notebook.name
 
     @cached_property
     def needs(self) -> staleness.Needs:
-        """What the notebook declares."""
+        """Sections and files that the notebook declares."""
         return staleness.read_needs(self.notebook)
 
     def inputs(self, checksums: staleness.Checksums) -> dict[str, str]:
-        """Checksums of everything that it depends on, now."""
+        """Present checksums of everything that the step depends on."""
         files = {"the data file": self.run.data}
         if self.run.labels is not None:
             files["the label file"] = self.run.labels
@@ -89,14 +89,14 @@ def run_workbook(
     only
         Numbers of the notebooks to look at ("04"); all if empty.
     fresh
-        Start from an empty folder.
+        Delete first what the run has left, which is printed; labels given by hand stay.
     notebooks
         Folder of the notebooks.
 
     Returns
     -------
     int
-        0, 1 if a step failed, 130 if it was interrupted.
+        Exit code: 0, or 1 if a step failed.
 
     Raises
     ------
@@ -118,15 +118,12 @@ def run_workbook(
     except StepFailedError as error:
         print(f"{error}; the same command continues from here", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command continues from here", file=sys.stderr)
-        return INTERRUPTED
     print(f"\nThe tables and figures are in {page}")
     return 0
 
 
 def _chosen(notebooks: Path, only: Sequence[str]) -> list[Path]:
-    """Notebooks in order, or those whose numbers are given."""
+    """Paths of the notebooks in order: all, or those whose numbers are given."""
     found = sorted(notebooks.glob("[0-9]*.ipynb"))
     numbers = {path.name.split("_")[0]: path for path in found}
     if unknown := [number for number in only if number not in numbers]:
@@ -144,7 +141,7 @@ def _profile_parameter(profile: str | Path) -> str:
 
 @contextmanager
 def _tidied(folder: Path) -> Iterator[None]:
-    """Delete what killed processes have left: of earlier runs, and workers that this one had to end."""
+    """Delete temporary files of killed processes: of earlier runs, and of workers that this one ends."""
     delete_leftovers([*folder.rglob(".*"), *DATA.glob(".*")])
     try:
         yield
@@ -153,27 +150,35 @@ def _tidied(folder: Path) -> Iterator[None]:
 
 
 def _empty(folder: Path) -> None:
-    """Delete what a run has left in its folder, but not what people have done by hand; the record last, as its mark."""
-    for path in sorted(folder.iterdir(), key=lambda path: path.name == RECORD):
-        if path.name == ANNOTATION:
-            print(f"kept: {path}, which was made by hand", flush=True)
-            continue
-        if path.name.startswith(LOCK):
-            continue
+    """Delete what a run has left in its folder, but not labels given by hand; the record, which marks it, last."""
+    found = sorted(folder.iterdir())
+    doomed = [path for path in found if path.name != ANNOTATION and not path.name.startswith(LOCK)]
+    if names := [_counted(path) for path in doomed if not path.name.startswith(".")]:
+        print(f"deleting from {folder}: {', '.join(names)}", flush=True)
+    if (folder / ANNOTATION).exists():
+        print(f"kept: {folder / ANNOTATION}, which was made by hand", flush=True)
+    for path in sorted(doomed, key=lambda path: path.name == RECORD):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink()
 
 
+def _counted(path: Path) -> str:
+    """Name of a file, or of a folder and the number of things in it."""
+    return f"{path.name} ({sum(1 for _ in path.iterdir())})" if path.is_dir() else path.name
+
+
 def _prepared(given: dict[str, str]) -> Run:
-    """The run, with its twin simulated if that is needed; the time of that is noted."""
+    """Open the run; where its twin has to be simulated first, the time of that is noted."""
     profile = load_profile(given["profile"])
     missing = "data" not in given and not twin_path(profile).is_file()
     if missing:
         print(f"simulating {profile.simulation.patterns} patterns", flush=True)
     began = time.perf_counter()
     run = open_run(**given)
+    if "data" in given:
+        probe(run.data)
     if missing:
         seconds = time.perf_counter() - began
         print(f"simulated {run.data} in {seconds:.0f} s", flush=True)
@@ -182,7 +187,7 @@ def _prepared(given: dict[str, str]) -> Run:
 
 
 def _run_steps(steps: Sequence[Step], given: dict[str, str]) -> None:
-    """Run the stale ones in order; the page grows with each."""
+    """Run the stale steps in order; the page of the run grows with each."""
     for place, step in enumerate(steps, start=1):
         checksums = staleness.Checksums(step.run.folder)
         current = step.inputs(checksums)
@@ -194,7 +199,7 @@ def _run_steps(steps: Sequence[Step], given: dict[str, str]) -> None:
         print(f"{title}: running ({reason})", flush=True)
         made_with = describe(step.run, checksums.of(step.run.data))
         began = time.perf_counter()
-        staleness.delete_shown(step.stamp, step.run.folder)
+        staleness.delete_tables_and_figures(step.stamp, step.run.folder)
         step.stamp.unlink(missing_ok=True)
         step.executed.with_suffix(".html").unlink(missing_ok=True)
         execute(step.notebook, step.executed, given)
@@ -207,7 +212,7 @@ def _run_steps(steps: Sequence[Step], given: dict[str, str]) -> None:
 def _finish(
     step: Step, current: dict[str, str], checksums: staleness.Checksums, made_with: dict, seconds: float
 ) -> None:
-    """Note a step's provenance, rewrite the page, and stamp the step last."""
+    """Add a step to the record, write the page anew, and stamp the step last."""
     own = (step.executed, step.executed.with_suffix(".html"))
     try:
         written = staleness.outputs(step.needs, own, step.run.folder, checksums)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the command ends within seconds, with one line, and nothing half written."""
+"""SIGINT and SIGTERM as one exception: the command ends within seconds, with one line and no half-written file."""
 
 import os
 import signal
@@ -16,12 +16,12 @@ _SIGNALS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 
 class Stopped(SystemExit):
-    """A signal asks the command to end; raised wherever it is.
+    """Raised by a signal wherever the command is at that moment.
 
     Parameters
     ----------
     number
-        Of the signal; the exit code is 128 more, as in a shell.
+        Number of the signal; the exit code is 128 more, as in a shell.
     """
 
     def __init__(self, number: int) -> None:
@@ -32,39 +32,40 @@ class Stopped(SystemExit):
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """In this block SIGINT and SIGTERM raise `Stopped`; what does not let go within 3 s is left as after a kill.
+    """Let SIGINT and SIGTERM raise `Stopped` in this block; whatever does not end within 3 s is ended by force.
 
-    An error that follows a signal is of its making: processes of the same group have heard it, too.
+    An error that follows a signal is replaced by it: worker processes have heard the signal, too, and break off.
     """
     # a signal that is ignored stays so: a shell's background jobs ignore SIGINT
     before = {number: signal.getsignal(number) for number in _SIGNALS}
-    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-    asked: list[Stopped] = []
-    for number in heard:
-        signal.signal(number, partial(_stop, asked))
+    handled = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    caught: list[Stopped] = []
+    for number in handled:
+        signal.signal(number, partial(_stop, caught))
     hook = sys.unraisablehook
     sys.unraisablehook = partial(_raise_again, hook)
     try:
         yield
     except Exception:
-        if asked:
-            raise asked[0] from None
+        if caught:
+            raise caught[0] from None
         raise
     finally:
         sys.unraisablehook = hook
-        for number in heard:
+        for number in handled:
             signal.signal(number, before[number])
 
 
-def _stop(asked: list[Stopped], number: int, _: FrameType | None) -> None:
+def _stop(caught: list[Stopped], number: int, _: FrameType | None) -> None:
+    """Handle a signal: raise, and see to it that the process ends."""
     stopped = Stopped(number)
-    asked.append(stopped)
+    caught.append(stopped)
     _later(_GRACE_SECONDS, _leave, stopped)
     raise stopped
 
 
 def _raise_again(hook: Callable[[Any], object], unraisable: Any) -> None:
-    """Where Python ignores errors, as in the callback of a weak reference, the signal must come again."""
+    """Send the signal again if it came where Python ignores exceptions, as in the callback of a weak reference."""
     if isinstance(unraisable.exc_value, Stopped):
         _later(_AGAIN_SECONDS, signal.pthread_kill, main_thread().ident, unraisable.exc_value.number)
     else:
@@ -78,5 +79,6 @@ def _later(seconds: float, work: Callable[..., object], *given: object) -> None:
 
 
 def _leave(stopped: Stopped) -> None:
+    """End the process at once."""
     print(stopped.line, file=sys.stderr, flush=True)
     os._exit(stopped.code)

@@ -1,4 +1,4 @@
-"""Whether a step is stale: a fingerprint of what its notebook reads, and checksums of what it wrote.
+"""Stale steps: a step runs again if the checksum of anything that it reads or wrote has changed.
 
 A notebook says in its metadata what it depends on beside its own code:
 
@@ -6,7 +6,7 @@ A notebook says in its metadata what it depends on beside its own code:
 
 `reads` and `writes` are globs relative to the run's folder, and so is `may_write`, for what depends on the results.
 Without `profile`, every section counts. The data file, the labels, and the modules of `helpers` that the notebook
-imports count always (`sources`).
+imports count always (`helpers.system.code_fingerprint`).
 """
 
 import json
@@ -26,16 +26,16 @@ _KEYS = ("profile", "reads", "writes", "may_write")
 
 @dataclass(frozen=True)
 class Needs:
-    """What a notebook declares, and its code.
+    """Declarations of a notebook, and its code.
 
     Parameters
     ----------
     code
-        Sources of its code cells.
+        Source of each code cell.
     profile
         Sections of the profile that it uses; None for all.
     reads, writes, may_write
-        Globs relative to the run's folder; only of those in `writes` there must be something.
+        Globs relative to the run's folder. Each glob of `writes` must match a file when the step is done.
     """
 
     code: tuple[str, ...]
@@ -75,7 +75,7 @@ class Checksums:
     Parameters
     ----------
     folder
-        Of the run, where they are kept.
+        Folder of the run, in which they are kept.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -100,7 +100,7 @@ def _are_texts(value: object) -> bool:
 
 
 def _checksums_in(path: Path) -> dict[str, list]:
-    """Checksums that were remembered; a file that is damaged is none, because all of them can be had again."""
+    """Checksums that were remembered; none if the file is damaged, because each can be computed again."""
     try:
         known = read_json(path, "checksums", error=RunFileError, advice="delete it")
     except RunFileError:
@@ -109,7 +109,7 @@ def _checksums_in(path: Path) -> dict[str, list]:
 
 
 def _is_entry(entry: object) -> bool:
-    """Size, time of change, and a SHA-256."""
+    """Whether an entry is a size, a time of change, and a SHA-256."""
     return isinstance(entry, list) and len(entry) == 3 and isinstance(entry[2], str) and len(entry[2]) == _DIGITS
 
 
@@ -121,20 +121,20 @@ def inputs(
     checksums: Checksums,
     package: Path = PACKAGE,
 ) -> dict[str, str]:
-    """Everything that a notebook's results depend on: a name that a person understands → its checksum.
+    """Checksums of everything that a notebook's results depend on, each under a name that a person understands.
 
     Parameters
     ----------
     needs
-        Of the notebook.
+        Declarations of the notebook.
     sections
-        The profile.
+        Section of the profile → plain values.
     folder
-        Of the run.
+        Folder of the run.
     files
         Name → file outside the run's folder: the data, the labels.
     checksums
-        Of files.
+        Checksums that are known already.
     package
         Folder of the package whose modules count.
 
@@ -157,16 +157,16 @@ def inputs(
 
 
 def outputs(needs: Needs, own: Iterable[Path], folder: Path, checksums: Checksums) -> dict[str, str]:
-    """Files that a step has written, relative to the run's folder → checksum.
+    """Checksums of the files that a step has written, by their path below the run's folder.
 
     Parameters
     ----------
     needs
-        Of the notebook.
+        Declarations of the notebook.
     own
         The executed notebook and its page.
     folder, checksums
-        Of the run.
+        Folder of the run, and checksums that are known already.
 
     Raises
     ------
@@ -181,16 +181,16 @@ def outputs(needs: Needs, own: Iterable[Path], folder: Path, checksums: Checksum
 
 
 def why_stale(stamp: Path, current: Mapping[str, str], folder: Path, checksums: Checksums) -> str | None:
-    """Why a step must run again, in a few words; None if it need not.
+    """Reason in a few words why a step must run again; None if it need not.
 
     Parameters
     ----------
     stamp
-        What the step left when it was done.
+        File of `write_stamp`.
     current
-        Its `inputs` now.
+        Present `inputs` of the step.
     folder, checksums
-        Of the run.
+        Folder of the run, and checksums that are known already.
     """
     try:
         known, written = _stamped(stamp)
@@ -201,8 +201,8 @@ def why_stale(stamp: Path, current: Mapping[str, str], folder: Path, checksums: 
     return _input_change(known, current) or _output_change(written, folder, checksums)
 
 
-def delete_shown(stamp: Path, folder: Path) -> None:
-    """Delete the tables and figures that a step wrote the last time, so that none stays that it no longer makes."""
+def delete_tables_and_figures(stamp: Path, folder: Path) -> None:
+    """Delete the tables and figures that a step wrote the last time: it may no longer make all of them."""
     try:
         _, names = _stamped(stamp)
     except (FileNotFoundError, RunFileError):
@@ -213,7 +213,7 @@ def delete_shown(stamp: Path, folder: Path) -> None:
 
 
 def _stamped(stamp: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """What a stamp says that the step has read and written."""
+    """Checksums of what a step has read and written, from its stamp."""
     done = read_json(stamp, "stamp of a step", error=RunFileError, advice="delete it")
     parts = done.get("inputs"), done.get("outputs")
     if not all(isinstance(part, dict) and _are_texts([*part, *part.values()]) for part in parts):
@@ -222,12 +222,12 @@ def _stamped(stamp: Path) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def write_stamp(stamp: Path, current: Mapping[str, str], written: Mapping[str, str]) -> None:
-    """Say that a step is done, with what it read and what it wrote."""
+    """Write the stamp of a finished step: checksums of what it read and wrote."""
     write_text(stamp, json.dumps({"inputs": current, "outputs": written}, indent=1) + "\n")
 
 
 def _input_change(known: Mapping[str, str], current: Mapping[str, str]) -> str | None:
-    """The first of the inputs that differs."""
+    """First of the inputs that differs."""
     for name in [*current, *known]:
         if name not in known:
             return f"{name} is new"
@@ -239,7 +239,7 @@ def _input_change(known: Mapping[str, str], current: Mapping[str, str]) -> str |
 
 
 def _output_change(written: Mapping[str, str], folder: Path, checksums: Checksums) -> str | None:
-    """The first of the written files that is gone or no longer as it was."""
+    """First of the written files that is gone or no longer as it was."""
     for name, checksum in written.items():
         if not (folder / name).is_file():
             return f"{name} is gone"
@@ -249,6 +249,6 @@ def _output_change(written: Mapping[str, str], folder: Path, checksums: Checksum
 
 
 def _matching(folder: Path, patterns: Iterable[str], checksums: Checksums) -> dict[str, str]:
-    """Files below a folder that match globs → checksum, in order of their names."""
+    """Checksums of the files below a folder that match globs, in the order of their names."""
     found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
     return {str(path.relative_to(folder)): checksums.of(path) for path in sorted(found)}

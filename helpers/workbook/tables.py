@@ -1,4 +1,4 @@
-"""A table for people: rounded, with headings and families in the paper's words, as HTML and as LaTeX (booktabs)."""
+"""Tables for people: rounded, with the paper's words for columns and families, as HTML and LaTeX (booktabs)."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -30,14 +30,14 @@ _LATEX = str.maketrans(
 
 
 def shown(table: pd.DataFrame, percent: Sequence[str] = (), formats: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """The table as text.
+    """Format a table as text for `to_html` and `to_latex`.
 
     Parameters
     ----------
     table
-        Fractions, counts and names.
+        Table of fractions, counts and names.
     percent
-        Columns of fractions to show in percent.
+        Columns of fractions that are shown in percent.
     formats
         Column → format (for instance "{:.1f}"); three decimals where none is given, and whole numbers as they are.
     """
@@ -59,7 +59,7 @@ def _cell(value: object, form: str) -> str:
 
 
 def row_title(name: str) -> str:
-    """The paper's wording of a family or baseline; other text as it is."""
+    """Name of a family or baseline in the paper's words; other text as it is."""
     if name in _ROWS:
         return _ROWS[name]
     try:
@@ -69,7 +69,7 @@ def row_title(name: str) -> str:
 
 
 def _heading(name: str, percent: bool) -> str:
-    """`f1_mean` → F₁ mean (%), `iteration_004000` → 4000."""
+    """Heading of a column: `f1_mean` → F₁ mean (%), `iteration_004000` → 4000."""
     if match := re.fullmatch(r"iteration_(\d+)", name):
         return str(int(match[1]))
     words = " ".join(_HEADINGS.get(word, word) for word in name.split("_"))
@@ -81,7 +81,7 @@ def _is_number(column: pd.Series) -> bool:
 
 
 def to_html(table: pd.DataFrame, text: pd.DataFrame, caption: str) -> str:
-    """HTML of a table that was made text by `shown`; ASCII, so that a browser reads the piece on its own, too."""
+    """HTML of a table whose text is from `shown`; in ASCII, so that the piece can be opened by itself, too."""
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
     page = environment.get_template("table.html").render(
         caption=caption,
@@ -95,7 +95,7 @@ def to_html(table: pd.DataFrame, text: pd.DataFrame, caption: str) -> str:
 
 
 def to_latex(table: pd.DataFrame, text: pd.DataFrame, name: str, caption: str) -> str:
-    """LaTeX of a table that was made text by `shown`; needs the package booktabs."""
+    """LaTeX of a table whose text is from `shown`; it needs the package booktabs."""
     escaped = text.map(latex).rename(columns=latex)
     return (
         escaped.style.hide(axis="index")
@@ -111,5 +111,5 @@ def to_latex(table: pd.DataFrame, text: pd.DataFrame, name: str, caption: str) -
 
 
 def latex(text: str) -> str:
-    """Text with LaTeX's special signs escaped."""
+    """Escape the special signs of LaTeX."""
     return text.translate(_LATEX)

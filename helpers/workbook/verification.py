@@ -10,15 +10,11 @@
 Only where a file still has its checksum may numbers differ by rounding: another processor adds up in another order.
 """
 
-import csv
 import io
-import math
 import os
 import shutil
-from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +22,13 @@ import pandas as pd
 import yaml
 
 from helpers.errors import WorkbookError
-from helpers.system import STORED_ONLY, in_short, locked, sha256
+from helpers.system import STORED_ONLY, locked, sha256
 from helpers.workbook.execution import StepFailedError, environment, execute
 from helpers.workbook.profile import profile_from
 from helpers.workbook.record import read_record, written_by
 from helpers.workbook.run import ANNOTATION, DATA, LOCK, RECORD, RESULTS
 from helpers.workbook.runner import NOTEBOOKS
+from helpers.workbook.table_comparison import differences
 
 _COMPUTED_ONCE = ("families", "em")
 """Folders of a run whose files took hours: they are taken as they are, and their checksums compared."""
@@ -39,16 +36,6 @@ _COMPUTED_ONCE = ("families", "em")
 _SHOWN = ("tables", "figures", "selections")
 _NOT_COMPARED = (*_COMPUTED_ONCE, "figures", "online")
 """Folders whose files are not computed again, or hold readings of the clock."""
-
-_PATH = "file"
-"""Column of a selection that names the pattern file, which may lie elsewhere today."""
-
-_CELLS_NAMED = 5
-"""Cells of a file that are named one by one; a selection may have thousands."""
-
-_RELATIVE = 1e-9
-_OF_ROUNDING = {"largest_difference": 1e-6}
-"""Columns that hold rounding errors → how far they may differ."""
 
 
 @dataclass
@@ -213,7 +200,8 @@ def _verify_step(
         for name, checksum in entry["writes"].items():
             if _is_compared(name, notebook.stem):
                 verdict.files += 1
-                verdict.differences += _differences(name, folder / name, again / name, checksum)
+                edited = not (folder / name).is_file() or sha256(folder / name) != checksum
+                verdict.differences += differences(name, folder / name, again / name, with_rounding=not edited)
     finally:
         shutil.rmtree(again, ignore_errors=True)
 
@@ -232,11 +220,11 @@ def _linked(folder: Path, again: Path, entry: dict[str, Any], inputs: dict[str, 
     again.mkdir()
     for part in _COMPUTED_ONCE:
         if (folder / part).is_dir():
-            shutil.copytree(folder / part, again / part, copy_function=os.link)
+            shutil.copytree(folder / part, again / part, copy_function=_link)
     for name in entry["reads"]:
         if (folder / name).is_file() and not (again / name).exists():
             (again / name).parent.mkdir(parents=True, exist_ok=True)
-            os.link(folder / name, again / name)
+            _link(folder / name, again / name)
     for name in (RECORD, ANNOTATION):
         if (folder / name).is_file() and not (again / name).exists():
             shutil.copyfile(folder / name, again / name)
@@ -248,62 +236,12 @@ def _linked(folder: Path, again: Path, entry: dict[str, Any], inputs: dict[str, 
     return {"profile": str(profile), "results": str(again), **given}
 
 
-def _differences(name: str, stored: Path, again: Path, checksum: str) -> list[str]:
-    """Lines that say in what a file that was computed again differs from the stored one."""
-    if not stored.is_file():
-        return []  # noted with the checksums
-    if not again.is_file():
-        return [f"{name} was not written again"]
-    if stored.read_bytes() == again.read_bytes():
-        return []
-    if not name.endswith(".csv"):
-        return [f"{name} is not what the notebook writes"]
-    lines = list(_cell_differences(name, _cells(stored), _cells(again), with_rounding=sha256(stored) == checksum))
-    more = [f"{name}: {len(lines) - _CELLS_NAMED} more such differences"] if len(lines) > _CELLS_NAMED else []
-    return lines[:_CELLS_NAMED] + more
-
-
-def _cells(path: Path) -> list[list[str]]:
-    """Rows of a CSV file as text, whatever is in it, so that no digit and no type goes unseen."""
-    return list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8", "replace"))))
-
-
-def _cell_differences(
-    name: str, stored: list[list[str]], again: list[list[str]], *, with_rounding: bool
-) -> Iterator[str]:
-    """A line for each cell that differs: file, row, column, stored, computed."""
-    (head, *rows), (wanted_head, *wanted_rows) = stored or [[]], again or [[]]
-    if head != wanted_head:
-        yield f"{name}: the columns {_shown(', '.join(head))} are stored, {', '.join(wanted_head)} computed"
-        return
-    if len(rows) != len(wanted_rows):
-        yield f"{name}: {len(rows)} rows are stored, {len(wanted_rows)} computed"
-    for number, (row, wanted) in enumerate(zip_longest(rows, wanted_rows, fillvalue=[]), start=1):
-        title = ", ".join(cell for cell in wanted or row if _number(cell) is None)
-        for column, *pair in zip_longest(head, row, wanted, fillvalue=""):
-            if column != _PATH and not _is_same(*pair, column, with_rounding=with_rounding):
-                shown = " computed ".join(_shown(cell) for cell in pair)
-                yield f"{name}, row {number} ({_shown(title)}), column {column}: stored {shown}"
-
-
-def _is_same(stored: str, wanted: str, column: str, *, with_rounding: bool) -> bool:
-    """Whether a cell holds what it should."""
-    numbers = _number(stored), _number(wanted)
-    if stored == wanted or None in numbers:
-        return stored == wanted
-    return with_rounding and math.isclose(*numbers, rel_tol=_RELATIVE, abs_tol=_OF_ROUNDING.get(column, 0.0))
-
-
-def _number(cell: str) -> float | None:
+def _link(file: str | Path, copy: str | Path) -> None:
+    """Make a hard link, or a copy where the file system has no links."""
     try:
-        return float(cell)
-    except ValueError:
-        return None
-
-
-def _shown(cell: str) -> str:
-    """A cell as a terminal may show it."""
-    return in_short(cell) if cell else "nothing"
+        os.link(file, copy)
+    except OSError:
+        shutil.copyfile(file, copy)
 
 
 def _data_file(folder: Path, entry: dict[str, Any], given: Path | None) -> Path | None:
@@ -311,11 +249,11 @@ def _data_file(folder: Path, entry: dict[str, Any], given: Path | None) -> Path 
     wanted = entry["reads"]["the data file"]
     if given is not None:
         return _demanded(given, wanted, "the pattern file")
-    places = [DATA / Path(str(entry["data"]["file"])).name]
+    found = [DATA / Path(str(entry["data"]["file"])).name]
     if lists := sorted((folder / "selections").glob("*.csv")):
         with suppress(OSError, ValueError, KeyError):  # a damaged list tells no path
-            places.append(Path(pd.read_csv(lists[0], nrows=1, dtype=str).loc[0, "file"]))
-    return next((path for path in places if path.is_file() and sha256(path) == wanted), None)
+            found.append(Path(pd.read_csv(lists[0], nrows=1, dtype=str).loc[0, "file"]))
+    return next((path for path in found if path.is_file() and sha256(path) == wanted), None)
 
 
 def _label_file(folder: Path, entry: dict[str, Any], given: Path | None) -> Path | None:

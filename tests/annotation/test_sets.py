@@ -31,6 +31,16 @@ def bare(tmp_path):
         yield opened
 
 
+def test_the_truth_of_a_file_of_an_earlier_version_is_called_single(tmp_path):
+    table = pd.DataFrame({"manual": [1, 0], "single": [0, 1]})
+    given = {"mask": np.zeros((2, 3), bool), "centre": (0, 1), "experiment": AMOX34117}
+    write_stack(tmp_path / "old.cxi", np.ones((2, 2, 3), np.uint16), table=table, **given)
+    with open_stack(tmp_path / "old.cxi") as stack:
+        labels = labels_of(stack)
+    assert labels["truth"].tolist() == [False, True]
+    assert "single" not in labels
+
+
 def population(*, positives, negatives, positives_outside=0, negatives_outside=0):
     numbers = (positives, negatives, positives_outside, negatives_outside)
     label = np.repeat([True, False, True, False], numbers)
@@ -87,7 +97,7 @@ def test_truth_does_not_influence_the_sets():
     sizes = SetSizes((10, 30), (5, 10), (0, 5))
     without = split(labels, sizes, seed=2)["set"]
     truth = np.random.default_rng(1).random(len(labels)) < 0.5
-    pd.testing.assert_series_equal(split(labels.assign(single=truth), sizes, seed=2)["set"], without)
+    pd.testing.assert_series_equal(split(labels.assign(truth=truth), sizes, seed=2)["set"], without)
 
 
 def test_without_patterns_outside_all_come_from_the_size_range():
@@ -168,7 +178,7 @@ def test_a_written_selection_is_a_label_file(stack, tmp_path):
     indices = np.array([1, 3])
     single = np.array([True, False])
     ids = stack.event_ids[indices]
-    write_selection(path, file=stack.path, indices=indices, event_ids=ids, scores=[0.1, 0.2], single=single)
+    write_selection(path, file=stack.path, patterns=indices, event_ids=ids, scores=[0.1, 0.2], selected=single)
     labels = read_labels(path, stack)
     assert labels["pattern"].tolist() == [1, 3]
     assert labels["label"].tolist() == [True, False]

@@ -42,5 +42,5 @@ def train_demo_family(twin: Path, folder: Path, name: str = "yolov2-jet-linear")
         sets.loc[_TRAINING:, "set"] = "validation"
         examples = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
     given = {"threshold": profile.thresholds[family.network], "device": torch.device("cpu")}
-    train(Plan(family, examples, settings, kept=_CHECKPOINTS, **given), folder / name)
+    train(Plan(family, examples, settings, consensus=_CHECKPOINTS, **given), folder / name)
     return folder / name

@@ -127,7 +127,7 @@ def measure_training(stack: PatternStack, device: torch.device, rate: float, fol
     sets = pd.DataFrame({"pattern": np.arange(len(stack)), "label": labels, "set": "training"})
     found = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
     settings = TrainingSettings(size=416, iterations=ITERATIONS, learning_rate=1e-4, precision="bfloat16")
-    start = Plan(Family.from_name("yolov2-jet-linear"), found, settings, kept=[], threshold=0.24, device=device)
+    start = Plan(Family.from_name("yolov2-jet-linear"), found, settings, consensus=[], threshold=0.24, device=device)
     run, batches = darknet_training._Run.begin(start, FamilyFolder(folder), None), MiniBatches(start)
 
     def iterate(first: int, last: int) -> None:

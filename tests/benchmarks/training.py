@@ -70,7 +70,7 @@ def plan(found: Examples, name: str, **settings: Any) -> Plan:
     """A training of the demo's size, without changes of colours."""
     plain = {"size": SIZE, "hue": 0, "saturation": 1, "exposure": 1, "learning_rate": 0.005, "burn_in": 20}
     given = TrainingSettings(**plain | settings)
-    return Plan(Family.from_name(name), found, given, kept=[], threshold=0.25, device=CPU)
+    return Plan(Family.from_name(name), found, given, consensus=[], threshold=0.25, device=CPU)
 
 
 def seconds_of_ours(found: Examples, iterations: int, folder: Path) -> float:

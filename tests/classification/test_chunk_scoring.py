@@ -8,16 +8,16 @@ from helpers.classification.chunk_scoring import Source, compute_in_a_loop, comp
 from helpers.classification.chunks import ChunkFolder, chunks_of
 from helpers.classification.provenance import family_state, origin_of
 from helpers.errors import ClusterError
-from helpers.patterns import open_stack
+from helpers.patterns import DEFAULTS, open_stack
 
 
 @pytest.fixture
 def tasks(twin, model, tmp_path):
     """The twin in chunks of 16 patterns."""
     with open_stack(twin) as stack:
-        origin = origin_of(stack, model, {}, batch=16)
+        origin = origin_of(stack, model, DEFAULTS, batch=16)
         chunks = chunks_of(twin, len(stack), batch=16)
-    source = Source(twin, {}, model, family_state(model), origin, ChunkFolder(tmp_path / "chunks"))
+    source = Source(twin, DEFAULTS, model, family_state(model), origin, ChunkFolder(tmp_path / "chunks"))
     return [(source, chunk) for chunk in chunks]
 
 

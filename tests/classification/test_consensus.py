@@ -14,7 +14,7 @@ import torch
 from helpers.classification import load_family, score_stack, stored_scores, stored_selection
 from helpers.classification.files import classify_file
 from helpers.errors import MissingStepError, NetworkFileError, PatternFileError, RunFileError
-from helpers.patterns import open_stack, write_selection
+from helpers.patterns import ReadOptions, open_stack, write_selection
 from helpers.patterns.selections import write_photons
 from helpers.training import FamilyFolder
 
@@ -115,7 +115,9 @@ def test_photons_of_dragonfly_give_the_same_selection(twin, model, tmp_path):
         write_photons(tmp_path / "twin.emc", stack)
     classify_file(tmp_path / "twin.emc", model, output=tmp_path / "emc.csv")
     (tmp_path / "twin_detector.h5").unlink()
-    classify_file(tmp_path / "twin.emc", model, output=tmp_path / "shape.csv", frame_shape=(123, 240))
+    classify_file(
+        tmp_path / "twin.emc", model, output=tmp_path / "shape.csv", options=ReadOptions(frame_shape=(123, 240))
+    )
     classify_file(twin, model, output=tmp_path / "twin.csv")
     expected = pd.read_csv(tmp_path / "twin.csv")["score"]
     for name in ("emc.csv", "shape.csv"):
@@ -187,7 +189,7 @@ def test_a_stored_selection_is_read_for_its_own_patterns_only(tmp_path):
     path = tmp_path / "em.csv"
     assert stored_selection(path, np.array([2, 5])) is None
     given = {"file": "twin.cxi", "event_ids": None, "scores": np.array([0.2, 0.8])}
-    write_selection(path, indices=np.array([2, 5]), single=np.array([False, True]), **given)
+    write_selection(path, patterns=np.array([2, 5]), selected=np.array([False, True]), **given)
     assert list(stored_selection(path, np.array([2, 5]))) == [False, True]
     with pytest.raises(MissingStepError, match=r"em\.csv is a selection of other patterns"):
         stored_selection(path, np.array([2, 6]))

@@ -157,3 +157,18 @@ def test_a_file_that_changes_meanwhile_is_told(twin, model, tmp_path, monkeypatc
     with pytest.raises(PatternFileError, match="changed meanwhile; run the same command again"):
         classify_file(path, model, output=tmp_path / "a.csv")
     assert not (tmp_path / "a.csv").exists()
+
+
+def test_each_file_is_opened_once(two_files, model, tmp_path, monkeypatch):
+    opened = []
+
+    def noted(path, options):
+        opened.append(path)
+        return open_stack(path, options)
+
+    for module in ("files", "chunk_scoring"):
+        monkeypatch.setattr(f"helpers.classification.{module}.open_stack", noted)
+    classify_file(two_files[0], model, output=tmp_path / "a.csv")
+    assert opened == [two_files[0]]
+    classify_files(two_files, model, output=tmp_path / "all.csv")
+    assert opened[1:] == two_files

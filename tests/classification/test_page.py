@@ -11,6 +11,7 @@ from PIL import Image
 
 from helpers.classification import OnlineClassification, OnlinePage, latest_figure, rates, watch
 from helpers.classification.online.page import EACH_S
+from helpers.classification.online.scoring import Batch, Tally
 from helpers.system import SPARSE
 
 
@@ -64,7 +65,7 @@ def test_the_latest_single_hits_are_named_newest_first(online):
     scored(online)
     figure = latest_figure(online)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert titles == [f"twin.cxi {hit.index}: {hit.score:.2f}" for hit in reversed(online.latest)]
+    assert titles == [f"twin.cxi {hit.pattern}: {hit.score:.2f}" for hit in reversed(online.latest)]
     assert titles[0].startswith(f"twin.cxi {online.total.scored - 1}:")
 
 
@@ -73,9 +74,15 @@ def test_history_has_a_row_a_second(online):
     scored(online)
     first = online.total.scored
     history = online.history()
-    assert history["scored"].sum() == history["single"].sum() == first
+    assert history["scored"].sum() == history["selected"].sum() == first
     assert history["second"].tolist() == [0]
-    assert history["waiting"].tolist() == [0]
+    online.clock.now += 2
+    online.batches.append(Batch(online.clock(), Tally(3, 1, 2, 1), np.array([0.1, 0.2, 0.6, 0.2]), False, {}, "a.cxi"))
+    history = online.history()
+    assert list(history) == ["second", "scored", "hits", "selected", "delay"]
+    assert history["scored"].tolist() == [first, 0, 3]
+    assert history.iloc[2, 1:].tolist() == [3, 2, 1, 0.2]
+    assert np.isnan(history["delay"][1])
 
 
 @pytest.mark.parametrize("sparse", ["1", ""])

@@ -8,12 +8,13 @@ import pytest
 
 from helpers.classification.provenance import code_in, family_state, origin_of, scoring_code
 from helpers.errors import MissingStepError
-from helpers.patterns import open_stack
+from helpers.patterns import ReadOptions, open_stack
 
 
-def origin(path, model, *, batch=8, **reading):
-    with open_stack(path, **reading) as stack:
-        return origin_of(stack, model, reading, batch=batch)
+def origin(path, model, *, batch=8, **given):
+    options = ReadOptions(**given)
+    with open_stack(path, options) as stack:
+        return origin_of(stack, model, options, batch=batch)
 
 
 def later(path):

@@ -91,14 +91,15 @@ def test_images_of_another_size_pass(kernels):
 def test_more_images_than_a_pass_takes_keep_their_order(kernels):
     network = seen_patterns(darknet.yolov3(size=96, width=0.25, generator=torch.Generator().manual_seed(6)))
     folded, pictures = darknet.folded(network), images(60, 96)
-    assert 1 < folded.images_a_pass < 60
+    assert folded.images_a_pass > 60
+    folded.images_a_pass = 7
     alone = torch.cat([darknet.scores(folded, picture[None]) for picture in pictures])
     assert len(alone.unique()) == 60
     torch.testing.assert_close(darknet.scores(folded, pictures), alone, rtol=0, atol=1e-5)
 
 
 def test_large_images_run_one_at_a_time():
-    assert darknet.folded(darknet.yolov2(size=416, width=0.01)).images_a_pass == 3
+    assert darknet.folded(darknet.yolov2(size=416, width=0.01)).images_a_pass == 6
     assert darknet.folded(darknet.yolov2(size=608, width=0.5)).images_a_pass == 1
 
 

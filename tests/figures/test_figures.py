@@ -477,8 +477,8 @@ def test_rings_are_divided_by_their_mean_and_an_empty_class_is_left_out():
 
 def test_online_rates_show_each_second_and_only_delays_that_there_are():
     history = pd.DataFrame(
-        {"second": range(4), "scored": [9, 0, 5, 8], "hits": [8, 0, 5, 6], "single": [2, 0, 1, 3]}
-        | {"delay": [0.05, np.nan, 2.5, 0.1], "waiting": [0, np.nan, 40, 1]}
+        {"second": range(4), "scored": [9, 0, 5, 8], "hits": [8, 0, 5, 6], "selected": [2, 0, 1, 3]}
+        | {"delay": [0.05, np.nan, 2.5, 0.1]}
     )
     figure = figures.online_rates_figure(history)
     rates, delays = figure.axes

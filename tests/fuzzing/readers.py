@@ -20,7 +20,7 @@ from helpers.em.class_choice import write_choice
 from helpers.em.expectation_maximisation import EMState
 from helpers.em.runs import read_state, write_state
 from helpers.experiment import AMOX34117
-from helpers.patterns import describe, open_stack, write_selection
+from helpers.patterns import ReadOptions, describe, open_stack, probe, write_selection
 from helpers.patterns.dragonfly.detector import write_detector
 from helpers.patterns.writing import write_stack
 from helpers.system import save_tensors
@@ -37,6 +37,8 @@ from tests.fuzzing.text_mutations import JSON, TEXT, YAML
 from tests.patterns.test_layouts import COUNTS, LAYOUTS
 
 CPU = torch.device("cpu")
+_PROBE_S = 6.0
+"""Less than a worker may sleep in `harness`."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,12 @@ def _stack_of(name: str) -> Reader:
 
 
 def _read_stack(path: Path, options: dict) -> None:
-    """Read everything of a stack and check that it can be photons."""
-    text = describe(path, pictures=True, **options)
+    """Probe a stack as every command does, read everything of it, and check that it can be photons."""
+    read_options = ReadOptions(**options)
+    probe(path, read_options, limit_s=_PROBE_S)
+    text = describe(path, read_options, pictures=True)
     assert text.encode(), "no description"
-    with open_stack(path, **options) as stack:
+    with open_stack(path, read_options) as stack:
         counts = stack.read(slice(0, 16))
         assert counts.shape == (min(len(stack), 16), *stack.shape[1:]), "another shape than was told"
         assert np.isfinite(counts).all(), "not finite"
@@ -285,7 +289,7 @@ def _read_family(path: Path) -> None:
     trained = load_family(path.parent, CPU)
     assert 0 < trained.threshold < 1, "a threshold that is none"
     assert trained.settings.size > 0, "no size"
-    assert list(trained.iterations) == [4], "another consensus"
+    assert list(trained.consensus) == [4], "another consensus"
     assert len(trained.shape) == 2, "no shape"
 
 
@@ -342,7 +346,7 @@ def _read_sets(path: Path) -> None:
 
 
 def _selection(folder: Path) -> Path:
-    given = {"indices": np.arange(9), "event_ids": None, "scores": np.linspace(0, 1, 9), "single": np.arange(9) > 4}
+    given = {"patterns": np.arange(9), "event_ids": None, "scores": np.linspace(0, 1, 9), "selected": np.arange(9) > 4}
     write_selection(folder / "em.csv", file="own.cxi", **given)
     return folder / "em.csv"
 
@@ -480,7 +484,7 @@ def _read_stamp(path: Path) -> None:
     checksums = staleness.Checksums(folder)
     staleness.why_stale(folder / ".01.done", {"code cells": "a"}, folder, checksums)
     assert len(checksums.of(folder / "table.csv")) == 64, "no checksum"
-    staleness.delete_shown(folder / ".01.done", folder)
+    staleness.delete_tables_and_figures(folder / ".01.done", folder)
 
 
 def _notebook(folder: Path) -> Path:
@@ -508,7 +512,6 @@ def _table(folder: Path) -> Path:
 
 
 def _read_table(path: Path) -> None:
-    _run(path.parent.parent).read_table("table_1")
     write_report(path.parent.parent)
 
 

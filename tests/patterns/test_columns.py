@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from helpers.patterns import open_stack
-from helpers.patterns.columns import decoded
+from helpers.patterns.layouts.columns import decoded
 
 COUNTS = np.ones((4, 3, 5), np.uint16)
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from helpers.errors import PatternFileError
-from helpers.patterns import describe, from_dim_to_bright, open_stack
+from helpers.patterns import ReadOptions, describe, from_dim_to_bright, open_stack
 from helpers.patterns.description import character_picture
 from tests.patterns import test_layouts as layouts
 
@@ -12,7 +12,7 @@ from tests.patterns import test_layouts as layouts
 def test_every_layout_is_described(tmp_path, layout):
     write, name, datasets, ids = layouts.LAYOUTS[layout]
     options = write(tmp_path / name)
-    text = describe(tmp_path / name, pictures=True, **options)
+    text = describe(tmp_path / name, ReadOptions(**options), pictures=True)
     assert f"layout     {layout.partition(',')[0]}" in text
     assert "7 of 5 rows x 6 columns" in text
     assert datasets[0] in text
@@ -27,7 +27,7 @@ def test_several_data_sets_and_the_meaning_of_the_mask_are_told(tmp_path):
     assert "2 from entry_2/data_9/data" in text
     assert "2 bad pixels (6.7%); entry_1/instrument_1/detector_1/mask (not 0 = bad), and 2 more" in text
     assert "experiment not told: distance, x_pixel_size, source_1/energy, image_center missing" in text
-    text = describe(tmp_path / "a.cxi", mask_polarity="nonzero-good")
+    text = describe(tmp_path / "a.cxi", ReadOptions(mask_polarity="nonzero-good"))
     assert "28 bad pixels (93.3%); entry_1/instrument_1/detector_1/mask (0 = bad)" in text
 
 

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from helpers.errors import PatternFileError
-from helpers.patterns import open_stack
+from helpers.patterns import ReadOptions, open_stack
 from helpers.patterns.dragonfly.emc import write_emc, write_emc_hdf5
 
+TWO_ROWS = ReadOptions(frame_shape=(2, 3))
 COUNTS = np.array([[[0, 1, 2], [1, 0, 300]], [[0, 0, 0], [0, 0, 0]], [[5, 0, 0], [0, 1, 1]]])
 
 stacks = npst.arrays(
@@ -33,7 +34,7 @@ def test_any_counts_survive_a_round_trip(tmp_path, name, counts, block, data):
     path = tmp_path / name
     write_any(path, (counts[start : start + block] for start in range(0, len(counts), block)), counts)
     order = np.array(data.draw(st.lists(st.integers(0, len(counts) - 1), max_size=8)), dtype=int)
-    with open_stack(path, frame_shape=counts.shape[1:]) as stack:
+    with open_stack(path, ReadOptions(frame_shape=counts.shape[1:])) as stack:
         np.testing.assert_array_equal(stack.read(slice(None)), counts)
         np.testing.assert_array_equal(stack.read(order), counts[order])
     assert [found.name for found in tmp_path.iterdir()] == [name]
@@ -89,7 +90,7 @@ def damaged(path, place, value):
 def test_photons_outside_the_pattern_are_refused_when_they_are_read(tmp_path, place, value):
     write_emc(tmp_path / "a.emc", [COUNTS], pixels=6)
     damaged(tmp_path / "a.emc", place, value)
-    with open_stack(tmp_path / "a.emc", frame_shape=(2, 3)) as stack:
+    with open_stack(tmp_path / "a.emc", TWO_ROWS) as stack:
         assert not stack.read(np.array([1])).any()
         with pytest.raises(PatternFileError, match=r"a\.emc: pattern 0 has photons outside its 6 pixels"):
             stack.read(np.array([0]))
@@ -98,21 +99,27 @@ def test_photons_outside_the_pattern_are_refused_when_they_are_read(tmp_path, pl
 def test_negative_numbers_of_pixels_and_negative_counts_are_refused(tmp_path):
     write_emc(tmp_path / "a.emc", [COUNTS], pixels=6)
     damaged(tmp_path / "a.emc", 13, -300)
-    with open_stack(tmp_path / "a.emc", frame_shape=(2, 3)) as stack, pytest.raises(PatternFileError, match="negative"):
+    with (
+        open_stack(tmp_path / "a.emc", TWO_ROWS) as stack,
+        pytest.raises(PatternFileError, match="negative"),
+    ):
         stack.read(slice(None))
     damaged(tmp_path / "a.emc", 0, -2)
     with pytest.raises(PatternFileError, match="negative number of lit pixels"):
-        open_stack(tmp_path / "a.emc", frame_shape=(2, 3))
+        open_stack(tmp_path / "a.emc", TWO_ROWS)
 
 
 def test_the_lists_of_the_hdf5_form_must_belong_together(tmp_path):
     write_emc_hdf5(tmp_path / "a.h5", [COUNTS], patterns=3, pixels=6)
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file["count_multi"][0] = np.array([2], "i4")
-    with open_stack(tmp_path / "a.h5", frame_shape=(2, 3)) as stack, pytest.raises(PatternFileError, match="without a"):
+    with (
+        open_stack(tmp_path / "a.h5", TWO_ROWS) as stack,
+        pytest.raises(PatternFileError, match="without a"),
+    ):
         stack.read(slice(None))
     with h5py.File(tmp_path / "a.h5", "a") as file:
         del file["count_multi"]
         file["count_multi"] = np.arange(3)
     with pytest.raises(PatternFileError, match="must hold one list of integers for each pattern"):
-        open_stack(tmp_path / "a.h5", frame_shape=(2, 3))
+        open_stack(tmp_path / "a.h5", TWO_ROWS)

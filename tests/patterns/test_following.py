@@ -4,18 +4,23 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117
-from helpers.patterns import Following, open_stack
-from helpers.patterns.growing.followed_file import SETTLED_S, FollowedFile
-from helpers.patterns.growing.growing_stack import is_locked, is_written_with_swmr, written_patterns
+from helpers.patterns import Following, ReadOptions, open_stack
+from helpers.patterns.growing.following import RETRY_S, SETTLED_S, Known
+from helpers.patterns.growing.growing_stack import (
+    IDS_LATE_S,
+    GrowingStack,
+    is_locked,
+    is_written_with_swmr,
+    written_patterns,
+)
 from helpers.patterns.writing import write_stack
 from helpers.simulation import beamline
 
@@ -37,21 +42,42 @@ def write_whole(path, counts, ids=None):
     return path
 
 
-def drained(following, wanted, *, most=7):
-    """Patterns as (file name, recording, index) until there are so many."""
+@contextmanager
+def following_patterns(where, shape=(4, 6), most=7, **given):
+    with closing(Following(where, shape=shape, most=most, **given)) as following:
+        yield following
+
+
+def drained(following, wanted):
+    """New patterns, each with its file's batch, until there are so many."""
     found, end = [], time.monotonic() + PATIENCE_S
     while len(found) < wanted and time.monotonic() < end:
-        following.look()
-        new = following.take(most)
+        new = following.take()
         if new is None:
             time.sleep(following.pause)
             continue
-        found += [(new, index) for index in new.indices]
+        found += [(new, pattern) for pattern in new.patterns]
     return found
 
 
+def nothing_new(following, seconds):
+    """Look for so long, and find nothing."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert following.take() is None
+        time.sleep(following.pause)
+    return True
+
+
+def settled(path, seconds=10.0):
+    """A file that was changed some time ago."""
+    changed = time.time() - seconds
+    os.utime(path, (changed, changed))
+    return path
+
+
 def named(found):
-    return [(new.path.name, new.recording, int(index)) for new, index in found]
+    return [(new.path.name, int(pattern)) for new, pattern in found]
 
 
 @contextmanager
@@ -68,48 +94,67 @@ def other_process(code, *arguments):
         process.communicate()
 
 
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
 def test_every_pattern_of_a_growing_file_is_given_once_with_its_id(twin, tmp_path):
     with open_stack(twin) as stack:
         source = stack.read(slice(None))
     with (
-        beamline(twin, tmp_path / "live.cxi", rate=200, shots=150),
-        Following(tmp_path / "live.cxi", shape=SHAPE) as following,
+        beamline(twin, tmp_path / "live.cxi", rate=200, shots=150) as writer,
+        following_patterns(tmp_path / "live.cxi", SHAPE) as following,
     ):
         found = drained(following, 150)
-        following.look()
-        assert following.take(7) is None
-    assert named(found) == [("live.cxi", 0, index) for index in range(150)]
-    assert [one for new in dict.fromkeys(new for new, _ in found) for one in new.event_ids] == list(
-        map(str, range(150))
-    )
-    read = np.concatenate([new.counts for new in dict.fromkeys(new for new, _ in found)])
+        assert writer.wait(PATIENCE_S) == 0
+        assert following.take() is None
+        assert not following.is_live
+        assert nothing_new(following, 1.5 * SETTLED_S)
+    assert named(found) == [("live.cxi", pattern) for pattern in range(150)]
+    batches = list(dict.fromkeys(new for new, _ in found))
+    assert [event_id for new in batches for event_id in new.event_ids] == list(map(str, range(150)))
+    read = np.concatenate([new.counts for new in batches])
     np.testing.assert_array_equal(read, source[np.arange(150) % len(source)])
+
+
+def test_the_last_pattern_of_a_writer_that_ends_is_not_waited_for(tmp_path):
+    path = tmp_path / "a.cxi"
+    with other_process(LATE_IDS, path, "end") as writer, following_patterns(path) as following:
+        assert len(drained(following, 2)) == 2
+        assert following.take() is None
+        writer.communicate("\n")
+        began = time.monotonic()
+        (last,) = drained(following, 1)
+        assert time.monotonic() - began < 0.5 * IDS_LATE_S
+        assert last[0].event_ids == [""]
 
 
 def test_a_writer_that_is_killed_and_comes_back_is_followed_on(twin, tmp_path):
     path = tmp_path / "live.cxi"
-    with Following(path, shape=SHAPE) as following:
+    with following_patterns(path, SHAPE) as following:
         with beamline(twin, path, rate=100, shots=10_000) as process:
             before = drained(following, 30)
             process.kill()  # SIGKILL
             process.wait()
-        while following.waiting:
-            before += drained(following, following.waiting)
-        following.look()
+        while (new := following.take()) is not None:
+            before += [(new, pattern) for pattern in new.patterns]
         assert is_written_with_swmr(path)
-        assert following.places[str(path)].done == len(before)
         with h5py.File(path, "r", swmr=True, locking=False) as file:
             kept = len(file["entry_1/image_1/event_id"])
         with beamline(twin, path, rate=100, shots=25):
             after = drained(following, kept + 25 - len(before))
-    numbers = [index for _, _, index in named(before + after)]
-    assert numbers == list(range(kept + 25))
-    assert {recording for _, recording, _ in named(before + after)} == {0}
+    assert named(before + after) == [("live.cxi", pattern) for pattern in range(kept + 25)]
 
 
 def test_a_file_that_is_followed_is_never_locked(twin, tmp_path):
     path = tmp_path / "live.cxi"
-    with beamline(twin, path, rate=100, shots=20), Following(path, shape=SHAPE) as following:
+    with beamline(twin, path, rate=100, shots=20), following_patterns(path, SHAPE) as following:
         drained(following, 20)
         with other_process(
             "import fcntl, sys\nstream = open(sys.argv[1], 'r+b')\n"
@@ -119,59 +164,46 @@ def test_a_file_that_is_followed_is_never_locked(twin, tmp_path):
             assert is_locked(path)
 
 
-def test_another_recording_under_the_same_name_is_read_from_its_start(tmp_path):
-    path = write_whole(tmp_path / "a.cxi", counts_of(5))
-    with Following(path, shape=(4, 6)) as following:
-        first = drained(following, 5)
-        write_whole(path, counts_of(3, first=100))
-        second = drained(following, 3)
-        write_whole(path, counts_of(6, first=100))  # the same and more
-        more = drained(following, 3)
-    assert named(first) == [("a.cxi", 0, index) for index in range(5)]
-    assert named(second + more) == [("a.cxi", 1, index) for index in range(6)]
+def test_a_finished_file_that_becomes_longer_is_read_on_and_another_recording_is_refused(tmp_path):
+    path = settled(write_whole(tmp_path / "a.cxi", counts_of(5)))
+    with following_patterns(path) as following:
+        assert named(drained(following, 5)) == [("a.cxi", pattern) for pattern in range(5)]
+        settled(write_whole(path, counts_of(7)))
+        more = drained(following, 2)
+        settled(write_whole(path, counts_of(3)))
+        assert nothing_new(following, 0.3)
+        assert following.problems == {str(path): "holds 3 patterns, and 7 were read before"}
+        settled(write_whole(path, counts_of(9, first=50), ids=np.arange(9) + 100))
+        assert nothing_new(following, 1.5 * SETTLED_S)
+        (problem,) = following.problems.values()
+        assert "another recording than the one that was read before (pattern 6 is event 106, was 6)" in problem
+    assert named(more) == [("a.cxi", 5), ("a.cxi", 6)]
 
 
-def test_a_copy_that_has_not_reached_the_old_length_is_waited_for(tmp_path):
-    path = write_whole(tmp_path / "a.cxi", counts_of(5))
-    file = FollowedFile(path, shape=(4, 6))
-    for now in (0.0, SETTLED_S):
-        file.look(now)
-    assert file.take(10).counts.shape == (5, 4, 6)
-    write_whole(path, counts_of(2))
-    for now in (10.0, 10.0 + SETTLED_S):
-        file.look(now)
-    assert (file.waiting, file.place.recording) == (0, 0)
-    write_whole(path, counts_of(7))
-    for now in (20.0, 20.0 + SETTLED_S):
-        file.look(now)
-    assert list(file.take(10).indices) == [5, 6]
-
-
-def test_dark_patterns_are_told_apart_by_their_event_ids(tmp_path):
-    path = write_whole(tmp_path / "a.cxi", 0 * counts_of(3), ids=[1, 2, 3])
-    file = FollowedFile(path, shape=(4, 6))
-    for now in (0.0, SETTLED_S):
-        file.look(now)
-    assert len(file.take(10).indices) == 3
-    write_whole(path, 0 * counts_of(3), ids=[4, 5, 6])
-    for now in (10.0, 10.0 + SETTLED_S):
-        file.look(now)
-    assert file.take(10).recording == 1
+def test_what_an_earlier_run_has_read_is_not_read_again(tmp_path):
+    for name in ("a.cxi", "b.cxi"):
+        settled(write_whole(tmp_path / name, counts_of(4)))
+    known = {str(tmp_path / "a.cxi"): Known(4, "3"), str(tmp_path / "b.cxi"): Known(1, "0")}
+    with following_patterns(tmp_path, known=known) as following:
+        assert named(drained(following, 3)) == [("b.cxi", pattern) for pattern in (1, 2, 3)]
+        assert nothing_new(following, 0.3)
 
 
 @pytest.mark.parametrize("where", ["folder", "pattern"])
-def test_files_that_appear_one_by_one_are_read_when_they_are_whole(tmp_path, where):
+def test_files_that_appear_one_by_one_are_read_when_they_are_finished(tmp_path, where):
     folder = tmp_path / "run_17"
-    folder.mkdir()
-    (folder / "notes.txt").write_text("no patterns")
-    with Following(folder if where == "folder" else folder / "*.cxi", shape=(4, 6)) as following:
-        following.look()
-        assert following.take(5) is None
+    with following_patterns(folder if where == "folder" else folder / "*.cxi", most=3) as following:
+        assert following.take() is None
+        folder.mkdir()
+        (folder / "notes.txt").write_text("no patterns")
         for number in range(3):
-            write_whole(folder / f"b_{2 - number}.cxi", counts_of(4, first=10 * number + 1))
-            os.utime(folder / f"b_{2 - number}.cxi", (1000 + number, 1000 + number))
-        found = drained(following, 12, most=3)
-    assert named(found) == [(f"b_{2 - number}.cxi", 0, index) for number in range(3) for index in range(4)]
+            settled(write_whole(folder / f"b_{2 - number}.cxi", counts_of(4, first=10 * number + 1)), 100 - number)
+        write_whole(folder / "c.cxi", counts_of(4))
+        assert following.take() is not None
+        assert (following.waiting, following.files_waiting) == (1, 2)
+        found = drained(following, 13)
+    assert named(found) == [("b_2.cxi", 3), *[(f"{file}.cxi", n) for file in ("b_1", "b_0", "c") for n in range(4)]]
+    assert min(new.seen.min() for new, _ in found) < time.monotonic() - 90  # the delay counts from the last change
 
 
 HALF_WRITER = """
@@ -191,68 +223,71 @@ print("DONE", flush=True)
 
 def test_a_half_written_file_is_waited_for(tmp_path):
     path = tmp_path / "half.h5"
-    process = subprocess.Popen(
-        [sys.executable, "-c", HALF_WRITER, path, "locked"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with process, Following(tmp_path, shape=(4, 6)) as following:
-        assert process.stdout.readline() == "READY\n"
-        end = time.monotonic() + 1.5 * SETTLED_S
-        while time.monotonic() < end:
-            following.look()
-            assert following.take(10) is None
-            time.sleep(0.05)
+    with other_process(HALF_WRITER, path, "locked") as writer, following_patterns(tmp_path) as following:
+        assert nothing_new(following, 1.5 * SETTLED_S)
         assert following.problems == {str(path): "a writer has it open"}
-        process.stdin.write("\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == "DONE\n"
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+        assert writer.stdout.readline() == "DONE\n"
         found = drained(following, 6)
         assert following.problems == {}
-    assert len(found) == 6
     assert found[-1][0].counts[-1].max() == 2
 
 
-def test_a_file_that_was_cut_short_is_no_end(tmp_path):
-    whole = write_whole(tmp_path / "whole.cxi", counts_of(4)).read_bytes()
+def test_a_file_that_was_cut_short_is_opened_again(tmp_path):
+    whole = write_whole(tmp_path / "whole", counts_of(4)).read_bytes()
     path = tmp_path / "arriving.cxi"
     path.write_bytes(whole[: len(whole) // 2])
-    file = FollowedFile(path, shape=(4, 6))
-    for now in (0.0, SETTLED_S):
-        file.look(now)
-    assert file.waiting == 0
-    assert "not a whole" in file.problem or "truncated" in file.problem
-    path.write_bytes(whole)
-    for now in (5.0, 5.0 + SETTLED_S):
-        file.look(now)
-    assert file.waiting == 4
-    file.close()
+    settled(path)
+    clock = Clock()
+    with following_patterns(path, clock=clock) as following:
+        assert following.take() is None
+        (problem,) = following.problems.values()
+        assert "truncated" in problem
+        path.write_bytes(whole)
+        settled(path)
+        assert following.take() is None  # it has just failed
+        clock.now += SETTLED_S
+        assert len(following.take().patterns) == 4
+
+
+def test_a_file_that_cannot_be_read_is_tried_now_and_then(tmp_path, monkeypatch):
+    path = tmp_path / "a.cxi"
+    path.write_bytes(b"no HDF5")
+    settled(path)
+    clock, opened = Clock(), []
+    monkeypatch.setattr("helpers.patterns.growing.following.GrowingStack", lambda *given: opened.append(given) or 1 / 0)
+    monkeypatch.setattr("helpers.patterns.growing.following._UNREADABLE", ArithmeticError)
+    with following_patterns(path, clock=clock) as following:
+        for _ in range(30):
+            following.take()
+            clock.now += RETRY_S / 10
+    assert len(opened) == 3
 
 
 def test_a_bad_pattern_is_named_and_the_others_are_read(tmp_path):
     counts = counts_of(5).astype(np.float32)
     counts[2, 0, 0] = np.nan
     counts[3, 0, 0] = -1
-    write_whole(tmp_path / "a.cxi", counts)
-    with Following(tmp_path / "a.cxi", shape=(4, 6)) as following:
-        (new,) = dict.fromkeys(new for new, _ in drained(following, 5))
+    settled(write_whole(tmp_path / "a.cxi", counts))
+    with following_patterns(tmp_path / "a.cxi") as following:
+        new = following.take()
     assert list(new.refused) == [2, 3]
     assert "1 NaN or infinite values" in new.refused[2]
     assert "in unmasked pixels of pattern 2" in new.refused[2]
     assert "negative" in new.refused[3]
     np.testing.assert_array_equal(new.counts, counts[[0, 1, 4]])
-    with Following(tmp_path / "a.cxi", shape=(4, 6), nan_as_zero=True) as following:
-        (new,) = dict.fromkeys(new for new, _ in drained(following, 5))
-    assert list(new.refused) == [3]
+    with following_patterns(tmp_path / "a.cxi", options=ReadOptions(nan_as_zero=True)) as following:
+        assert list(following.take().refused) == [3]
 
 
-def test_patterns_of_another_shape_end_a_single_file_and_are_left_out_of_a_folder(tmp_path):
-    write_whole(tmp_path / "a.cxi", counts_of(2, shape=(5, 6)))
-    write_whole(tmp_path / "b.cxi", counts_of(2))
-    with Following(tmp_path, shape=(4, 6)) as following:
-        found = drained(following, 2)
-        assert named(found) == [("b.cxi", 0, 0), ("b.cxi", 0, 1)]
-        assert "patterns of 5 × 6 pixels" in following.misfits[str(tmp_path / "a.cxi")]
-    with Following(tmp_path / "a.cxi", shape=(4, 6)) as following, pytest.raises(PatternFileError, match="5 × 6"):
-        drained(following, 2)
+def test_patterns_of_another_shape_are_left_out(tmp_path):
+    settled(write_whole(tmp_path / "a.cxi", counts_of(2, shape=(5, 6))))
+    settled(write_whole(tmp_path / "b.cxi", counts_of(2)))
+    with following_patterns(tmp_path) as following:
+        assert named(drained(following, 2)) == [("b.cxi", 0), ("b.cxi", 1)]
+        assert list(following.problems) == [str(tmp_path / "a.cxi")]
+        assert "patterns of 5 × 6 pixels" in following.problems[str(tmp_path / "a.cxi")]
 
 
 def test_chunks_that_are_not_there_yet_are_no_patterns(tmp_path):
@@ -261,42 +296,59 @@ def test_chunks_that_are_not_there_yet_are_no_patterns(tmp_path):
         assert written_patterns(data, 0) == 0
         data[:37] = 1
         file.flush()
-        assert [written_patterns(data, start) for start in (0, 36, 37)] == [37, 37, 37]
+        assert [written_patterns(data, known) for known in (0, 36, 37)] == [37, 37, 37]
         data[99] = 1
         file.flush()
         assert written_patterns(data, 37) == 100
 
 
-def test_a_live_file_with_a_mask_for_each_pattern_is_refused_with_what_to_do(tmp_path):
-    code = (
-        "import sys, h5py, numpy as np\nfile = h5py.File(sys.argv[1], 'w', libver='latest')\n"
-        "for name in ('data', 'mask'):\n"
-        "    file.create_dataset(f'entry_1/image_1/{name}', data=np.zeros((3, 4, 6), np.uint16), chunks=(1, 4, 6))\n"
-        "file.swmr_mode = True\nprint('READY', flush=True)\nsys.stdin.read()"
-    )
-    with other_process(code, tmp_path / "a.cxi"):
-        file = FollowedFile(tmp_path / "a.cxi", shape=(4, 6))
-        file.look(0.0)
-        assert "with one mask for all patterns; name one with --dataset, or follow a folder" in file.problem
-        assert file.waiting == 0
+MANY_MASKS = """
+import sys, h5py, numpy as np
+file = h5py.File(sys.argv[1], "w", libver="latest")
+for name in ("data", "mask"):
+    file.create_dataset(f"entry_1/image_1/{name}", data=np.zeros((3, 4, 6), np.uint16), chunks=(1, 4, 6))
+file.swmr_mode = True
+print("READY", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_growing_file_with_a_mask_for_each_pattern_or_in_a_folder_is_refused_with_what_to_do(tmp_path):
+    with other_process(MANY_MASKS, tmp_path / "a.cxi"):
+        with following_patterns(tmp_path / "a.cxi") as following:
+            assert following.take() is None
+            (problem,) = following.problems.values()
+            assert "with one mask for all patterns; name one with --dataset, or follow a folder" in problem
+        settled(tmp_path / "a.cxi")
+        with following_patterns(tmp_path) as following:
+            assert following.take() is None
+            assert list(following.problems.values()) == ["is still written with SWMR; follow it by its own name"]
+
+
+LATE_IDS = """
+import sys, h5py, numpy as np
+file = h5py.File(sys.argv[1], "w", libver="latest")
+image = file.create_group("entry_1/image_1")
+image.create_dataset("data", data=np.ones((3, 4, 6), np.uint16), maxshape=(None, 4, 6), chunks=(1, 4, 6))
+image.create_dataset("event_id", (2,), np.int64, maxshape=(None,), chunks=(8,))
+file.swmr_mode = True
+print("READY", flush=True)
+sys.stdin.readline()
+file.close()
+"""
 
 
 def test_event_ids_that_do_not_come_are_not_waited_for(tmp_path):
-    code = (
-        "import sys, h5py, numpy as np\nfile = h5py.File(sys.argv[1], 'w', libver='latest')\n"
-        "image = file.create_group('entry_1/image_1')\n"
-        "image.create_dataset('data', data=np.ones((3, 4, 6), np.uint16), maxshape=(None, 4, 6), chunks=(1, 4, 6))\n"
-        "image.create_dataset('event_id', (2,), np.int64, maxshape=(None,), chunks=(8,))\n"
-        "file.swmr_mode = True\nprint('READY', flush=True)\nsys.stdin.read()"
-    )
-    with other_process(code, tmp_path / "a.cxi"):
-        file = FollowedFile(tmp_path / "a.cxi", shape=(4, 6))
-        file.look(0.0)
-        assert (file.is_live, file.waiting) == (True, 2)
-        file.look(2.0)
-        assert file.waiting == 3
-        assert file.take(9).event_ids == ["0", "0", ""]
-        file.close()
+    clock = Clock()
+    with (
+        other_process(LATE_IDS, tmp_path / "a.cxi"),
+        following_patterns(tmp_path / "a.cxi", most=9, clock=clock) as following,
+    ):
+        assert following.take().event_ids == ["0", "0"]
+        assert following.take() is None
+        clock.now += 2 * IDS_LATE_S
+        assert following.take().event_ids == [""]
+        assert following.is_live
 
 
 REWRITTEN = """
@@ -304,25 +356,42 @@ import sys, h5py, numpy as np
 file = h5py.File(sys.argv[1], "w", libver="latest", locking=False)
 image = file.create_group("entry_1/image_1")
 data = image.create_dataset("data", (0, 4, 6), np.uint16, maxshape=(None, 4, 6), chunks=(1, 4, 6))
+ids = image.create_dataset("event_id", (0,), np.int64, maxshape=(None,), chunks=(8,))
 file.swmr_mode = True
 for number in range(int(sys.argv[2])):
     data.resize(number + 1, axis=0)
     data[number] = int(sys.argv[3]) + number
     data.flush()
+    ids.resize(number + 1, axis=0)
+    ids[number] = int(sys.argv[3]) + number
+    ids.flush()
 print("READY", flush=True)
 sys.stdin.read()
 """
 
 
-def test_a_growing_file_that_is_cut_and_written_anew_is_another_recording(tmp_path):
+def test_a_growing_file_that_is_cut_and_written_anew_is_not_taken_for_the_same(tmp_path):
     path = tmp_path / "a.cxi"
-    with Following(path, shape=(4, 6)) as following:
+    with following_patterns(path) as following:
         with other_process(REWRITTEN, path, 9, 1):
-            first = drained(following, 9)
+            assert len(drained(following, 9)) == 9
         inode = path.stat().st_ino
         with other_process(REWRITTEN, path, 4, 50):
             assert path.stat().st_ino == inode
-            second = drained(following, 4)
-    assert named(first) == [("a.cxi", 0, index) for index in range(9)]
-    assert named(second) == [("a.cxi", 1, index) for index in range(4)]
-    assert [int(pattern.max()) for pattern in second[-1][0].counts][-1] == 53
+            assert nothing_new(following, 1.5 * SETTLED_S)
+            assert following.problems == {str(path): "holds 4 patterns, and 9 were read before"}
+        with other_process(REWRITTEN, path, 12, 50):
+            assert nothing_new(following, 1.5 * SETTLED_S)
+            (problem,) = following.problems.values()
+            assert "holds another recording than the one that was read before" in problem
+
+
+def test_whoever_interrupts_it_may_go_on(tmp_path, monkeypatch):
+    path = settled(write_whole(tmp_path / "a.cxi", counts_of(5)))
+    with following_patterns(path, most=2) as following:
+        assert list(following.take().patterns) == [0, 1]
+        with monkeypatch.context() as patched:
+            patched.setattr(GrowingStack, "read", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                following.take()
+        assert list(following.take().patterns) == [2, 3]

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from helpers.errors import PatternFileError
-from helpers.patterns import open_stack
+from helpers.patterns import ReadOptions, open_stack
 from helpers.patterns.assembly import in_rows
 from helpers.patterns.dragonfly.detector import write_detector
 
@@ -67,21 +67,21 @@ def test_panels_are_put_together_by_the_geometry_in_the_file_or_in_another(tmp_p
         for name, values in geometry.items():
             file[name] = values
     for detector in (tmp_path / "geometry.h5", tmp_path / "a.cxi"):
-        with open_stack(tmp_path / "b.cxi", detector=detector) as stack:
+        with open_stack(tmp_path / "b.cxi", ReadOptions(detector=detector)) as stack:
             assert_assembled(stack)
 
 
 def test_a_geometry_can_be_given_as_an_object_or_a_dragonfly_detector(tmp_path):
     write_panels(tmp_path / "a.cxi", {})
-    with open_stack(tmp_path / "a.cxi", detector=in_rows((6, 5))) as stack:
+    with open_stack(tmp_path / "a.cxi", ReadOptions(detector=in_rows((6, 5)))) as stack:
         np.testing.assert_array_equal(stack.read(slice(None)), np.where(MASK, 0, COUNTS).reshape(4, 6, 5))
     bad = np.zeros((6, 5), bool)
     bad[0, 0] = True
     write_detector(tmp_path / "detector.h5", mask=bad, centre=(2.5, 1.0), distance=5000.0)
-    with open_stack(tmp_path / "a.cxi", detector=tmp_path / "detector.h5") as stack:
+    with open_stack(tmp_path / "a.cxi", ReadOptions(detector=tmp_path / "detector.h5")) as stack:
         assert (stack.mask.sum(), stack.mask[0, 0], stack.centre) == (2, True, (2.5, 1.0))
     with pytest.raises(PatternFileError, match=r"the geometry has 25 pixels, a pattern \(2, 3, 5\)"):
-        open_stack(tmp_path / "a.cxi", detector=in_rows((5, 5)))
+        open_stack(tmp_path / "a.cxi", ReadOptions(detector=in_rows((5, 5))))
 
 
 @pytest.mark.parametrize(
@@ -103,4 +103,4 @@ def test_a_geometry_that_does_not_fit_is_refused_by_name(tmp_path, geometry, rea
 def test_a_file_without_a_geometry_is_told(tmp_path):
     write_panels(tmp_path / "a.cxi", {})
     with pytest.raises(PatternFileError, match=r"a\.cxi: holds no geometry; give"):
-        open_stack(tmp_path / "a.cxi", detector=tmp_path / "a.cxi")
+        open_stack(tmp_path / "a.cxi", ReadOptions(detector=tmp_path / "a.cxi"))

@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as npst
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117, Experiment
 from helpers.patterns import open_stack
-from helpers.patterns.metadata import bad_pixels
+from helpers.patterns.parts import bad_pixels
 
 COUNTS = np.ones((4, 3, 5), np.uint16)
 

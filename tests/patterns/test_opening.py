@@ -1,4 +1,6 @@
+import re
 import shutil
+import sys
 
 import h5py
 import hdf5plugin
@@ -9,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from helpers import ROOT
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117
-from helpers.patterns import describe, open_stack, write_selection
+from helpers.patterns import ReadOptions, describe, open_stack, write_selection
 from helpers.patterns.writing import write_stack
 
 COUNTS = np.arange(5 * 4 * 6, dtype=np.uint16).reshape(5, 4, 6)
@@ -159,7 +162,7 @@ def test_several_stacks_of_one_shape_are_one_and_can_be_named(tmp_path):
     with open_stack(path) as stack:
         assert (len(stack), stack.dataset) == (10, "entry_1/data_1/data, entry_2/data_1/data")
         np.testing.assert_array_equal(stack.read(slice(None)), np.concatenate([COUNTS, COUNTS + 1]))
-    with open_stack(path, dataset="/entry_2/data_1/data") as stack:
+    with open_stack(path, ReadOptions(dataset="/entry_2/data_1/data")) as stack:
         assert stack.read(slice(0, 1))[0, 0, 0] == 1
 
 
@@ -267,7 +270,7 @@ def test_nan_and_infinity_become_zero_when_asked_but_negative_counts_do_not(tmp_
     data = COUNTS.astype("f4")
     data[1, 0, :2] = [np.nan, -np.inf]
     data[4, 0, 0] = -1
-    with open_stack(write_plain(tmp_path / "a.cxi", data), nan_as_zero=True) as stack:
+    with open_stack(write_plain(tmp_path / "a.cxi", data), ReadOptions(nan_as_zero=True)) as stack:
         assert not stack.read(slice(1, 2))[0, 0, :2].any()
         with pytest.raises(PatternFileError, match="negative"):
             stack.read(slice(4, 5))
@@ -377,15 +380,56 @@ def test_selection_has_one_row_a_pattern(tmp_path):
     write_selection(
         path,
         file="a.cxi",
-        indices=np.array([3, 5]),
+        patterns=np.array([3, 5]),
         event_ids=np.array([30, 50]),
         scores=np.array([0.9, 0.1]),
-        single=np.array([True, False]),
+        selected=np.array([True, False]),
     )
     assert path.read_text() == "file,index,event_id,score,single\na.cxi,3,30,0.9,1\na.cxi,5,50,0.1,0\n"
 
 
 def test_selection_without_event_ids_leaves_the_column_empty(tmp_path):
     path = tmp_path / "selection.csv"
-    write_selection(path, file="a.cxi", indices=[3], event_ids=None, scores=[0.5], single=[True])
+    write_selection(path, file="a.cxi", patterns=[3], event_ids=None, scores=[0.5], selected=[True])
     assert path.read_text() == "file,index,event_id,score,single\na.cxi,3,,0.5,1\n"
+
+
+def functions_called_by(call):
+    """Names of the functions of helpers that are entered, comprehensions not counted."""
+    found = set()
+
+    def note(frame, event, _):
+        code = frame.f_code
+        if event == "call" and "/helpers/" in code.co_filename and not code.co_name.startswith("<"):
+            found.add((code.co_filename, code.co_qualname))
+
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+def test_our_own_file_is_opened_by_few_functions_and_no_message_is_made_in_advance(ours):
+    open_stack(ours).close()
+    found = functions_called_by(lambda: open_stack(ours).close())
+    assert 20 < len(found) <= 40
+    assert not {name for _, name in found} & {"in_short", "printable"}
+
+
+def test_what_is_not_asked_for_is_not_read(ours):
+    with h5py.File(ours, "r+") as file:
+        file["entry_1/instrument_1/detector_1/distance"][()] = 0.5
+        del file["entry_1/image_1/event_id"]
+        file["entry_1/image_1"].create_dataset("event_id", (5,), "i8")  # never written
+    with open_stack(ours) as stack:
+        assert stack.experiment.distance_m == 0.5
+        with pytest.raises(PatternFileError, match=r"ours\.cxi: entry_1/image_1/event_id.*was never written"):
+            stack.event_ids  # noqa: B018
+
+
+def test_each_file_of_a_layout_is_a_row_of_the_documentation():
+    modules = {path.name for path in (ROOT / "helpers" / "patterns" / "layouts").glob("[a-z]*.py")}
+    rows = re.findall(r"^\|.*\| `(\w+\.py)` \|", (ROOT / "docs" / "files.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(rows) == modules - {"base.py", "columns.py"}

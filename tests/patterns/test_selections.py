@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as npst
 
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117
-from helpers.patterns import check_output, open_stack, write_any_selection
+from helpers.patterns import ReadOptions, check_output, open_stack, write_any_selection
 from helpers.patterns.selections import write_photons
 from helpers.patterns.writing import write_stack
 from tests.patterns import test_layouts as layouts
@@ -35,24 +35,24 @@ def dumped(path, *options):
 
 def opened_layout(folder, layout):
     write, name, *_ = layouts.LAYOUTS[layout]
-    return open_stack(folder / name, **write(folder / name))
+    return open_stack(folder / name, ReadOptions(**write(folder / name)))
 
 
 @pytest.mark.parametrize("layout", HDF5_LAYOUTS)
 def test_a_copy_of_each_hdf5_layout_holds_the_selection_beside_the_patterns(tmp_path, layout):
     with opened_layout(tmp_path, layout) as stack:
-        write_any_selection(tmp_path / "copy.h5", stack, patterns=PATTERNS, scores=SCORES, single=SINGLE)
+        write_any_selection(tmp_path / "copy.h5", stack, patterns=PATTERNS, scores=SCORES, selected=SINGLE)
         before, datasets = stack.path.read_bytes(), stack.datasets
         counts = stack.read(slice(None))
     options = {"frame_shape": (5, 6)} if layout == "Dragonfly HDF5" else {}
-    with open_stack(tmp_path / "copy.h5", **options) as copy:
+    with open_stack(tmp_path / "copy.h5", ReadOptions(**options)) as copy:
         names = ("select", "score") if layout == "batches" else ("single_hit/select", "single_hit/score")
         assert copy.table()[names[0]].tolist() == SELECT
         np.testing.assert_array_equal(copy.table()[names[1]], SCORE)
         if not options:
             np.testing.assert_array_equal(copy.read(slice(None)), counts)
             assert copy.datasets == datasets
-    with open_stack(tmp_path / "copy.h5", **options) as copy, h5py.File(tmp_path / "copy.h5") as file:
+    with open_stack(tmp_path / "copy.h5", ReadOptions(**options)) as copy, h5py.File(tmp_path / "copy.h5") as file:
         first = copy.datasets[0]
         place = (
             first.replace("pattern", "select")
@@ -67,16 +67,16 @@ def test_a_copy_of_each_hdf5_layout_holds_the_selection_beside_the_patterns(tmp_
 
 def test_a_second_selection_replaces_the_first(tmp_path):
     with opened_layout(tmp_path, "CXI images") as stack:
-        write_any_selection(tmp_path / "first.cxi", stack, patterns=PATTERNS, scores=SCORES, single=SINGLE)
+        write_any_selection(tmp_path / "first.cxi", stack, patterns=PATTERNS, scores=SCORES, selected=SINGLE)
     with open_stack(tmp_path / "first.cxi") as stack:
-        write_any_selection(tmp_path / "second.cxi", stack, patterns=PATTERNS, scores=SCORES, single=~SINGLE)
+        write_any_selection(tmp_path / "second.cxi", stack, patterns=PATTERNS, scores=SCORES, selected=~SINGLE)
     with open_stack(tmp_path / "second.cxi") as stack:
         assert stack.table()["single_hit/select"].tolist() == [0, 1, 0, 1, 0, 0, 0]
 
 
 def test_a_list_of_a_file_with_several_data_sets_says_where_each_pattern_is(tmp_path):
     with opened_layout(tmp_path, "CXI data") as stack:
-        write_any_selection(tmp_path / "list.csv", stack, patterns=PATTERNS, scores=SCORES, single=SINGLE)
+        write_any_selection(tmp_path / "list.csv", stack, patterns=PATTERNS, scores=SCORES, selected=SINGLE)
     table = pd.read_csv(tmp_path / "list.csv")
     assert list(table) == ["file", "index", "event_id", "score", "single", "dataset", "dataset_index"]
     assert table["event_id"].tolist() == [10, 11, 13, 14, 16]
@@ -89,7 +89,7 @@ def test_a_list_of_a_file_with_several_data_sets_says_where_each_pattern_is(tmp_
 
 def test_a_list_of_a_file_with_one_data_set_has_the_columns_of_always(tmp_path):
     with opened_layout(tmp_path, "psocake") as stack:
-        write_any_selection(tmp_path / "list.csv", stack, patterns=PATTERNS, scores=SCORES, single=SINGLE)
+        write_any_selection(tmp_path / "list.csv", stack, patterns=PATTERNS, scores=SCORES, selected=SINGLE)
     assert list(pd.read_csv(tmp_path / "list.csv")) == ["file", "index", "event_id", "score", "single"]
 
 
@@ -122,7 +122,7 @@ def test_selected_photons_and_their_detector_survive_a_round_trip(tmp_path, coun
 
 def test_photons_of_dragonfly_are_written_again_with_their_detector(tmp_path):
     with opened_layout(tmp_path, "Dragonfly .emc") as stack:
-        write_any_selection(tmp_path / "b.emc", stack, patterns=PATTERNS, scores=SCORES, single=SINGLE)
+        write_any_selection(tmp_path / "b.emc", stack, patterns=PATTERNS, scores=SCORES, selected=SINGLE)
     with open_stack(tmp_path / "b.emc") as stack:
         np.testing.assert_array_equal(stack.read(slice(None)), layouts.GOOD[PATTERNS[SINGLE]])
         np.testing.assert_array_equal(stack.mask, layouts.MASK)
@@ -151,7 +151,7 @@ def refuse(stack, path, message):
     with pytest.raises(PatternFileError, match=message):
         check_output(path, stack)
     with pytest.raises(PatternFileError, match=message):
-        write_any_selection(path, stack, patterns=PATTERNS, scores=SCORES, single=SINGLE)
+        write_any_selection(path, stack, patterns=PATTERNS, scores=SCORES, selected=SINGLE)
 
 
 def test_forms_that_cannot_be_written_are_refused_before_the_work(tmp_path):
@@ -177,7 +177,7 @@ def test_forms_that_cannot_be_written_are_refused_before_the_work(tmp_path):
 
 
 def test_no_photons_are_written_where_nothing_is_selected(tmp_path, write_patterns):
-    nothing = {"patterns": np.arange(3), "scores": np.zeros(3), "single": np.zeros(3, bool)}
+    nothing = {"patterns": np.arange(3), "scores": np.zeros(3), "selected": np.zeros(3, bool)}
     with (
         open_stack(write_patterns(tmp_path / "a.cxi")) as stack,
         pytest.raises(PatternFileError, match=r"b\.emc: no pattern of .*a\.cxi is selected"),
@@ -193,7 +193,7 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path, monkeypatch, write_patterns)
     monkeypatch.setattr("helpers.patterns.selections._replace", fail)
     with open_stack(write_patterns(tmp_path / "a.cxi")) as stack, pytest.raises(OSError, match="full"):
         write_any_selection(
-            tmp_path / "b.cxi", stack, patterns=np.arange(3), scores=np.zeros(3), single=np.zeros(3, bool)
+            tmp_path / "b.cxi", stack, patterns=np.arange(3), scores=np.zeros(3), selected=np.zeros(3, bool)
         )
     assert [path.name for path in tmp_path.iterdir()] == ["a.cxi"]
 
@@ -202,7 +202,7 @@ def test_every_hdf5_file_of_ours_is_readable_without_us(tmp_path, write_patterns
     """With plain h5py and no plugin, value by value; with h5dump where it is installed."""
     with open_stack(write_patterns(tmp_path / "a.cxi", "run 7")) as stack:
         scores = np.array([0.1, 0.9, 0.5])
-        write_any_selection(tmp_path / "b.cxi", stack, patterns=np.arange(3), scores=scores, single=scores > 0.4)
+        write_any_selection(tmp_path / "b.cxi", stack, patterns=np.arange(3), scores=scores, selected=scores > 0.4)
         write_photons(tmp_path / "c.h5", stack)
     for name in ("a.cxi", "b.cxi", "c.h5", "c_detector.h5"):
         filters, read = set(), []

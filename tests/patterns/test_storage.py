@@ -29,7 +29,7 @@ def test_joined_parts_read_as_one_and_only_what_is_asked_for(order, cuts):
     wanted = np.array(order, dtype=int)
     np.testing.assert_array_equal(joined.read(wanted), VALUES[wanted])
     assert (joined.shape, joined.dtype) == (VALUES.shape, VALUES.dtype)
-    part, inside = joined.places(wanted)
+    part, inside = joined.locate(wanted)
     assert [int(parts[p].values[k, 0, 0]) for p, k in zip(part, inside, strict=True)] == [6 * k for k in order]
     assert sorted(k for storage in parts for k in storage.values[storage.asked, 0, 0] // 6) == sorted(order)
 

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from helpers.errors import PatternFileError
-from helpers.patterns import open_stack
-from helpers.patterns.hdf5.heap import Heaps
-from helpers.patterns.hdf5.values import Chunks, check_storage, values_of
+from helpers.patterns import ReadOptions, open_stack
+from helpers.patterns.hdf5.values import Chunks, check_stored, values_of
 from helpers.patterns.storage import DatasetStorage
 
 
@@ -30,7 +29,7 @@ def test_chunks_unpacked_by_us_hold_what_hdf5_reads(tmp_path, values, shuffle, p
         assert read.dtype == values.dtype
         np.testing.assert_array_equal(read, values[::-1])
         np.testing.assert_array_equal(storage.read(np.arange(len(values))), values)
-        np.testing.assert_array_equal(values_of(data, tmp_path / "a.h5", "d"), values)
+        np.testing.assert_array_equal(values_of(data), values)
 
 
 def short_chunk(path, chunks, length):
@@ -62,7 +61,7 @@ def test_patterns_that_were_never_written_are_no_zeros(tmp_path):
         assert stack.read(np.array([2])).sum() == 84
         with pytest.raises(PatternFileError, match=r"was never written at \(3, 0, 0\).*nan-as-zero"):
             stack.read(np.array([3]))
-    with open_stack(tmp_path / "a.cxi", nan_as_zero=True) as stack:
+    with open_stack(tmp_path / "a.cxi", ReadOptions(nan_as_zero=True)) as stack:
         assert stack.read(slice(None)).sum(axis=(1, 2)).tolist() == [0, 0, 84, 0, 0]
     with pytest.raises(PatternFileError, match="was never written"):
         open_stack(tmp_path / "b.cxi")
@@ -72,10 +71,10 @@ def test_a_petabyte_is_refused_before_it_is_asked_for(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         huge = file.create_dataset("huge", (10**6, 10**5, 10**4), "f8", chunks=(1, 10, 10))
         with pytest.raises(PatternFileError, match=r"huge has shape .*no part of a pattern file"):
-            values_of(huge, tmp_path / "a.h5", "huge")
+            values_of(huge)
         wide = file.create_dataset("wide", (10, 30_000, 30_000), "u2", chunks=(1, 30_000, 30_000), compression="gzip")
         with pytest.raises(PatternFileError, match=r"1717 MiB.*h5repack -l wide:CHUNK=1x30000x30000"):
-            check_storage(wide, tmp_path / "a.h5", "wide", holes_allowed=True)
+            check_stored(wide, holes_allowed=True)
 
 
 def test_a_filter_that_a_chunk_has_skipped_is_left_to_hdf5(tmp_path):
@@ -83,39 +82,5 @@ def test_a_filter_that_a_chunk_has_skipped_is_left_to_hdf5(tmp_path):
         data = file.create_dataset("d", (2, 3, 4), "u2", chunks=(1, 3, 4), compression="gzip")
         data[:] = 5
         data.id.write_direct_chunk((1, 0, 0), np.full(12, 9, "u2").tobytes(), filter_mask=1)
-        chunks = Chunks(data, tmp_path / "a.h5", "d")
+        chunks = Chunks(data)
         assert [chunks.pattern(number).sum() for number in (0, 1)] == [60, 108]
-
-
-def lists(path, *, chunks=None, compression=None):
-    with h5py.File(path, "w") as file:
-        data = file.create_dataset("d", (6,), h5py.vlen_dtype("i4"), chunks=chunks, compression=compression)
-        for number in range(5):
-            data[number] = np.arange(number + 1)
-    return path
-
-
-@pytest.mark.parametrize("chunks", [None, (2,)])
-def test_a_heap_without_end_is_refused_where_hdf5_would_never_come_back(tmp_path, chunks):
-    path = lists(tmp_path / "a.h5", chunks=chunks)
-    content = bytearray(path.read_bytes())
-    heap = content.find(b"GCOL")
-    with h5py.File(path) as file:
-        Heaps(file["d"]).check()
-        Heaps(file["d"]).check([1, 4])
-    content[heap + 16 : heap + 32] = bytes(16)  # a free place without a length
-    path.write_bytes(content)
-    with h5py.File(path) as file, pytest.raises(OSError, match="a damaged object in the heap"):
-        Heaps(file["d"]).check([1])
-    content[heap : heap + 4] = b"LOCG"
-    path.write_bytes(content)
-    with h5py.File(path) as file, pytest.raises(OSError, match="no heap at"):
-        Heaps(file["d"]).check()
-
-
-def test_a_heap_behind_a_user_block_is_found(tmp_path):
-    with h5py.File(tmp_path / "a.h5", "w", userblock_size=1024) as file:
-        data = file.create_dataset("d", (2,), h5py.string_dtype())
-        data[0] = "text"
-    with h5py.File(tmp_path / "a.h5") as file:
-        assert values_of(file["d"], tmp_path / "a.h5", "d").tolist() == [b"text", b""]

@@ -50,7 +50,7 @@ def trained(folder, settings=SETTINGS, family=FAMILY, **options):
 
 
 def plan(settings=SETTINGS, family=FAMILY, **options):
-    return Plan(family, examples(), settings, **{"kept": [4, 6], "threshold": 0.24, "device": CPU} | options)
+    return Plan(family, examples(), settings, **{"consensus": [4, 6], "threshold": 0.24, "device": CPU} | options)
 
 
 def checkpoint_bytes(folder):
@@ -100,7 +100,7 @@ def test_the_loss_falls_and_the_disks_are_told_from_noise(tmp_path, network):
         size=64, width=0.125, iterations=60, checkpoint_every=20, batch=8, learning_rate=0.01, burn_in=5,
         hue=0, saturation=1, exposure=1, jitter=0.05, batch_norm_momentum=0.2,
     )  # fmt: skip
-    artefacts = trained(tmp_path / "family", settings, Family.from_name(f"{network}-gray-linear"), kept=[60])
+    artefacts = trained(tmp_path / "family", settings, Family.from_name(f"{network}-gray-linear"), consensus=[60])
     loss = artefacts.loss()["loss"]
     assert loss[-10:].mean() < loss[:10].mean() / 3
     score = artefacts.scores("validation")["iteration_000060"].to_numpy()
@@ -125,7 +125,7 @@ def test_one_iteration_is_darknets_step(tmp_path):
     network.train()
     loss, _ = darknet.loss(network, images, truth, seen=4)
     loss.backward()
-    artefacts = trained(tmp_path / "family", settings, kept=[1])
+    artefacts = trained(tmp_path / "family", settings, consensus=[1])
     after = load_tensors(artefacts.checkpoint(1), CPU)["weights"]
     for name, before in network.named_parameters():
         decay = settings.decay if before.ndim == 4 else 0
@@ -183,7 +183,9 @@ def test_iterations_wait_for_the_device_only_where_losses_are_read(tmp_path, nam
 
 
 def test_losses_that_are_read_late_are_those_of_each_iteration(tmp_path, monkeypatch):
-    late = trained(tmp_path / "late", TrainingSettings(**{**SETTINGS.to_mapping(), "checkpoint_every": 6}), kept=[6])
+    late = trained(
+        tmp_path / "late", TrainingSettings(**{**SETTINGS.to_mapping(), "checkpoint_every": 6}), consensus=[6]
+    )
     monkeypatch.setattr(darknet_training, "_LOSSES_AT_ONCE", 1)
     at_once = trained(tmp_path / "at_once")
     pd.testing.assert_frame_equal(late.loss(), at_once.loss())
@@ -252,7 +254,7 @@ def test_a_finished_training_is_left_alone_and_other_settings_begin_anew(tmp_pat
     written, before = artefacts.state.stat().st_mtime_ns, checkpoint_bytes(artefacts.path)
     trained(tmp_path / "family")
     assert artefacts.state.stat().st_mtime_ns == written
-    trained(tmp_path / "family", TrainingSettings(**{**SETTINGS.to_mapping(), "iterations": 4}), kept=[4])
+    trained(tmp_path / "family", TrainingSettings(**{**SETTINGS.to_mapping(), "iterations": 4}), consensus=[4])
     assert len(artefacts.loss()) == 4
     assert not artefacts.checkpoint(6).exists()
     aside = FamilyFolder(tmp_path / "stale" / "family-1")

@@ -16,7 +16,7 @@ NAMES = ("yolov2-gray-linear", "yolov2-jet-log", "yolov3-gray-linear")
 
 
 def plans(folder, **options):
-    return {folder / name: plan(SETTINGS, Family.from_name(name), kept=[4], **options) for name in NAMES}
+    return {folder / name: plan(SETTINGS, Family.from_name(name), consensus=[4], **options) for name in NAMES}
 
 
 def test_families_trained_side_by_side_have_the_bytes_of_those_trained_alone(tmp_path):

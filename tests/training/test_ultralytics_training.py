@@ -60,7 +60,7 @@ def test_a_present_day_detector_tells_the_disks_from_noise(tmp_path):
         size=64, iterations=120, checkpoint_every=40, batch=8, learning_rate=0.02, burn_in=10,
         hue=0, saturation=1, exposure=1, jitter=0.05,
     )  # fmt: skip
-    artefacts = trained(tmp_path / "family", settings, kept=[120])
+    artefacts = trained(tmp_path / "family", settings, consensus=[120])
     score = artefacts.scores("validation")["iteration_000120"].to_numpy()
     positive = patterns(8, seed=2)[1]
     assert score[positive].min() > score[~positive].max()

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from helpers.errors import WorkbookError
-from helpers.patterns import open_stack
+from helpers.patterns import DEFAULTS, ReadOptions, open_stack
 from helpers.workbook import commands, main
 from helpers.workbook.commands import model_folder, workbook
 
@@ -64,14 +64,17 @@ def test_info_describes_a_file(run, tmp_path, write_patterns):
 def test_classify_hands_on_its_options_and_prints_the_summary(run, monkeypatch, tmp_path):
     calls = []
     monkeypatch.setattr(
-        "helpers.classification.files.classify_files", lambda *given, **named: calls.append((given, named)) or "5 of 9"
+        "helpers.classification.classify_files", lambda *given, **named: calls.append((given, named)) or "5 of 9"
     )
     done = run("classify", "a.cxi", "--model", tmp_path, "--threshold", 0.3, "--nan-as-zero", "--output", "o.csv")
     assert (done.exit_code, done.output) == (0, "5 of 9\n")
-    named = {"output": Path("o.csv"), "threshold": 0.3, "nan_as_zero": True}
+    named = {"output": Path("o.csv"), "threshold": 0.3, "options": ReadOptions(nan_as_zero=True)}
     assert calls == [(((Path("a.cxi"),), tmp_path), named)]
     done = run("classify", "a.cxi", "b.cxi", "--model", tmp_path, "--cluster", "local:2", "--chunks", "2/16")
-    assert calls[1] == (((Path("a.cxi"), Path("b.cxi")), tmp_path), {"cluster": "local:2", "share": (2, 16)})
+    assert calls[1] == (
+        ((Path("a.cxi"), Path("b.cxi")), tmp_path),
+        {"cluster": "local:2", "share": (2, 16), "options": DEFAULTS},
+    )
 
 
 @pytest.mark.parametrize("share", ["2", "0/3", "4/3", "1/", "a/b", "1/2/3", "-1/3", "²/3"])
@@ -137,13 +140,12 @@ def test_info_shows_patterns_and_draws_a_gallery(run, tmp_path, write_patterns):
 
 def test_info_hands_on_how_a_file_is_read(run, monkeypatch):
     calls = []
-    monkeypatch.setattr(
-        "helpers.patterns.opening.describe", lambda *given, **named: calls.append((given, named)) or "text"
-    )
+    monkeypatch.setattr("helpers.patterns.probe", lambda *given: calls.append(given))
+    monkeypatch.setattr("helpers.patterns.describe", lambda *given, **named: calls.append((given, named)) or "text")
     options = ["--dataset", "a/b", "--frame-shape", "123x240", "--mask-polarity", "nonzero-good", "--detector", "d.h5"]
     assert run("info", "a.emc", *options).exit_code == 0
-    named = {"dataset": "a/b", "frame_shape": (123, 240), "mask_polarity": "nonzero-good", "detector": Path("d.h5")}
-    assert calls == [((Path("a.emc"),), {"pictures": True, **named})]
+    given = ReadOptions("a/b", frame_shape=(123, 240), mask_polarity="nonzero-good", detector=Path("d.h5"))
+    assert calls == [(Path("a.emc"), given), ((Path("a.emc"), given), {"pictures": True})]
 
 
 @pytest.mark.parametrize("shape", ["123", "123x", "0x4", "-1x4", "4x5x6", "axb"])
@@ -155,6 +157,6 @@ def test_a_frame_shape_that_is_none_is_refused(run, shape):
 
 def test_classify_takes_the_options_of_reading(run, monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr("helpers.classification.files.classify_files", lambda *_, **named: calls.append(named) or "")
+    monkeypatch.setattr("helpers.classification.classify_files", lambda *_, **named: calls.append(named) or "")
     run("classify", "a.emc", "--model", tmp_path, "--frame-shape", "2x3", "--detector", "d.h5")
-    assert calls == [{"frame_shape": (2, 3), "detector": Path("d.h5")}]
+    assert calls == [{"options": ReadOptions(frame_shape=(2, 3), detector=Path("d.h5"))}]

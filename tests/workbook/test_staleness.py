@@ -26,7 +26,7 @@ def step(tmp_path):
 class Step:
     def __init__(self, root, run):
         self.root, self.run = root, run
-        self.code = ("from small import leaf",)
+        self.code = ("from small import leaf", "leaf.VALUE")
         self.sections = json.loads(json.dumps(SECTIONS))
         self.files = {"the data file": run / "data.cxi"}
         self.finish()
@@ -53,7 +53,7 @@ def test_a_finished_step_is_not_stale(step):
 
 
 def change_code(step):
-    step.code = ("from small import leaf", "leaf.VALUE")
+    step.code = ("from small import leaf", "leaf.VALUE + 1")
 
 
 def change_section(step):
@@ -185,7 +185,7 @@ def test_a_broken_notebook_is_named(tmp_path, text):
 def test_tables_that_a_step_no_longer_makes_are_deleted_but_nothing_else(step):
     [stamp] = step.run.glob(".*.done")
     (step.run / "tables" / "of another step.csv").write_text("a\n1\n")
-    staleness.delete_shown(stamp, step.run)
+    staleness.delete_tables_and_figures(stamp, step.run)
     assert not (step.run / "tables" / "out.csv").exists()
     assert (step.run / "tables" / "of another step.csv").exists()
     assert (step.run / "box.json").exists()

@@ -1,1 +1,1 @@
-"""Scores, rates and delay while patterns are still written."""
+"""Scores of patterns while they are written, with rates, delay and backlog."""

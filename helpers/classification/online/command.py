@@ -1,4 +1,4 @@
-"""`workbook classify --follow`: run an online classification to its end, and say what happens.
+"""`workbook classify --follow`: an online classification until its end, and lines on what happens.
 
 It ends when nothing has come for the time that was asked for, or by Ctrl-C or SIGTERM; the selection is written then.
 """
@@ -10,22 +10,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from helpers.classification.online.scoring import Batch, OnlineClassification, Tally
 from helpers.errors import PatternFileError
+from helpers.patterns import DEFAULTS, ReadOptions
 from helpers.system import is_sparse
 
 LOST_S = 10.0
-"""After so long without new patterns the writer counts as lost, and that is said [s]."""
+"""Time without new patterns after which the writer counts as lost, and a problem with a file is worth a line [s]."""
 
 BEHIND_S = 1.0
-"""With a longer delay, and a full batch that waits, the classification is behind [s]."""
+"""Delay above which the classification is behind, if a full batch or another file waits [s]."""
 
 BETWEEN_LINES_S = 10.0
-"""Between lines on rates, where no terminal shows them all the time [s]."""
+"""Time between lines on rates, where no terminal shows them all the time [s]."""
 
 _NAMED = 20
 _LOG_SUFFIX = ".scores.csv"
@@ -37,7 +38,7 @@ class Narrator:
     Parameters
     ----------
     online
-        What runs.
+        The classification that runs.
     say
         Prints a line.
     """
@@ -47,24 +48,26 @@ class Narrator:
         self._say = say
         self._last_new = self._last_line = online.clock()
         self._is_lost = self._is_behind = False
-        self._left_out: set[str] = set()
+        self._problems: dict[tuple[str, str], float] = {}
         self._refused = 0
 
     def tell(self, batch: Batch | None) -> None:
         """Say what is new after a step."""
         now = self._online.clock()
         if batch is not None:
-            self._tell_returned(now)
+            if self._is_lost:
+                self._is_lost = False
+                self._say(f"patterns again, after {now - self._last_new:.0f} s without any")
             self._last_new = now
             self._tell_behind(batch)
             self._tell_refused(batch)
         elif not self._is_lost and now - self._last_new >= LOST_S:
             self._is_lost = True
-            self._say(f"no new patterns for {LOST_S:g} s{self._why()}; still waiting")
-        self._tell_misfits()
+            self._say(f"no new patterns for {LOST_S:g} s; still waiting")
+        self.tell_problems(older_than=LOST_S)
 
     def is_due(self) -> bool:
-        """Whether it is time for a line on rates; none are due while the writer is lost."""
+        """True if it is time for a line on rates; none are due while the writer is lost."""
         now = self._online.clock()
         if self._is_lost or now - self._last_line < BETWEEN_LINES_S:
             return False
@@ -73,59 +76,57 @@ class Narrator:
 
     @property
     def silent_s(self) -> float:
-        """How long nothing has come [s]."""
+        """Time without new patterns [s]."""
         return self._online.clock() - self._last_new
-
-    def _tell_returned(self, now: float) -> None:
-        if self._is_lost:
-            self._is_lost = False
-            self._say(f"patterns again, after {now - self._last_new:.0f} s without any")
 
     def _tell_behind(self, batch: Batch) -> None:
         """Say when a full batch waits and the delay is long, and when that has passed."""
-        delay = batch.delays.max()
-        if not self._is_behind and delay > BEHIND_S and batch.waiting > self._online.most:
-            self._is_behind = True
-            self._say(f"falling behind: {batch.waiting} patterns wait, delay {delay:.1f} s")
-        elif self._is_behind and batch.waiting <= self._online.most // 2:
-            self._is_behind = False
-            self._say(f"caught up: {batch.waiting} patterns wait, delay {delay:.1f} s")
+        is_behind = batch.is_full and (self._is_behind or batch.delays.max() > BEHIND_S)
+        if is_behind != self._is_behind:
+            self._is_behind = is_behind
+            what = "falling behind" if is_behind else "caught up"
+            self._say(f"{what}: {_backlog(self._online)} wait, delay {batch.delays.max():.1f} s")
 
     def _tell_refused(self, batch: Batch) -> None:
-        for (path, _), why in batch.refused.items():
+        for why in batch.refused.values():
             self._refused += 1
             if self._refused <= _NAMED:
-                self._say(f"not scored: {path}: {why}")
+                self._say(f"not scored: {batch.path}: {why}")
             if self._refused == _NAMED:
                 self._say(f"{_NAMED} patterns are not scored; further ones are in {self._online.log.path}")
 
-    def _tell_misfits(self) -> None:
-        """Name files of another shape, once."""
-        for path, why in self._online.following.misfits.items():
-            if path not in self._left_out:
-                self._left_out.add(path)
-                self._say(f"left out: {path}: {why}")
+    def tell_problems(self, *, older_than: float) -> None:
+        """Say once why a file cannot be read, when that has lasted for some time.
 
-    def _why(self) -> str:
-        """What is the matter with files that cannot be read, in a few words."""
-        problems = self._online.following.problems
-        if not problems:
-            return ""
-        path, why = next(iter(problems.items()))
-        more = f", and {len(problems) - 1} more files" if len(problems) > 1 else ""
-        return f" ({path}: {why}{more})"
+        Parameters
+        ----------
+        older_than
+            The time [s].
+        """
+        now = self._online.clock()
+        present = self._online.following.problems.items()
+        self._problems = {problem: self._problems.get(problem, now) for problem in present}
+        for (path, why), since in self._problems.items():
+            if now - since >= older_than:
+                self._problems[path, why] = np.inf  # said
+                self._say(f"cannot be read now: {path}: {why}")
 
 
 def rates(online: OnlineClassification) -> str:
-    """Rates of the last seconds and in all, backlog and delay, on one line."""
+    """Rates of the last seconds and in all, delay and backlog, on one line."""
     recent, delay = online.recent()
     line = f"{online.total.scored} patterns, {recent.scored / online.window:.0f}/s"
     if recent.scored:
-        single = f"single hits {recent.single_share:.1%} ({recent.single / online.window:.1f}/s)"
+        single = f"single hits {recent.selected_share:.1%} ({recent.selected / online.window:.1f}/s)"
         line += f"; hits {recent.hit_share:.1%}, {single}; median delay {1e3 * delay:.0f} ms"
-    behind = online.following.waiting
     refused = f"; {online.total.refused} not scored" if online.total.refused else ""
-    return f"{line}; {behind} behind{refused}"
+    return f"{line}; {_backlog(online)} wait{refused}"
+
+
+def _backlog(online: OnlineClassification) -> str:
+    """What waits to be scored."""
+    files = online.following.files_waiting
+    return f"{online.following.waiting} patterns" + (f" and {files} files" if files else "")
 
 
 @contextmanager
@@ -144,7 +145,7 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def steps(online: OnlineClassification, *, say: Callable[[str], None], stop_after: float | None) -> Iterator[Narrator]:
-    """Step after step, until nothing has come for `stop_after` seconds; without end if None.
+    """Step after step, until nothing has come for `stop_after` seconds [s]; without end if None.
 
     Yields
     ------
@@ -158,7 +159,7 @@ def steps(online: OnlineClassification, *, say: Callable[[str], None], stop_afte
         yield narrator
         if batch is None:
             if stop_after is not None and narrator.silent_s >= stop_after:
-                return
+                return narrator.tell_problems(older_than=0)
             time.sleep(online.following.pause)
 
 
@@ -169,7 +170,7 @@ def follow(
     output: Path | None = None,
     threshold: float | None = None,
     stop_after: float | None = None,
-    **reading: Any,
+    options: ReadOptions = DEFAULTS,
 ) -> str:
     """Classify patterns as they are written, and write the selection at the end.
 
@@ -178,15 +179,15 @@ def follow(
     where
         A file that is still written, a folder, or a name with * or ?.
     model
-        Folder of the family.
+        Folder of the family, `results/RUN/families/FAMILY`.
     output
-        The selection (.csv); NAME.FAMILY.csv in the working directory if None. The log of scores lies beside it.
+        The selection (.csv); default: NAME.FAMILY.csv in the working directory. The log of scores lies beside it.
     threshold
-        Score above which a checkpoint says single; the family's own if None.
+        Score above which a checkpoint calls a pattern a single hit; default: the family's own.
     stop_after
-        End when there was no new pattern for so long [s]; never if None.
-    **reading
-        Options of `cxi.open_stack`.
+        Time without new patterns after which it ends [s]; never if None.
+    options
+        How the files are read.
 
     Returns
     -------
@@ -196,7 +197,7 @@ def follow(
     Raises
     ------
     PatternFileError
-        If the selection is to be anything but CSV, or the only file has patterns of another shape.
+        If the selection is to be anything but CSV, or if nothing was scored because files could not be read.
     WorkbookError
         If the family or an earlier log cannot be used.
     """
@@ -207,11 +208,14 @@ def follow(
             "--follow for other forms"
         )
     log = output.with_name(output.stem + _LOG_SUFFIX)
-    with ended_by_signals(), OnlineClassification(where, model, log=log, threshold=threshold, **reading) as online:
-        began = online.total
+    given = {"threshold": threshold, "options": options}
+    with ended_by_signals(), OnlineClassification(where, model, log=log, **given) as online:
+        before = online.total.read
         reason = _run(online, stop_after)
-        written = online.write_selection(output)
-        return _summary(online, began, written, reason, output)
+        if not online.total.read and online.following.problems:
+            path, why = next(iter(online.following.problems.items()))
+            raise PatternFileError(f"{path}: {why}; {reason} without a pattern")
+        return _summary(online, before, online.write_selection(output), reason, output)
 
 
 def _run(online: OnlineClassification, stop_after: float | None) -> str:
@@ -224,8 +228,8 @@ def _run(online: OnlineClassification, stop_after: float | None) -> str:
         else:
             bar.write(line)
 
-    if online.total.scored + online.total.refused:
-        say(f"going on after {online.total.scored + online.total.refused} patterns in {online.log.path}")
+    if online.total.read:
+        say(f"going on after {online.total.read} patterns in {online.log.path}")
     say(f"following {online.following.where} with {online.trained.family}")
     try:
         for narrator in steps(online, say=say, stop_after=stop_after):
@@ -241,24 +245,23 @@ def _run(online: OnlineClassification, stop_after: float | None) -> str:
     return f"no new patterns for {stop_after:g} s"
 
 
-def _summary(online: OnlineClassification, began: Tally, written: Tally, reason: str, output: Path) -> str:
+def _summary(online: OnlineClassification, before: int, written: Tally, reason: str, output: Path) -> str:
     """The last line."""
-    now = online.total.scored + online.total.refused - began.scored - began.refused
     refused = f", {written.refused} not scored" if written.refused else ""
     shares = (
-        f": {written.hit_share:.1%} hits, {written.single} single hits ({written.single_share:.1%})"
+        f": {written.hit_share:.1%} hits, {written.selected} single hits ({written.selected_share:.1%})"
         if written.scored
         else ""
     )
     return (
-        f"{reason}; {written.scored} patterns scored ({now} patterns in this run){refused}{shares} under "
-        f"{online.trained.family} (score above {online.threshold:g} at each of {len(online.trained.iterations)} "
-        f"checkpoints): {output}"
+        f"{reason}; {written.scored} patterns scored ({online.total.read - before} patterns in this run){refused}"
+        f"{shares} under {online.trained.family} (score above {online.threshold:g} at each of "
+        f"{len(online.trained.consensus)} checkpoints): {output}"
     )
 
 
 def _name(where: Path) -> str:
-    """What a selection is called after: the file without its suffix, the folder, the folder of a name with * or ?."""
+    """The stem of a selection: the file without its suffix, the folder, or the folder of a name with * or ?."""
     if any(sign in where.name for sign in "*?["):
         where = where.absolute().parent
     return where.absolute().name if where.is_dir() else where.stem

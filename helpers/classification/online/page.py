@@ -15,21 +15,21 @@ from helpers.figures import gallery, online_rates_figure, online_scores_figure, 
 from helpers.system import is_sparse
 
 EACH_S = 2.0
-"""Between updates at least [s]."""
+"""Time between updates, at least [s]."""
 
 _DRAWING_SHARE = 0.1
-"""Of the time: what drawing takes is taken from the classification."""
+"""Share of the time that is spent on drawing, at most: the classification waits meanwhile."""
 
 _COLUMNS = 4
 
 
 class OnlinePage(ipywidgets.VBox):
-    """A line of rates, and pictures below.
+    """A widget with a line of rates, and pictures below.
 
     Parameters
     ----------
     online
-        What runs.
+        The classification that runs.
     """
 
     def __init__(self, online: OnlineClassification) -> None:
@@ -42,7 +42,7 @@ class OnlinePage(ipywidgets.VBox):
         super().__init__([self.line, *self.pictures])
 
     def update(self) -> None:
-        """Show what has changed, if it is time to."""
+        """Draw anew, if it is time to."""
         if (began := self._online.clock()) < self._next:
             return
         self.line.value = rates(self._online)
@@ -93,11 +93,11 @@ def latest_figure(online: OnlineClassification) -> Figure | None:
 
 
 def _title(hit: SingleHit) -> str:
-    return f"{Path(hit.file).name} {hit.index}: {hit.score:.2f}"
+    return f"{Path(hit.file).name} {hit.pattern}: {hit.score:.2f}"
 
 
 def _png(figure: Figure) -> bytes:
-    """The picture for the page."""
+    """A figure as PNG."""
     stream = io.BytesIO()
     with style():
         figure.savefig(stream, format="png")

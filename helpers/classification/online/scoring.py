@@ -1,38 +1,37 @@
 """Scores of patterns as they are written: rates, delay, backlog, and what was found last.
 
-A hit is a pattern with enough lit pixels (psocake's rule, `preparation.hits`). A single hit is a pattern whose scores
-lie above the threshold at every checkpoint of the consensus, whatever its lit pixels. Shares are of the scored
-patterns: one that cannot hold photon counts is named, is refused, and counts for neither.
+A hit is a pattern with enough lit pixels (psocake's rule, `preparation.hits`). A pattern is selected as a single hit
+where its scores lie above the threshold at every checkpoint of the consensus, whatever its lit pixels. Shares are of
+the scored patterns: one that cannot hold photon counts is refused, with the reason, and counts for neither.
 
-A batch holds what has come since the last one, up to the most that pay. It is small when little
-comes, so that the delay is short, and large when patterns wait, so that more of them are scored in a second.
+A batch holds what has come since the last one, up to the most that pay: it is small when little comes, so that the
+delay is short, and large when patterns wait, so that more of them are scored in a second.
 """
 
 import hashlib
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from helpers.classification.consensus import TrainedFamily, load_family
-from helpers.classification.online.score_log import ScoreLog, latest_recordings, places
+from helpers.classification.online.score_log import ScoreLog, known_patterns
 from helpers.evaluation import iteration_column, stable_selection
-from helpers.patterns import Following, NewPatterns
+from helpers.patterns import DEFAULTS, Following, NewPatterns, ReadOptions
 from helpers.preparation import are_hits, lit_pixels
 from helpers.system import sha256, write_csv
 from helpers.training import FamilyFolder, patterns_a_batch
 
 WINDOW_S = 10.0
-"""Rates, delay and shares of the present are those of the last seconds [s]."""
+"""Rates, delay and shares of the present are those of this time until now [s]."""
 
 SCORE_BINS = 50
-"""Of the histogram of scores."""
+"""Bins of the histogram of scores."""
 
 _LATEST = 12
 _BATCHES = 20_000
@@ -42,71 +41,74 @@ _MOST_ON_A_CPU = 32
 
 @dataclass(frozen=True)
 class Tally:
-    """How many patterns there were.
+    """Numbers of patterns.
 
     Parameters
     ----------
     scored, refused
-        Together all that were read.
-    hits, single
-        Of the scored ones.
+        Patterns that were read: with scores, and without because they hold no photon counts.
+    hits, selected
+        Hits, and patterns selected as single hits, among the scored ones.
     """
 
     scored: int = 0
     refused: int = 0
     hits: int = 0
-    single: int = 0
+    selected: int = 0
 
     def __add__(self, other: "Tally") -> "Tally":
-        return Tally(
-            self.scored + other.scored,
-            self.refused + other.refused,
-            self.hits + other.hits,
-            self.single + other.single,
-        )
+        return Tally(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def read(self) -> int:
+        """Patterns that were read, scored or not."""
+        return self.scored + self.refused
 
     @property
     def hit_share(self) -> float:
-        """Hits among the scored patterns; NaN without any."""
+        """Share of hits among the scored patterns; NaN without any."""
         return self.hits / self.scored if self.scored else np.nan
 
     @property
-    def single_share(self) -> float:
-        """Single hits among the scored patterns; NaN without any."""
-        return self.single / self.scored if self.scored else np.nan
+    def selected_share(self) -> float:
+        """Share of selected patterns among the scored ones; NaN without any."""
+        return self.selected / self.scored if self.scored else np.nan
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What became of the patterns of one batch.
+    """Patterns that were scored together.
 
     Parameters
     ----------
     at
         When they were scored, by the clock of the run [s].
     tally
-        How many.
+        How many there were.
     delays
-        (n,) from when a pattern was seen first to its score on disk [s].
-    waiting
-        How many patterns waited after it.
+        Delay of each pattern (n,), from the last time at which it was not there to its score on disk [s].
+    is_full
+        True if as many patterns as fit into a batch, or further files, were waiting after it.
     refused
-        File and pattern number → why.
+        Pattern number → why it was not scored.
+    path
+        File of the patterns.
     """
 
     at: float
     tally: Tally
     delays: np.ndarray
-    waiting: int
-    refused: dict[tuple[str, int], str]
+    is_full: bool
+    refused: dict[int, str]
+    path: Path
 
 
 @dataclass(frozen=True, eq=False)
 class SingleHit:
-    """A single hit to go back to: its file, pattern number and event id, the lowest of its scores, its counts."""
+    """A selected pattern to go back to: file, pattern number, event id, lowest score, counts (rows, columns)."""
 
     file: str
-    index: int
+    pattern: int
     event_id: str
     score: float
     counts: np.ndarray
@@ -118,17 +120,17 @@ class OnlineClassification:
     Parameters
     ----------
     where
-        A file, a folder, or a name with * or ?: see `Following`.
+        A file, a folder, or a name with * or ?, as `patterns.Following` takes it.
     model
-        Folder of the family.
+        Folder of the family, `results/RUN/families/FAMILY`.
     log
         Log of scores; if it is there, the run goes on after its last line.
     threshold
-        Score above which a checkpoint says single; the family's own if None.
+        Score above which a checkpoint calls a pattern a single hit; default: the family's own.
     clock
         Seconds that do not go back.
-    **reading
-        Options of `cxi.open_stack`.
+    options
+        How the files are read.
 
     Raises
     ------
@@ -144,26 +146,32 @@ class OnlineClassification:
         log: Path,
         threshold: float | None = None,
         clock: Callable[[], float] = time.monotonic,
-        **reading: Any,
+        options: ReadOptions = DEFAULTS,
     ) -> None:
         self.trained = load_family(model)
         self.threshold = self.trained.threshold if threshold is None else threshold
-        self.most = _most_at_once(self.trained)
-        """Patterns that are scored at once, at most."""
-        self.total = Tally()
         self.batches: deque[Batch] = deque(maxlen=_BATCHES)
-        """The last ones."""
+        """The latest batches."""
         self.latest: deque[SingleHit] = deque(maxlen=_LATEST)
-        self.histogram = np.zeros(SCORE_BINS, np.int64)
-        """Patterns by their lowest score, in bins from 0 to 1."""
+        """The latest selected patterns."""
         self.mask: np.ndarray | None = None
         """Bad pixels of the latest patterns, (rows, columns)."""
         self.clock = clock
-        self.log = ScoreLog(log, model=_identity(model, self.trained), iterations=self.trained.iterations)
-        known = self.log.table()
-        self._count_known(known)
+        self.log = ScoreLog(log, model=_identity(model, self.trained), iterations=self.trained.consensus)
+        logged = self.log.table()
+        self.total, lowest = self._tally(logged)
+        """All patterns of the log, those of earlier runs included."""
+        self.histogram = _histogram(lowest)
+        """Scored patterns by their lowest score, in bins from 0 to 1."""
         self._began = clock()
-        self.following = Following(where, shape=self.trained.shape, places=places(known), **reading)
+        self.following = Following(
+            where,
+            shape=self.trained.shape,
+            most=_most_at_once(self.trained),
+            known=known_patterns(logged),
+            clock=clock,
+            options=options,
+        )
 
     def __enter__(self) -> "OnlineClassification":
         return self
@@ -177,15 +185,8 @@ class OnlineClassification:
         self.log.close()
 
     def step(self) -> Batch | None:
-        """Look for new patterns and score a batch of them.
-
-        Returns
-        -------
-        Batch or None
-            None if there are none.
-        """
-        self.following.look(self.clock())
-        new = self.following.take(self.most)
+        """Look for new patterns and score a batch of them; None if there are none."""
+        new = self.following.take()
         if new is None:
             return None
         scores = self.trained.scores(new.counts)
@@ -195,38 +196,31 @@ class OnlineClassification:
 
     def _count(self, new: NewPatterns, scores: np.ndarray, lit: np.ndarray) -> Batch:
         """Add a batch to what is known."""
-        single = stable_selection(scores, self.threshold)
+        selected = stable_selection(scores, self.threshold)
         lowest = scores.min(axis=1, initial=1.0)
-        readable = np.array([int(index) not in new.refused for index in new.indices], bool)
-        for place in np.flatnonzero(single)[-_LATEST:]:
-            at = np.flatnonzero(readable)[place]
-            self.latest.append(
-                SingleHit(
-                    str(new.path), int(new.indices[at]), new.event_ids[at], float(lowest[place]), new.counts[place]
-                )
-            )
+        readable = np.flatnonzero([int(pattern) not in new.refused for pattern in new.patterns])
+        for row in np.flatnonzero(selected)[-_LATEST:]:
+            pattern, event_id = int(new.patterns[readable[row]]), new.event_ids[readable[row]]
+            self.latest.append(SingleHit(str(new.path), pattern, event_id, float(lowest[row]), new.counts[row]))
         self.mask = new.mask
         self.histogram += _histogram(lowest)
-        tally = Tally(len(scores), len(new.refused), int(are_hits(lit).sum()), int(single.sum()))
+        tally = Tally(len(scores), len(new.refused), int(are_hits(lit).sum()), int(selected.sum()))
         self.total += tally
-        now = self.clock()
-        refused = {(str(new.path), index): why for index, why in new.refused.items()}
-        batch = Batch(now, tally, now - new.seen, self.following.waiting, refused)
-        self.batches.append(batch)
-        return batch
+        now, following = self.clock(), self.following
+        is_full = following.files_waiting > 0 or (following.is_live and following.waiting > following.most)
+        self.batches.append(Batch(now, tally, now - new.seen, is_full, new.refused, new.path))
+        return self.batches[-1]
 
-    def _count_known(self, table: pd.DataFrame) -> None:
-        """Take over what an earlier run has scored."""
+    def _tally(self, table: pd.DataFrame) -> tuple[Tally, np.ndarray]:
+        """Numbers of patterns of a log, and the lowest score of each scored one (scored,)."""
         scored = table[table["refused"] == ""]
         scores = self._scores_of(scored)
         hits = int(are_hits(scored["lit_pixels"].to_numpy()).sum())
-        single = int(stable_selection(scores, self.threshold).sum())
-        self.total = Tally(len(scored), len(table) - len(scored), hits, single)
-        self.histogram += _histogram(scores.min(axis=1, initial=1.0))
+        selected = int(stable_selection(scores, self.threshold).sum())
+        return Tally(len(scored), len(table) - len(scored), hits, selected), scores.min(axis=1, initial=1.0)
 
     def _scores_of(self, table: pd.DataFrame) -> np.ndarray:
-        columns = [iteration_column(iteration) for iteration in self.trained.iterations]
-        return table[columns].to_numpy(np.float32)
+        return table[[iteration_column(iteration) for iteration in self.trained.consensus]].to_numpy(np.float32)
 
     @property
     def window(self) -> float:
@@ -234,55 +228,48 @@ class OnlineClassification:
         return min(WINDOW_S, max(1.0, self.clock() - self._began))
 
     def recent(self) -> tuple[Tally, float]:
-        """What was scored in the last `window`, and the median delay of that [s]; NaN without any."""
+        """Numbers of patterns of the last `window`, and their median delay [s]; NaN without any."""
         began = self.clock() - self.window
-        batches = list(takewhile(lambda one: one.at >= began, reversed(self.batches)))
+        batches = list(takewhile(lambda batch: batch.at >= began, reversed(self.batches)))
         tally = sum((batch.tally for batch in batches), start=Tally())
-        delays = [batch.delays for batch in batches]
-        return tally, float(np.median(np.concatenate(delays))) if delays else np.nan
+        return tally, float(np.median(np.concatenate([batch.delays for batch in batches]))) if batches else np.nan
 
     def history(self) -> pd.DataFrame:
-        """What was scored in each second of this run.
+        """Numbers and delay of each second of this run.
 
         Returns
         -------
         pandas.DataFrame
-            One row a second since the first batch kept: second, scored, hits, single, delay (median) [s], waiting
-            (patterns, at its last batch; NaN without a batch).
+            One row a second since the first batch kept: second, scored, hits, selected (patterns), and delay, the
+            median [s]; NaN without a pattern.
         """
-        columns = ["second", "scored", "hits", "single", "delay", "waiting"]
-        if not self.batches:
-            return pd.DataFrame(columns=columns)
-        second = np.array([int(batch.at - self.batches[0].at) for batch in self.batches])
-        rows = []
-        for number in range(second[-1] + 1):
-            batches = [self.batches[place] for place in np.flatnonzero(second == number)]
-            tally = sum((batch.tally for batch in batches), start=Tally())
-            delay = np.median(np.concatenate([batch.delays for batch in batches])) if batches else np.nan
-            waiting = batches[-1].waiting if batches else np.nan
-            rows.append((number, tally.scored, tally.hits, tally.single, delay, waiting))
-        return pd.DataFrame(rows, columns=columns)
+        seconds = np.array([int(batch.at - self.batches[0].at) for batch in self.batches], int)
+        tallies = pd.DataFrame([batch.tally for batch in self.batches], columns=list(Tally.__dataclass_fields__))
+        every = pd.RangeIndex(seconds.max(initial=-1) + 1, name="second")
+        numbers = tallies.groupby(seconds).sum().reindex(every, fill_value=0)
+        delays = pd.Series([delay for batch in self.batches for delay in batch.delays], dtype=float)
+        of = np.repeat(seconds, [len(batch.delays) for batch in self.batches])
+        delay = delays.groupby(of).median().reindex(every)
+        return numbers[["scored", "hits", "selected"]].assign(delay=delay).reset_index()
 
     def write_selection(self, path: Path) -> Tally:
-        """Write the selection: file, index, event_id, score, single (0 or 1), of the patterns that the files hold now.
+        """Write the selection: file, index, event_id, score, single (0 or 1), one line a pattern of the log.
 
-        The score is the lowest of the checkpoints'. A refused pattern has none, and is not single.
+        The score is the lowest of the checkpoints'. A refused pattern has none, and is not selected.
 
         Returns
         -------
         Tally
             Of what was written.
         """
-        table = latest_recordings(self.log.table())
+        table = self.log.table()
         scores = self._scores_of(table)
-        refused = (table["refused"] != "").to_numpy()
-        single = stable_selection(scores, self.threshold) & ~refused
+        selected = stable_selection(scores, self.threshold) & (table["refused"] == "").to_numpy()
         selection = table[["file", "index", "event_id"]].assign(
-            score=scores.min(axis=1, initial=np.inf), single=single.astype(int)
+            score=scores.min(axis=1, initial=np.inf), single=selected.astype(int)
         )
         write_csv(path, selection)
-        hits = are_hits(table.loc[~refused, "lit_pixels"].to_numpy())
-        return Tally(int((~refused).sum()), int(refused.sum()), int(hits.sum()), int(single.sum()))
+        return self._tally(table)[0]
 
 
 def _most_at_once(trained: TrainedFamily) -> int:
@@ -297,5 +284,5 @@ def _histogram(scores: np.ndarray) -> np.ndarray:
 def _identity(model: Path, trained: TrainedFamily) -> dict[str, str]:
     """What scores depend on: the family and the bytes of its checkpoints."""
     artefacts = FamilyFolder(model)
-    digest = hashlib.sha256("".join(sha256(artefacts.checkpoint(k)) for k in trained.iterations).encode())
+    digest = hashlib.sha256("".join(sha256(artefacts.checkpoint(k)) for k in trained.consensus).encode())
     return {"family": str(trained.family), "checkpoints": digest.hexdigest()[:16]}

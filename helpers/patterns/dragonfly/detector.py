@@ -13,20 +13,20 @@ import numpy as np
 from helpers.errors import PatternFileError
 from helpers.experiment import Centre
 from helpers.patterns.assembly import Assembly
-from helpers.patterns.hdf5.file import has, member, opened, understandable
-from helpers.patterns.hdf5.values import LARGEST_PATTERN, values_of
+from helpers.patterns.hdf5.file import dataset, errors_name, open_hdf5
+from helpers.patterns.hdf5.values import LARGEST_PATTERN, name_of, values_of
 from helpers.patterns.hdf5.writing import hdf5_to_write
 from helpers.system import written_whole
 
 BAD = 2
-"""What the mask says of a bad pixel."""
+"""Value of a bad pixel in the mask."""
 
 _MEMBERS = ("qx", "qy", "qz", "mask", "detd", "ewald_rad")
 _ORIGIN_TOLERANCE = 1e-6
 
 
 def detector_beside(path: Path) -> Path:
-    """Where the detector of a file of photons is looked for: the same stem and `_detector.h5`."""
+    """Path of the detector that belongs to a file of photons: the same stem and `_detector.h5`."""
     return path.with_name(f"{path.stem}_detector.h5")
 
 
@@ -70,20 +70,20 @@ def write_detector(
         file.attrs.update(experiment or {})
 
 
-def is_detector(file: h5py.File, path: Path) -> bool:
-    """Whether an HDF5 file is a Dragonfly detector."""
-    return has(file, path, _MEMBERS)
+def lacking(file: h5py.File) -> list[str]:
+    """Members of a Dragonfly detector that an HDF5 file lacks."""
+    return [name for name in _MEMBERS if dataset(file, name) is None]
 
 
 def read_detector(path: Path, pixels: int | None = None) -> tuple[Assembly, dict[str, float | str]]:
-    """Where a detector's pixels lie in a picture.
+    """The place of a detector's pixels in a picture.
 
     Parameters
     ----------
     path
         Dragonfly's HDF5 detector file.
     pixels
-        How many pixels the photons have; not compared if None.
+        Number of pixels of the photons; not compared if None.
 
     Returns
     -------
@@ -97,27 +97,24 @@ def read_detector(path: Path, pixels: int | None = None) -> tuple[Assembly, dict
     PatternFileError
         If it is no detector file, or has another number of pixels.
     """
-    with understandable(path), opened(path) as file:
-        if not is_detector(file, path):
-            lacking = [name for name in _MEMBERS if not isinstance(member(file, path, name), h5py.Dataset)]
-            raise PatternFileError(
-                f"{path}: is no Dragonfly detector, it lacks {', '.join(lacking)}; give another file"
-            )
-        values = {name: _numbers(file, path, name) for name in _MEMBERS}
-        attributes = dict(file.attrs)
-    sizes = {name: np.size(values[name]) for name in ("qx", "qy", "qz", "mask")}
-    if len(set(sizes.values())) > 1 or (pixels is not None and sizes["qx"] != pixels):
-        wanted = f"the photons have {pixels} pixels" if pixels is not None else "they must be as many"
-        raise PatternFileError(f"{path}: the detector has {sizes} values, {wanted}; give the detector of these photons")
-    return _assembled(path, values), attributes
+    with errors_name(path):
+        with open_hdf5(path) as file:
+            if names := lacking(file):
+                raise PatternFileError(f"is no Dragonfly detector, it lacks {', '.join(names)}; give another file")
+            values = {name: _numbers(file[name]) for name in _MEMBERS}
+            attributes = dict(file.attrs)
+        sizes = {name: np.size(values[name]) for name in ("qx", "qy", "qz", "mask")}
+        if len(set(sizes.values())) > 1 or (pixels is not None and sizes["qx"] != pixels):
+            wanted = f"the photons have {pixels} pixels" if pixels is not None else "they must be as many"
+            raise PatternFileError(f"the detector has {sizes} values, {wanted}; give the detector of these photons")
+        return _assembled(path, values), attributes
 
 
-def _numbers(file: h5py.File, path: Path, name: str) -> np.ndarray:
+def _numbers(data: h5py.Dataset) -> np.ndarray:
     """The numbers of a member (n,)."""
-    data = member(file, path, name)
     if data.dtype.kind not in "iufb" or not data.size:
-        raise PatternFileError(f"{path}: {name} holds {data.dtype} in {data.shape}, no numbers; write it anew")
-    return np.ravel(values_of(data, path, name))
+        raise PatternFileError(f"{name_of(data)} holds {data.dtype} in {data.shape}, no numbers; write it anew")
+    return np.ravel(values_of(data))
 
 
 def _assembled(path: Path, values: dict[str, np.ndarray]) -> Assembly:
@@ -128,7 +125,7 @@ def _assembled(path: Path, values: dict[str, np.ndarray]) -> Assembly:
         x, y = (np.ravel(values[name]).astype(float) * distance / depth for name in ("qx", "qy"))
     largest = max(np.abs(x).max(), np.abs(y).max())
     if not (np.isfinite(largest) and 0 < distance < np.inf) or np.ptp(x) * np.ptp(y) > LARGEST_PATTERN:
-        raise PatternFileError(f"{path}: qx, qy, qz, detd and ewald_rad place a pixel nowhere; write the detector anew")
+        raise PatternFileError("qx, qy, qz, detd and ewald_rad place a pixel nowhere; write the detector anew")
     rows, columns = (np.rint(axis - axis.min()).astype(np.intp) for axis in (x, y))
     centre = tuple(float(np.round(-axis.min() / _ORIGIN_TOLERANCE) * _ORIGIN_TOLERANCE) for axis in (x, y))
     shape = (int(rows.max()) + 1, int(columns.max()) + 1)

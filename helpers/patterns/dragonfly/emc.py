@@ -17,9 +17,9 @@ import h5py
 import numpy as np
 
 from helpers.errors import PatternFileError
-from helpers.patterns.hdf5.file import member, require_file
-from helpers.patterns.hdf5.heap import Heaps
-from helpers.patterns.hdf5.values import LARGEST_PATTERN, MOST_PATTERNS, check_storage, values_of
+from helpers.patterns.hdf5.entry import Entry
+from helpers.patterns.hdf5.file import require_file
+from helpers.patterns.hdf5.values import LARGEST_PATTERN, MOST_PATTERNS, check_stored, values_of
 from helpers.patterns.hdf5.writing import hdf5_to_write
 from helpers.system import in_short, written_whole
 
@@ -36,15 +36,12 @@ class SparseFile:
     """Photons of a sparse `.emc`; only the numbers of lit pixels are read when it is opened."""
 
     def __init__(self, path: Path, patterns: int, pixels: int) -> None:
-        self.path = path
         self.shape = (patterns, pixels)
         self.dtype = np.dtype(np.int32)
         _refuse_other_size(path, _HEADER_BYTES + 8 * patterns, at_least=True)
         lit = np.fromfile(path, _NUMBER, 2 * patterns, offset=_HEADER_BYTES).reshape(2, patterns).astype(np.int64)
         if (lit < 0).any():
-            raise PatternFileError(
-                f"{path}: a pattern has a negative number of lit pixels; the file is damaged, write it anew"
-            )
+            raise PatternFileError("a pattern has a negative number of lit pixels; the file is damaged, write it anew")
         self._starts = np.concatenate([np.zeros((2, 1), np.int64), lit.cumsum(axis=1)], axis=1)
         ones, several = (int(number) for number in self._starts[:, -1])
         self._after = (0, ones, ones + several)
@@ -59,40 +56,42 @@ class SparseFile:
             [self._numbers[after + start : after + stop] if stop > start else _NOTHING for start, stop in lists.T]
             for after, lists in zip(self._after, (ones, several, several), strict=True)
         )
-        return _dense(str(self.path), self.shape[1], patterns, place_ones, place_several, counts)
+        return _dense(self.shape[1], patterns, place_ones, place_several, counts)
 
 
 class SparseDatasets:
-    """Photons of Dragonfly's HDF5 form."""
+    """Photons of Dragonfly's HDF5 form.
 
-    def __init__(self, file: h5py.File, path: Path) -> None:
-        self.path = path
-        self._lists = [member(file, path, name) for name in MEMBERS[1:]]
+    Parameters
+    ----------
+    root
+        The root of the file, with all `MEMBERS`.
+    """
+
+    def __init__(self, root: Entry) -> None:
+        self._lists = [root.dataset("", name) for name in MEMBERS[1:]]
         patterns = {data.shape for data in self._lists}
         if len(patterns) > 1 or not all(_holds_lists(data) for data in self._lists):
             raise PatternFileError(
-                f"{path}: {', '.join(MEMBERS[1:])} must hold one list of integers for each pattern, their shapes are "
+                f"{', '.join(MEMBERS[1:])} must hold one list of integers for each pattern, their shapes are "
                 f"{[data.shape for data in self._lists]}; write the file anew"
             )
-        for data, name in zip(self._lists, MEMBERS[1:], strict=True):
-            check_storage(data, path, name, holes_allowed=False)
-        count = np.ravel(values_of(member(file, path, "num_pix"), path, "num_pix"))
+        for data in self._lists:
+            check_stored(data)
+        count = np.ravel(values_of(root.dataset("", "num_pix")))
         pixels = int(count[0]) if count.size == 1 and count.dtype.kind in "iu" else 0
         if not 1 <= pixels <= LARGEST_PATTERN or self._lists[0].shape[0] > MOST_PATTERNS:
             raise PatternFileError(
-                f"{path}: num_pix is {in_short(str(count))}, of {self._lists[0].shape[0]} patterns; write "
+                f"num_pix is {in_short(str(count))}, of {self._lists[0].shape[0]} patterns; write "
                 f"the number of pixels of a pattern (at most {LARGEST_PATTERN})"
             )
         self.shape = (self._lists[0].shape[0], pixels)
         self.dtype = np.dtype(np.int32)
-        self._heaps = [Heaps(data) for data in self._lists]
 
     def read(self, patterns: np.ndarray) -> np.ndarray:
         """Counts (n, pixels)."""
-        for heaps in self._heaps:
-            heaps.check(patterns.tolist())
         lists = ([data[pattern] for pattern in patterns] for data in self._lists)
-        return _dense(str(self.path), self.shape[1], patterns, *lists)
+        return _dense(self.shape[1], patterns, *lists)
 
 
 def _holds_lists(data: h5py.Dataset) -> bool:
@@ -148,13 +147,11 @@ def open_emc(path: Path) -> tuple[str, SparseFile | DenseFile]:
     patterns, pixels, kind = (int(number) for number in np.fromfile(path, _NUMBER, 3))
     if kind not in (SPARSE, DENSE_INTEGERS, DENSE_FLOATS) or not 1 <= pixels <= LARGEST_PATTERN or patterns < 0:
         raise PatternFileError(
-            f"{path}: is no Dragonfly file (its header says {patterns} patterns of {pixels} pixels, kind {kind}); "
+            f"is no Dragonfly file (its header says {patterns} patterns of {pixels} pixels, kind {kind}); "
             "check the path, or copy the file again"
         )
     if patterns == 0:
-        raise PatternFileError(
-            f"{path}: {KINDS[kind]} are empty, its header says 0 patterns; write at least one pattern"
-        )
+        raise PatternFileError(f"{KINDS[kind]} are empty, its header says 0 patterns; write at least one pattern")
     if kind == SPARSE:
         return KINDS[kind], SparseFile(path, patterns, pixels)
     return KINDS[kind], DenseFile(path, patterns, pixels, np.dtype("<i4" if kind == DENSE_INTEGERS else "<f8"))
@@ -165,13 +162,12 @@ def _refuse_other_size(path: Path, wanted: int, *, at_least: bool = False) -> No
     size = path.stat().st_size
     if size < wanted or (size > wanted and not at_least):
         raise PatternFileError(
-            f"{path}: is not a whole Dragonfly file, it has {size} bytes and its header says {wanted}; "
+            f"is not a whole Dragonfly file, it has {size} bytes and its header says {wanted}; "
             "copy it again if it was cut short"
         )
 
 
 def _dense(
-    name: str,
     pixels: int,
     patterns: np.ndarray,
     ones: list[np.ndarray],
@@ -184,7 +180,7 @@ def _dense(
         places = np.concatenate([place_ones, place_several])
         if len(place_several) != len(count) or (places.size and not 0 <= places.min() <= places.max() < pixels):
             raise PatternFileError(
-                f"{name}: pattern {patterns[number]} has photons outside its {pixels} pixels, or places without a "
+                f"pattern {patterns[number]} has photons outside its {pixels} pixels, or places without a "
                 "count; the file is damaged, write it anew"
             )
         np.add.at(values[number], places, np.concatenate([np.ones(len(place_ones), np.float32), count]))

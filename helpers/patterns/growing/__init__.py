@@ -1,1 +1,1 @@
-"""Patterns that are new in files that are still written."""
+"""New patterns of a file that is still written, or of files that appear one by one."""

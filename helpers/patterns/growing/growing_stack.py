@@ -1,11 +1,11 @@
-"""A stack of patterns in a file that may still be written.
+"""A stack of patterns in a file that another program may still write.
 
-A file whose writer uses SWMR (single writer, multiple readers) says so in its superblock; it is read while it grows.
-Any other file is read when it is whole. No lock is kept on a file: HDF5 would refuse it to a writer that comes back.
+A writer that uses SWMR (single writer, multiple readers) marks the superblock of its file; such a file is refreshed
+while it grows. Any other file is read when it is finished. No lock is kept on a file: HDF5 would refuse it to a writer
+that comes back.
 """
 
 import fcntl
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,98 +13,100 @@ import h5py
 import numpy as np
 
 from helpers.errors import PatternFileError
-from helpers.patterns.columns import EVENT_IDS, decoded
-from helpers.patterns.hdf5.file import member
-from helpers.patterns.hdf5_stack import dataset_stack
-from helpers.patterns.metadata import beside
-from helpers.patterns.options import Reading
+from helpers.patterns.hdf5.file import dataset, errors_name
+from helpers.patterns.layouts.base import Layout
+from helpers.patterns.layouts.columns import decoded
+from helpers.patterns.opening import stack_in
+from helpers.patterns.options import ReadOptions
 from helpers.patterns.stack import Origin, PatternStack
 from helpers.patterns.storage import AssembledStorage, DatasetStorage
+from helpers.system import in_short
 
 IDS_LATE_S = 1.0
-"""Event ids that have not grown for so long are not waited for [s]."""
+"""Event ids that have not grown for this long are no longer waited for [s]."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _SUPERBLOCK_VERSION, _SUPERBLOCK_FLAGS = 8, 11
 _SWMR_FLAG = 0x04
-_ATTEMPTS = 3
-_BETWEEN_ATTEMPTS_S = 0.05
 
 
 class GrowingStack:
-    """Patterns of a file that is whole, or of one that grows.
+    """Patterns of a finished file, or of one data set that is being written with SWMR.
 
     Parameters
     ----------
-    reading
-        How the file is read.
-    live
-        Whether it is written with SWMR now; then it must hold one data set, with one mask for all patterns.
+    path
+        The pattern file.
+    options
+        How it is read.
 
     Raises
     ------
     PatternFileError
-        As `cxi.open_stack`; or if a writer without SWMR has the file open; or if a growing file is more than one data
-        set.
+        As `open_stack`; or if a writer without SWMR has the file open; or if a growing file holds more than one data
+        set of patterns, or a mask for each pattern.
     OSError, RuntimeError, KeyError
         If HDF5 finds the file half written.
     """
 
-    def __init__(self, reading: Reading, *, live: bool) -> None:
-        if not live and is_locked(reading.path):
-            raise PatternFileError(f"{reading.path}: a writer has it open")
-        self.live = live
-        self._reading = reading
+    def __init__(self, path: Path, options: ReadOptions) -> None:
+        self.is_live = is_written_with_swmr(path)
+        if not self.is_live and is_locked(path):
+            raise PatternFileError(f"{path}: a writer has it open")
+        self._path = path
+        self._data: h5py.Dataset | None = None
         self._ids: h5py.Dataset | None = None
-        self._ids_moved = -np.inf
-        self._file = h5py.File(reading.path, "r", swmr=live, locking=False)
+        self._ids_grew = -np.inf
+        self._written = 0
+        self._options = options
+        self._file = h5py.File(path, "r", swmr=self.is_live, locking=False)
         try:
-            self.stack = dataset_stack(reading, self._file)
-            if live:
-                self._make_ready_to_grow()
+            with errors_name(path):
+                self.stack = stack_in(self._file, path, options)
+                if self.is_live:
+                    self._take_handles()
         except BaseException:
             self._file.close()
             raise
 
-    def _make_ready_to_grow(self) -> None:
-        """Take one handle of the data, which can be refreshed, and one of the event ids."""
+    def _take_handles(self) -> None:
+        """Keep the handles that are refreshed: of the patterns and of their event ids."""
         if len(self.stack.parts) > 1 or self.stack.parts[0].masks is not None:
             raise PatternFileError(
-                f"{self._reading.path}: {self.stack.dataset}: a file that is still written is read from one data set, "
-                "with one mask for all patterns; name one with --dataset, or follow a folder of whole files"
+                f"{self.stack.dataset}: a file that is still written is read from one data set, with one "
+                "mask for all patterns; name one with --dataset, or follow a folder of finished files"
             )
         self._data = self._file[self.stack.dataset]
-        self._ids = growing_ids(self._file, self._reading.path, self.stack.dataset)
-        self._grow()
+        self._ids = growing_ids(self._file, self.stack.dataset)
+        self._grow()  # HDF5 refreshes a data set wrongly while the first stack holds other handles of it
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    def patterns(self, now: float, done: int) -> int:
-        """How many patterns are whole: written, and with their event ids if these keep up.
+    def refresh(self, now: float) -> int:
+        """Number of patterns that can be read: written, and with their event ids while these keep up.
 
         Parameters
         ----------
         now
-            Time [s].
-        done
-            So many are known to be.
+            Time, by any clock that does not go back [s].
         """
-        if not self.live:
+        if self._data is None:
             return len(self.stack)
+        self.is_live = is_written_with_swmr(self._path)  # asked first: a writer that has ended has written everything
         self._data.refresh()
-        if self._data.shape[0] != len(self.stack):
+        if len(self._data) != len(self.stack):
             self._grow()
-        patterns = written_patterns(self._data, done)
+        self._written = written_patterns(self._data, self._written)
         if self._ids is None:
-            return patterns
-        before = self._ids.shape[0]
+            return self._written
+        before = len(self._ids)
         self._ids.refresh()
-        named = self._ids.shape[0]
-        if named != before or self._ids_moved == -np.inf:
-            self._ids_moved = now
-        return patterns if now - self._ids_moved >= IDS_LATE_S else min(patterns, named)
+        if len(self._ids) > before or self._ids_grew == -np.inf:
+            self._ids_grew = now
+        ids_keep_up = self.is_live and now - self._ids_grew < IDS_LATE_S
+        return min(self._written, len(self._ids)) if ids_keep_up else self._written
 
     def _grow(self) -> None:
         """Make the stack anew with the present length."""
@@ -112,59 +114,47 @@ class GrowingStack:
         storage = DatasetStorage(self._data)
         if stack.geometry is not None:
             storage = AssembledStorage(storage, stack.geometry)
-        origin = Origin(stack.layout, stack.title, stack.geometry, stack.experiment, stack.missing, self._file)
-        grown = replace(part, storage=storage, event_ids=None, columns={})
-        self.stack = PatternStack(stack.path, [grown], origin, nan_as_zero=self._reading.nan_as_zero)
+        origin = Origin(str, str, stack.geometry, lambda: (None, ()), self._file)  # only patterns are asked for
+        grown = replace(part, storage=storage, event_ids=lambda: None, columns=dict)
+        self.stack = PatternStack(stack.path, [grown], origin, nan_as_zero=self._options.nan_as_zero)
 
-    def read(self, indices: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
+    def read(self, patterns: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         """Counts of the patterns that can be read, and why the others cannot.
 
         Parameters
         ----------
-        indices
-            (n,) neighbours, ascending.
+        patterns
+            Pattern numbers (n,), neighbours in ascending order.
 
         Returns
         -------
         counts : ndarray (readable, rows, columns)
-            As `PatternStack.read`.
+            As `PatternStack.read` [photons].
         refused : dict
-            Pattern number → what is wrong with it.
+            Pattern number → why it cannot hold photon counts.
         """
         try:
-            return self.stack.read(indices), {}
+            return self.stack.read(patterns), {}
         except PatternFileError:  # one pattern at a time, so that the others are not lost with it
-            counts, refused = [], {}
-            for index in indices:
+            counts, refused = [np.empty((0, *self.stack.shape[1:]), np.float32)], {}
+            for pattern in patterns:
                 try:
-                    counts.append(self._read_one(index))
+                    counts.append(self.stack.read(np.array([pattern])))
                 except PatternFileError as error:
-                    refused[int(index)] = one_line(error, self._reading.path)
-            return np.concatenate(counts) if counts else np.empty((0, *self.stack.shape[1:]), np.float32), refused
+                    refused[int(pattern)] = reason_of(error, self._path)
+            return np.concatenate(counts), refused
 
-    def _read_one(self, index: int) -> np.ndarray:
-        """Counts of one pattern (1, rows, columns); what cannot be decoded while the file grows is tried again."""
-        attempts = _ATTEMPTS if self.live else 1
-        for attempt in range(1, attempts + 1):
-            try:
-                return self.stack.read(np.array([index]))
-            except PatternFileError as error:
-                if attempt == attempts or not isinstance(error.__cause__, OSError):
-                    raise
-                time.sleep(_BETWEEN_ATTEMPTS_S)
-        raise AssertionError
-
-    def event_ids(self, indices: np.ndarray) -> list[str]:
-        """Event ids of neighbours as text; "" where there is none."""
+    def event_ids(self, patterns: np.ndarray) -> list[str]:
+        """Event ids of neighbouring patterns as text; "" where there is none."""
         if self._ids is not None:
-            ids = decoded(np.asarray(self._ids[indices[0] : indices[-1] + 1]))
-            return [str(one) for one in ids] + [""] * (len(indices) - len(ids))
-        ids = self.stack.event_ids
-        return [""] * len(indices) if ids is None else [str(ids[index]) for index in indices]
+            ids = decoded(np.asarray(self._ids[patterns[0] : patterns[-1] + 1]))
+        else:
+            ids = () if self.stack.event_ids is None else self.stack.event_ids[patterns]
+        return [*map(str, ids), *[""] * (len(patterns) - len(ids))]
 
 
 def is_written_with_swmr(path: Path) -> bool:
-    """Whether the superblock says that a writer has the file open with SWMR, or was killed so.
+    """True if the superblock says that a writer has the file open with SWMR, or was killed while it had.
 
     Raises
     ------
@@ -178,7 +168,7 @@ def is_written_with_swmr(path: Path) -> bool:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a writer holds HDF5's lock; ours is let go at once."""
+    """True if a writer holds HDF5's lock; the lock that is taken to find out is released at once."""
     with open(path, "rb") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -189,31 +179,38 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def written_patterns(data: h5py.Dataset, start: int) -> int:
-    """Number of patterns, without those at the end whose chunks are not there yet."""
-    patterns = data.shape[0]
+def written_patterns(data: h5py.Dataset, known: int) -> int:
+    """Number of patterns whose chunks are stored: a writer may make the data set longer before it fills it.
 
-    def is_there(pattern: int) -> bool:
+    Parameters
+    ----------
+    data
+        The patterns, (patterns, rows, columns).
+    known
+        Patterns that are known to be stored.
+    """
+
+    def is_stored(pattern: int) -> bool:
         return data.id.get_chunk_info_by_coord((pattern, *[0] * (data.ndim - 1))).byte_offset is not None
 
-    if data.chunks is None or patterns <= start or is_there(patterns - 1):
+    patterns = len(data)
+    if data.chunks is None or patterns <= known or is_stored(patterns - 1):
         return patterns
-    while start < patterns:
-        middle = (start + patterns) // 2
-        start, patterns = (middle + 1, patterns) if is_there(middle) else (start, middle)
-    return start
+    while known < patterns and is_stored(known):
+        known += 1
+    return known
 
 
-def growing_ids(file: h5py.File, path: Path, dataset: str) -> h5py.Dataset | None:
-    """The event ids of a growing data set, beside it or in its entry, or None."""
-    for name in EVENT_IDS:
-        for place in (beside(dataset, name), f"{dataset.partition('/')[0]}/{name}", name):
-            node = member(file, path, place)
-            if isinstance(node, h5py.Dataset) and node.ndim == 1:
-                return node
+def growing_ids(file: h5py.File, data: str) -> h5py.Dataset | None:
+    """The event ids of a growing data set, beside it or in its entry; None if there are none."""
+    for name in Layout.event_id_names:
+        for group in (data.rpartition("/")[0], data.partition("/")[0], ""):
+            ids = dataset(file, f"{group}/{name}")
+            if ids is not None and ids.ndim == 1:
+                return ids
     return None
 
 
-def one_line(error: Exception, path: Path) -> str:
-    """What an error says, on one line and without the path."""
-    return " ".join(str(error).removeprefix(f"{path}: ").split()) or type(error).__name__
+def reason_of(error: Exception, path: Path) -> str:
+    """The message of an error in short, without the path."""
+    return in_short(str(error).removeprefix(f"{path}: ") or type(error).__name__)

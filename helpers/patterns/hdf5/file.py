@@ -1,7 +1,6 @@
-"""An HDF5 file that nobody has to trust: opened for reading, its links followed one by one.
+"""HDF5 files opened for reading, and the objects that names in them lead to.
 
-Names are followed link by link, so that a link to a missing file is an error and not an absent data set. A link may
-lead to another HDF5 file, wherever that lies, because facilities divide their data so; not to a pipe or a device.
+HDF5 follows the links itself. It only says "no such object" where one leads nowhere, so the link is looked for then.
 """
 
 import os
@@ -11,138 +10,128 @@ from pathlib import Path
 
 import h5py
 
-from helpers.errors import LostLinkError, PatternFileError, WorkbookError
+from helpers.errors import BrokenLinkError, PatternFileError, WorkbookError
 from helpers.system import in_short
 
-_MOST_HOPS = 16
-
-_FOREIGN = (OSError, LookupError, RuntimeError, ValueError, TypeError, MemoryError, ArithmeticError, SystemError)
-"""What HDF5, h5py and NumPy raise on files that are damaged or not what they seem."""
+FOREIGN = (OSError, LookupError, RuntimeError, ValueError, TypeError, MemoryError, ArithmeticError, SystemError)
+"""Errors that HDF5, h5py and NumPy raise on files that are damaged or not what they seem."""
 
 
-def opened(path: Path) -> h5py.File:
-    """The HDF5 file, for reading."""
+def open_hdf5(path: Path) -> h5py.File:
+    """The HDF5 file, opened for reading; to be called within `errors_name`."""
     require_file(path)
     try:
         return h5py.File(path, "r")
     except (OSError, ValueError, RuntimeError) as error:
         raise PatternFileError(
-            f"{path}: is not a whole HDF5 file ({in_short(error)}); a CXI file is needed, copy it again if it was cut "
-            "short"
+            f"is not a whole HDF5 file ({in_short(error)}); a CXI file is needed, copy it again if it was cut short"
         ) from error
 
 
 def require_file(path: Path) -> None:
     """Refuse a path that leads to no file."""
     try:
-        found, lost = path.is_file(), path.is_symlink() and not path.exists()
+        found, is_broken = path.is_file(), path.is_symlink() and not path.exists()
     except (OSError, ValueError):  # a name that is too long, or with a NUL
-        found, lost = False, False
-    if lost:
-        raise PatternFileError(f"{path}: is a link to {path.readlink()}, which is missing; mend the link")
+        found, is_broken = False, False
+    if is_broken:
+        raise PatternFileError(f"is a link to {path.readlink()}, which is missing; mend the link")
     if not found:
-        raise PatternFileError(f"{path}: there is no such file; check the path")
+        raise PatternFileError("there is no such file; check the path")
 
 
 @contextmanager
-def understandable(path: Path, what: str = "the file") -> Iterator[None]:
-    """Turn what libraries raise on a damaged file into an error for the user.
+def errors_name(path: Path) -> Iterator[None]:
+    """The door of the readers: errors of the block begin with the name of the file, those of libraries become ours.
 
     Parameters
     ----------
     path
         The file that is read in the block.
-    what
-        What of it, for the message.
 
     Raises
     ------
+    WorkbookError
+        The same error with the path before its message.
     PatternFileError
-        If the block raises what HDF5, h5py and NumPy raise; errors of ours pass as they are.
+        In place of what HDF5, h5py and NumPy raise.
     """
     try:
         yield
-    except WorkbookError:
-        raise
-    except _FOREIGN as error:
+    except WorkbookError as error:
+        raise type(error)(f"{path}: {error}") from error.__cause__
+    except FOREIGN as error:
         raise PatternFileError(
-            f"{path}: {what} cannot be read ({in_short(error)}); the file is damaged, or holds something else than it "
-            "says: copy it again, or write it anew"
+            f"{path}: cannot be read ({in_short(error)}); the file is damaged, or holds something else than it says: "
+            "copy it again, or write it anew"
         ) from error
 
 
-def member(file: h5py.Group, path: Path, name: str, *, hops: int = 0) -> h5py.Dataset | h5py.Group | None:
-    """What a name in a file leads to, or None if there is no such name; `hops` links led here.
+def member(group: h5py.Group, name: str) -> h5py.Dataset | h5py.Group | None:
+    """The data set or group that a name leads to, or None if there is no such name.
 
     Raises
     ------
+    BrokenLinkError
+        If a link within the file leads nowhere.
     PatternFileError
-        If a link on the way leads nowhere, in this file or in another, or if what is there is damaged.
+        If a link to another file does, or if the object is damaged, or neither a data set nor a group.
     """
-    node: h5py.Dataset | h5py.Group | None = file
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    for number, part in enumerate(parts, start=1):
-        if not isinstance(node, h5py.Group):
+    try:
+        node = group[name] if name else group
+    except FOREIGN as error:
+        if _is_absent(group, name):
             return None
-        link = node.get(part, getlink=True)
-        if link is None:
-            return None
-        followed = "/".join(parts[:number])
-        if isinstance(link, h5py.ExternalLink):
-            node = _elsewhere(node, part, link, path, followed, hops)
-        elif isinstance(link, h5py.SoftLink):
-            target = link.path if link.path.startswith("/") else f"{node.name}/{link.path}"
-            node = member(node.file, path, target, hops=hops + 1) if hops < _MOST_HOPS else None
-            if node is None:
-                raise LostLinkError(
-                    f"{path}: {in_short(followed)} is a link to {in_short(link.path)}, which is not there; mend the "
-                    "link, or remove it"
-                )
-        else:
-            node = _named(node, part, path, followed)
+        raise PatternFileError(f"{in_short(name)} cannot be read ({in_short(error)}); copy the file again") from error
+    if not isinstance(node, h5py.Dataset | h5py.Group):
+        raise PatternFileError(f"{in_short(name)} is neither a data set nor a group; write it anew")
     return node
 
 
-def _named(group: h5py.Group, name: str, path: Path, followed: str) -> h5py.Dataset | h5py.Group:
-    """A data set or group to which a link leads."""
-    with understandable(path, in_short(followed)):
-        node = group[name]
-        if not isinstance(node, h5py.Dataset | h5py.Group):
-            raise TypeError("neither a data set nor a group")
-        return node
+def dataset(group: h5py.Group, name: str) -> h5py.Dataset | None:
+    """The data set that a name leads to, or None if there is none; raises as `member`."""
+    node = member(group, name)
+    return node if isinstance(node, h5py.Dataset) else None
 
 
-def _elsewhere(
-    group: h5py.Group, name: str, link: h5py.ExternalLink, path: Path, followed: str, hops: int
-) -> h5py.Dataset | h5py.Group:
-    """What a link to another file leads to."""
-    place = place_of(Path(group.file.filename), link.filename)
-    reason = "which is missing"
-    if place is not None:
-        reason = f"which has no {link.path} or is damaged"
-        if hops >= _MOST_HOPS:
-            reason = "one of too many links that lead to each other"
-        elif not place.is_file():
-            reason = "which is no file"
-        elif _is_there(place, link.path, path, hops):
-            return _named(group, name, path, followed)
-    raise PatternFileError(
-        f"{path}: {in_short(followed)} is a link to {in_short(link.filename)}, {reason}; put the right file beside "
-        f"{path.name}"
-    )
+def names_in(group: h5py.Group) -> list[str]:
+    """Names in a group; those that are no text (h5py gives bytes) name nothing that we know."""
+    return [name for name in group if isinstance(name, str)]
 
 
-def _is_there(place: Path, name: str, path: Path, hops: int) -> bool:
-    """Whether another file has a name; its own links are followed one by one, too."""
-    try:
-        with h5py.File(place, "r") as other:
-            return not name.strip("/.") or member(other, path, name, hops=hops + 1) is not None
-    except (OSError, RuntimeError):
-        return False
+def _is_absent(group: h5py.Group, name: str) -> bool:
+    """Whether a name that does not open is simply not there, and no broken link; False if the object is damaged."""
+    node: h5py.Dataset | h5py.Group = group
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    for number, part in enumerate(parts, start=1):
+        link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
+        if link is None:
+            return True
+        try:
+            node = node[part]
+        except FOREIGN as error:
+            if isinstance(link, h5py.HardLink):
+                return False
+            what = f"{in_short('/'.join(parts[:number]))} is a link to"
+            if isinstance(link, h5py.ExternalLink):
+                raise PatternFileError(f"{what} {_other_file(link, Path(node.file.filename))}") from error
+            raise BrokenLinkError(
+                f"{what} {in_short(link.path)}, which leads nowhere; mend the link, or remove it"
+            ) from error
+    return False
 
 
-def place_of(here: Path, name: str) -> Path | None:
-    """Where HDF5 would find another file that a file names; None if nowhere.
+def _other_file(link: h5py.ExternalLink, here: Path) -> str:
+    """The file that a broken link names, why there is nothing, and the next step."""
+    place = find_beside(here, link.filename)
+    reason = f"which has no {in_short(link.path)}, leads back here or is damaged"
+    if place is None or not place.is_file():
+        reason = "which is missing" if place is None else "which is no file"
+    return f"{in_short(link.filename)}, {reason}; put the right file beside {here.name}"
+
+
+def find_beside(here: Path, name: str) -> Path | None:
+    """The place where HDF5 finds another file that a file names; None if nowhere.
 
     Parameters
     ----------
@@ -151,17 +140,11 @@ def place_of(here: Path, name: str) -> Path | None:
     name
         As it stands there.
     """
-    beside = [here.parent / name, here.resolve().parent / name]
     if os.path.isabs(name):
         places = [Path(name), here.parent / Path(name).name]
     else:
-        places = [*beside, Path(name)]
+        places = [here.parent / name, here.resolve().parent / name, Path(name)]
     try:
         return next((place for place in places if place.exists()), None) if name and "\0" not in name else None
     except OSError:  # a name that is too long
         return None
-
-
-def has(file: h5py.File, path: Path, names: tuple[str, ...]) -> bool:
-    """Whether a file has data sets of all these names."""
-    return all(isinstance(member(file, path, name), h5py.Dataset) for name in names)

@@ -1,21 +1,20 @@
-"""Values of an HDF5 file that nobody has to trust: never more than is stored, and never what HDF5 would make up.
+"""Values of HDF5 data sets: never more than a pattern file can hold, and never what HDF5 would make up.
 
 HDF5 reads zeros where nothing was ever written, and reads on behind the end of a chunk that unpacks to less than it
-should. A few kilobytes can declare a petabyte.
+should (HDF5 2.0 gives whatever the memory held). A few kilobytes can declare a petabyte.
 """
 
 import math
 import zlib
 from itertools import product
-from pathlib import Path
 
 import h5py
 import numpy as np
 
-from helpers.errors import PatternFileError
-from helpers.patterns.hdf5.file import understandable
-from helpers.patterns.hdf5.heap import Heaps
+from helpers.errors import PatternFileError, WorkbookError
+from helpers.patterns.hdf5.file import FOREIGN
 from helpers.patterns.hdf5.virtual import check_sources
+from helpers.system import in_short
 
 LARGEST_PATTERN = 2**25
 """Pixels of a pattern; the largest detectors in use have half as many."""
@@ -24,68 +23,11 @@ MOST_PATTERNS = 2**26
 
 _LARGEST_CHUNK = 2**28
 _MOST_VALUES = 3 * LARGEST_PATTERN
+_GZIP, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
 
 
-def check_storage(data: h5py.Dataset, path: Path, name: str, *, holes_allowed: bool) -> None:
-    """Refuse a data set whose values are not in an HDF5 file, or cannot be unpacked piece by piece.
-
-    Of the chunks only it is asked whether there is any: `Chunks` refuses those that are missing when they are read.
-
-    Parameters
-    ----------
-    data
-        The data set.
-    path, name
-        The file and the data set, for people.
-    holes_allowed
-        Whether what was never written may be read as the fill value.
-
-    Raises
-    ------
-    PatternFileError
-        If values lie as raw bytes in another file, were never written, or are packed in chunks that are too large.
-    """
-    if data.external:
-        raise PatternFileError(
-            f"{path}: the values of {name} lie as raw bytes in other files ({data.external[0][0]!r}), which could be "
-            "anything; copy them into the file, for instance with h5repack"
-        )
-    chunk_bytes = math.prod(data.chunks or ()) * data.dtype.itemsize
-    if data.chunks and chunk_bytes > _LARGEST_CHUNK and data.id.get_create_plist().get_nfilters():
-        raise PatternFileError(
-            f"{path}: {name} is packed in chunks of {data.chunks} ({chunk_bytes / 2**20:.0f} MiB), and each pattern "
-            f"would need a whole one; repack it with h5repack -l {name}:CHUNK={_small_chunk(data)}"
-        )
-    if not (holes_allowed or data.is_virtual or not data.size or _is_written(data)):
-        raise _never_written(path, name, data)
-
-
-def _is_written(data: h5py.Dataset) -> bool:
-    """Whether any of a data set has a place in the file."""
-    compact = data.id.get_create_plist().get_layout() == h5py.h5d.COMPACT
-    return compact or (data.id.get_num_chunks() if data.chunks else data.id.get_storage_size()) > 0
-
-
-def _never_written(path: Path, name: str, data: h5py.Dataset, part: str = "") -> PatternFileError:
-    return PatternFileError(
-        f"{path}: {name}, shape {data.shape}, was never written{part} (HDF5 would read {data.fillvalue}); write it "
-        "whole, or read that as no photons with nan_as_zero=True (--nan-as-zero)"
-    )
-
-
-def _small_chunk(data: h5py.Dataset) -> str:
-    return "x".join(map(str, (1, *data.shape[1:])))
-
-
-def values_of(data: h5py.Dataset, path: Path, name: str) -> np.ndarray:
+def values_of(data: h5py.Dataset) -> np.ndarray:
     """All values of a data set that is not a stack: a mask, a map of positions, a column.
-
-    Parameters
-    ----------
-    data
-        The data set.
-    path, name
-        The file and the data set, for people.
 
     Raises
     ------
@@ -94,15 +36,70 @@ def values_of(data: h5py.Dataset, path: Path, name: str) -> np.ndarray:
     """
     if data.shape is None or data.size > _MOST_VALUES:
         raise PatternFileError(
-            f"{path}: {name} has shape {data.shape}, that is no part of a pattern file; write it anew"
+            f"{name_of(data)} has shape {data.shape}, that is no part of a pattern file; write it anew"
         )
-    with understandable(path, name):
-        check_sources(data, path, name, holes_allowed=True)
-        check_storage(data, path, name, holes_allowed=False)
-        Chunks(data, path, name).check()
-        if data.dtype.kind == "O":
-            Heaps(data).check()
+    try:
+        check_stored(data, holes_allowed=data.is_virtual)
+        if data.chunks is not None:
+            Chunks(data).check()
         return data[()]
+    except WorkbookError:
+        raise
+    except FOREIGN as error:
+        raise PatternFileError(
+            f"{name_of(data)} cannot be read ({in_short(error)}); copy the file again, or write it anew"
+        ) from error
+
+
+def name_of(data: h5py.Dataset) -> str:
+    """The path of a data set in its file, without the first slash."""
+    return in_short((data.name or "a data set").lstrip("/"))
+
+
+def check_stored(data: h5py.Dataset, *, holes_allowed: bool = False) -> None:
+    """Refuse a data set whose values are not in an HDF5 file, or cannot be unpacked piece by piece.
+
+    Of the chunks only it is asked whether there is any: `Chunks` refuses those that are missing when they are read.
+
+    Parameters
+    ----------
+    data
+        The data set.
+    holes_allowed
+        Whether what was never written may be read as the fill value.
+
+    Raises
+    ------
+    PatternFileError
+        If values lie as raw bytes in another file, were never written, or are packed in chunks that are too large.
+    """
+    settings = data.id.get_create_plist()
+    layout = settings.get_layout()
+    if layout == h5py.h5d.VIRTUAL:
+        return check_sources(data, name_of(data), holes_allowed=holes_allowed)
+    if settings.get_external_count():
+        raise PatternFileError(
+            f"the values of {name_of(data)} lie as raw bytes in other files ({data.external[0][0]!r}), which could be "
+            "anything; copy them into the file, for instance with h5repack"
+        )
+    chunk_bytes = math.prod(data.chunks or ()) * data.dtype.itemsize
+    if chunk_bytes > _LARGEST_CHUNK and layout == h5py.h5d.CHUNKED and settings.get_nfilters():
+        one_each = "x".join(map(str, (1, *data.shape[1:])))
+        raise PatternFileError(
+            f"{name_of(data)} is packed in chunks of {data.chunks} ({chunk_bytes / 2**20:.0f} MiB), and each pattern "
+            f"would need a whole one; repack it with h5repack -l {name_of(data)}:CHUNK={one_each}"
+        )
+    stored = data.id.get_num_chunks() if layout == h5py.h5d.CHUNKED else data.id.get_storage_size()
+    if data.size and not stored and layout != h5py.h5d.COMPACT and not holes_allowed:
+        raise _never_written(data)
+    return None
+
+
+def _never_written(data: h5py.Dataset, part: str = "") -> PatternFileError:
+    return PatternFileError(
+        f"{name_of(data)}, shape {data.shape}, was never written{part} (HDF5 would read {data.fillvalue}); write it "
+        "whole, or read that as no photons with nan_as_zero=True (--nan-as-zero)"
+    )
 
 
 class Chunks:
@@ -111,32 +108,33 @@ class Chunks:
     Parameters
     ----------
     data
-        A data set; what is packed otherwise than with gzip is left to HDF5.
-    path, name
-        The file and the data set, for people.
+        A chunked data set; what is packed otherwise than with gzip is left to HDF5.
     holes_allowed
         Whether a chunk that was never written may be read as the fill value.
     """
 
-    def __init__(self, data: h5py.Dataset, path: Path, name: str, *, holes_allowed: bool = False) -> None:
+    def __init__(self, data: h5py.Dataset, *, holes_allowed: bool = False) -> None:
         self._data = data
         self._holes_allowed = holes_allowed
-        self._path, self._name = path, name
         self._checked: set[tuple[int, ...]] = set()
-        plain = data.dtype.kind in "iufbS" and data.id.get_type().get_size() == data.dtype.itemsize
-        self.packed = data.chunks is not None and _filters(data)[-1:] == [h5py.h5z.FILTER_DEFLATE]
-        known = _filters(data) in ([h5py.h5z.FILTER_DEFLATE], [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE])
-        self.a_pattern_each = bool(self.packed and plain and known and data.chunks == (1, *data.shape[1:]))
-        self._shuffled = len(_filters(data)) > 1
+        settings = data.id.get_create_plist()
+        filters = [settings.get_filter(number)[0] for number in range(settings.get_nfilters())]
+        self._bytes = math.prod(data.chunks) * data.id.get_type().get_size()
+        self._is_gzip = filters[-1:] == [_GZIP]
+        self._is_shuffled = filters == [_SHUFFLE, _GZIP]
+        plain = data.dtype.kind in "iufb" and data.id.get_type().get_size() == data.dtype.itemsize
+        self.unpacked_here = plain and (self._is_shuffled or filters == [_GZIP]) and data.chunks == (1, *data.shape[1:])
+        """True where each pattern is a chunk of gzip, which `pattern` checks and unpacks in one go."""
 
-    def pattern(self, number: int) -> np.ndarray:
-        """A pattern whose chunk holds nothing else, and which is gzip with or without shuffle."""
-        data = self._data
-        values = self._bytes((number, *(0 for _ in data.shape[1:])))
+    def pattern(self, pattern: int) -> np.ndarray:
+        """The values of a pattern that is a chunk of its own, in gzip."""
+        values = self._unpacked((pattern, *(0 for _ in self._data.shape[1:])))
         if values is None:
-            return data[number]
-        unpacked = _in_order(values, data.dtype) if self._shuffled else np.frombuffer(values, data.dtype)
-        return unpacked.reshape(data.shape[1:])
+            return self._data[pattern]
+        numbers = (
+            _unshuffled(values, self._data.dtype) if self._is_shuffled else np.frombuffer(values, self._data.dtype)
+        )
+        return numbers.reshape(self._data.shape[1:])
 
     def check(self, start: int = 0, stop: int | None = None) -> None:
         """Look once at the chunks of patterns `start` to `stop`: whether each is there and holds all its bytes.
@@ -148,54 +146,38 @@ class Chunks:
         OSError
             If one is damaged.
         """
-        data = self._data
-        if data.chunks is None:
-            return
-        stop = data.shape[0] if stop is None else stop
-        first = range(start // data.chunks[0] * data.chunks[0], stop, data.chunks[0])
-        others = [range(0, length, chunk) for length, chunk in zip(data.shape[1:], data.chunks[1:], strict=True)]
-        for place in product(first, *others):
-            if place not in self._checked:
-                self._bytes(place)
-                self._checked.add(place)
+        shape, chunks = self._data.shape, self._data.chunks
+        first = range(start // chunks[0] * chunks[0], shape[0] if stop is None else stop, chunks[0])
+        others = [range(0, length, chunk) for length, chunk in zip(shape[1:], chunks[1:], strict=True)]
+        for corner in product(first, *others):
+            if corner not in self._checked:
+                self._unpacked(corner)
+                self._checked.add(corner)
 
-    def _bytes(self, place: tuple[int, ...]) -> bytes | None:
-        """The bytes of a chunk, or None if only HDF5 can tell."""
-        if self._data.id.get_chunk_info_by_coord(place).byte_offset is None:
+    def _unpacked(self, corner: tuple[int, ...]) -> bytes | None:
+        """The bytes of the chunk that begins at a corner, or None if only HDF5 can tell."""
+        if self._data.id.get_chunk_info_by_coord(corner).byte_offset is None:
             if self._holes_allowed:
                 return None
-            raise _never_written(self._path, self._name, self._data, f" at {place}")
-        if not self.packed:
+            raise _never_written(self._data, f" at {corner}")
+        if not self._is_gzip:
             return None
-        skipped, packed = self._data.id.read_direct_chunk(place)
-        return None if skipped else self._unpacked(packed)
-
-    def _unpacked(self, packed: bytes) -> bytes:
-        """The bytes of a chunk."""
-        wanted = math.prod(self._data.chunks) * self._data.id.get_type().get_size()
-        unpacking = zlib.decompressobj()
+        skipped_filters, packed = self._data.id.read_direct_chunk(corner)
+        if skipped_filters:
+            return None
         try:
-            values = unpacking.decompress(packed, wanted + 1)
+            values = zlib.decompressobj().decompress(packed, self._bytes + 1)
         except zlib.error as error:
             raise OSError(f"{error} in a chunk") from error
-        if len(values) != wanted:
-            raise OSError(f"{len(values)} bytes or more in a chunk of {wanted}")
+        if len(values) != self._bytes:
+            raise OSError(f"{len(values)} bytes or more in a chunk of {self._bytes}")
         return values
 
 
-def _in_order(shuffled: bytes, dtype: np.dtype) -> np.ndarray:
+def _unshuffled(shuffled: bytes, dtype: np.dtype) -> np.ndarray:
     """Values (n,) from all their first bytes, then all their second bytes, and so on."""
     planes = np.frombuffer(shuffled, np.uint8).reshape(dtype.itemsize, -1)
-    if dtype.itemsize not in (2, 4, 8):
-        return np.frombuffer(planes.T.tobytes(), dtype)
-    # by shifts, because a transpose of bytes is several times as slow
-    found = planes[0].astype(f"<u{dtype.itemsize}")
-    for place, plane in enumerate(planes[1:], start=1):
-        found |= plane.astype(found.dtype) << found.dtype.type(8 * place)
-    return found.view(dtype)
-
-
-def _filters(data: h5py.Dataset) -> list[int]:
-    """Numbers of the filters that a chunk has passed, in order."""
-    settings = data.id.get_create_plist()
-    return [settings.get_filter(number)[0] for number in range(settings.get_nfilters())]
+    values = np.empty(planes.shape[::-1], np.uint8)
+    for number, plane in enumerate(planes):  # several times as fast as a transpose of bytes
+        values[:, number] = plane
+    return values.view(dtype)[:, 0]

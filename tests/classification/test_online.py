@@ -15,10 +15,10 @@ from click.testing import CliRunner
 
 from helpers.classification import OnlineClassification, follow, load_family, rates, score_stack
 from helpers.classification.online.command import BEHIND_S, LOST_S, Narrator
-from helpers.classification.online.score_log import ScoreLog, latest_recordings, places
+from helpers.classification.online.score_log import ScoreLog, known_patterns
 from helpers.classification.online.scoring import Batch, Tally
-from helpers.errors import MissingStepError, PatternFileError
-from helpers.patterns import NewPatterns, open_stack
+from helpers.errors import LockedError, MissingStepError, PatternFileError
+from helpers.patterns import Known, NewPatterns, ReadOptions, open_stack
 from helpers.preparation import are_hits, lit_pixels
 from helpers.simulation import beamline
 from helpers.workbook.commands import workbook
@@ -26,18 +26,16 @@ from helpers.workbook.commands import workbook
 PATIENCE_S = 90
 
 
-def new_patterns(path, indices, *, recording=0, refused=None):
+def new_patterns(path, patterns, *, refused=None):
     """Patterns without light."""
-    indices = np.asarray(indices)
+    patterns = np.asarray(patterns)
     refused = refused or {}
     return NewPatterns(
         path,
-        recording,
-        indices,
-        [f"shot {index}" for index in indices],
-        [f"{index:08x}" for index in indices],
-        np.zeros(len(indices)),
-        np.zeros((len(indices) - len(refused), 4, 6), np.float32),
+        patterns,
+        [f"shot {pattern}" for pattern in patterns],
+        np.zeros(len(patterns)),
+        np.zeros((len(patterns) - len(refused), 4, 6), np.float32),
         refused,
         np.zeros((4, 6), bool),
     )
@@ -105,27 +103,30 @@ def test_classifier_and_writer_are_killed_and_every_pattern_is_scored_once(twin,
     def lines():
         return log.read_bytes().count(b"\n") - 2 if log.exists() else 0
 
-    with beamline(twin, live, rate=40, shots=100_000) as writer:
-        first = classify(*given, cwd=tmp_path)
+    def wait_for(wanted):
         end = time.monotonic() + PATIENCE_S
-        while lines() < 10 and time.monotonic() < end:
+        while lines() < wanted and time.monotonic() < end:
             time.sleep(0.05)
-        first.kill()
-        first.communicate()
+        return lines()
+
+    with beamline(twin, live, rate=20, shots=100_000) as writer:
+        with classify(*given, cwd=tmp_path) as first:
+            assert wait_for(10) >= 10
+            first.kill()
         kept = lines()
-        assert kept >= 10
         with log.open("ab") as stream:
             stream.write(b"/a/half/line,0,1")  # as a kill in the middle of writing leaves it
         writer.kill()
         writer.wait()
     with h5py.File(live, "r", swmr=True, locking=False) as file:
         before = len(file["entry_1/image_1/event_id"])
-    second = classify(*given, "--stop-after", "3", cwd=tmp_path)
-    assert run_until(second, "going on after")[-1] == f"going on after {kept} patterns in s.scores.csv"
-    with beamline(twin, live, rate=40, shots=20):
-        assert second.wait(PATIENCE_S) == 0
-    assert f"{before + 20} patterns scored" in second.stdout.read()
-    second.stdout.close()
+    with classify(*given, cwd=tmp_path) as second:
+        assert run_until(second, "going on after")[-1] == f"going on after {kept} patterns in s.scores.csv"
+        with beamline(twin, live, rate=20, shots=20):
+            assert wait_for(before + 20) == before + 20
+        second.terminate()
+        assert f"ended by SIGTERM; {before + 20} patterns scored" in second.communicate(timeout=PATIENCE_S)[0]
+        assert second.returncode == 0
     table = written(log, shots=before + 20)
     assert list(table["event_id"]) == list(range(before + 20))
     assert list(pd.read_csv(tmp_path / "s.csv")["index"]) == list(range(before + 20))
@@ -134,16 +135,17 @@ def test_classifier_and_writer_are_killed_and_every_pattern_is_scored_once(twin,
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_with_the_selection_and_one_line(twin, model, tmp_path, number):
     live = tmp_path / "live.cxi"
-    with beamline(twin, live, rate=40, shots=100_000):
-        process = classify(live, "--model", model, "--follow", "--output", "s.csv", cwd=tmp_path)
+    with (
+        beamline(twin, live, rate=20, shots=100_000),
+        classify(live, "--model", model, "--follow", "--output", "s.csv", cwd=tmp_path) as process,
+    ):
         run_until(process, "following")
         end = time.monotonic() + PATIENCE_S
         while (tmp_path / "s.scores.csv").read_bytes().count(b"\n") < 5 and time.monotonic() < end:
             time.sleep(0.05)
         process.send_signal(number)
-        assert process.wait(5) == 0
-        (line,) = process.stdout.read().splitlines()[-1:]
-        process.stdout.close()
+        (line,) = process.communicate(timeout=PATIENCE_S)[0].splitlines()[-1:]
+        assert process.returncode == 0
     assert line.startswith(f"ended by {number.name}; ")
     selection = pd.read_csv(tmp_path / "s.csv")
     written(tmp_path / "s.scores.csv", shots=len(selection))
@@ -189,29 +191,30 @@ def online(model, tmp_path):
         yield found
 
 
-def batch(online, *, waiting, delay):
-    return Batch(online.clock(), Tally(scored=1), np.array([delay]), waiting, {})
+def batch(online, *, is_full, delay):
+    return Batch(online.clock(), Tally(scored=1), np.array([delay]), is_full, {}, online.following.where)
 
 
 def test_falling_behind_a_lost_writer_and_its_return_are_said_once(online):
     said = []
     narrator = Narrator(online, said.append)
-    many = online.most + 1
-    narrator.tell(batch(online, waiting=many, delay=BEHIND_S / 2))  # a short burst
-    narrator.tell(batch(online, waiting=many, delay=3.2))
-    narrator.tell(batch(online, waiting=2 * many, delay=4.0))
-    assert said == [f"falling behind: {many} patterns wait, delay 3.2 s"]
-    narrator.tell(batch(online, waiting=0, delay=1.5))
+    narrator.tell(batch(online, is_full=True, delay=BEHIND_S / 2))  # a short burst
+    online.following.waiting = 33
+    narrator.tell(batch(online, is_full=True, delay=3.2))
+    narrator.tell(batch(online, is_full=True, delay=0.5))
+    assert said == ["falling behind: 33 patterns wait, delay 3.2 s"]
+    online.following.waiting = 0
+    narrator.tell(batch(online, is_full=False, delay=1.5))
     assert said[1:] == ["caught up: 0 patterns wait, delay 1.5 s"]
-    online.following.look()
+    online.step()
     for seconds in (LOST_S - 1, 1, 20):
         online.clock.now += seconds
-        narrator.tell(None)
-    there = f"{online.following.where}: there is no such file yet"
-    assert said[2:] == [f"no new patterns for {LOST_S:g} s ({there}); still waiting"]
+        narrator.tell(online.step())
+    there = f"cannot be read now: {online.following.where}: there is no such file yet"
+    assert said[2:] == [f"no new patterns for {LOST_S:g} s; still waiting", there]
     assert not narrator.is_due()
-    narrator.tell(batch(online, waiting=0, delay=0.1))
-    assert said[3:] == [f"patterns again, after {LOST_S + 20:.0f} s without any"]
+    narrator.tell(batch(online, is_full=False, delay=0.1))
+    assert said[4:] == [f"patterns again, after {LOST_S + 20:.0f} s without any"]
     assert narrator.is_due()
 
 
@@ -222,8 +225,8 @@ def test_a_slow_classifier_says_that_it_falls_behind(twin, model, tmp_path):
         OnlineClassification(live, model, log=tmp_path / "log.csv") as online,
     ):
         narrator = Narrator(online, said.append)
-        online.most = 8  # less than comes while one batch is scored
-        online.following.look()
+        online.following.most = 8  # less than comes while one batch is scored
+        narrator.tell(online.step())
         time.sleep(BEHIND_S)
         while online.total.scored < 200:
             narrator.tell(online.step())
@@ -232,12 +235,31 @@ def test_a_slow_classifier_says_that_it_falls_behind(twin, model, tmp_path):
     written(tmp_path / "log.csv", shots=200)
 
 
+def test_files_that_wait_say_that_it_falls_behind(twin, model, tmp_path):
+    said = []
+    for name in ("a.cxi", "b.cxi"):
+        changed = time.time() - 2 * BEHIND_S
+        os.utime(shutil.copy(twin, tmp_path / name), (changed, changed))
+    with OnlineClassification(tmp_path, model, log=tmp_path / "log.csv") as online:
+        online.following.most = 30
+        narrator = Narrator(online, said.append)
+        while online.total.scored < 88:
+            narrator.tell(online.step())
+            rates(online)
+    assert [line.split(", delay")[0] for line in said] == [
+        "falling behind: 14 patterns and 1 files wait",
+        "caught up: 14 patterns wait",
+    ]
+
+
 def test_rates_are_those_of_the_last_seconds(online):
     online.clock.now += 60
-    online.total = Tally(scored=500, refused=2, hits=400, single=90)
-    online.batches.append(Batch(online.clock() - 60, Tally(scored=300), np.full(300, 9.0), 0, {}))
-    online.batches.append(Batch(online.clock() - 5, Tally(200, 0, 100, 50), np.full(200, 0.04), 0, {}))
-    expected = "500 patterns, 20/s; hits 50.0%, single hits 25.0% (5.0/s); median delay 40 ms; 0 behind; 2 not scored"
+    online.total = Tally(scored=500, refused=2, hits=400, selected=90)
+    online.batches.append(Batch(online.clock() - 60, Tally(scored=300), np.full(300, 9.0), False, {}, "live.cxi"))
+    online.batches.append(Batch(online.clock() - 5, Tally(200, 0, 100, 50), np.full(200, 0.04), False, {}, "live.cxi"))
+    expected = (
+        "500 patterns, 20/s; hits 50.0%, single hits 25.0% (5.0/s); median delay 40 ms; 0 patterns wait; 2 not scored"
+    )
     assert rates(online) == expected
 
 
@@ -248,7 +270,7 @@ def test_a_log_goes_on_after_its_last_whole_line(tmp_path):
     log.append(new_patterns(tmp_path / "a, b.cxi", [0, 1, 2], refused={1: 'has "NaN", 3'}), **given, scored_at=1.5)
     log.close()
     whole = path.read_bytes()
-    for cut in range(whole.index(b"scored_at"), len(whole)):
+    for cut in range(len(whole)):
         path.write_bytes(whole[:cut])
         log = ScoreLog(path, model={"family": "a"}, iterations=[2, 4])
         lines = max(0, whole[:cut].count(b"\n") - 2)
@@ -260,12 +282,12 @@ def test_a_log_goes_on_after_its_last_whole_line(tmp_path):
     np.testing.assert_array_equal(table.loc[[0, 2], ["iteration_000002", "iteration_000004"]], given["scores"])
     assert list(table["refused"]) == ["", 'has "NaN", 3', ""]
     assert np.isnan(table.loc[1, "iteration_000002"])
-    place = places(table)[str(tmp_path / "a, b.cxi")]
-    assert (place.done, place.first, place.last, place.recording) == (3, "00000000", "00000002", 0)
-    log.append(new_patterns(tmp_path / "a, b.cxi", [0, 1], recording=1), **given, scored_at=2.0)
-    assert list(latest_recordings(log.table())["recording"]) == [1, 1]
-    assert places(log.table())[str(tmp_path / "a, b.cxi")].done == 2
-    with pytest.raises(PatternFileError, match="another process is writing this log"):
+    log.append(new_patterns(tmp_path / "c.cxi", [0, 1]), **given, scored_at=2.0)
+    assert known_patterns(log.table()) == {
+        str(tmp_path / "a, b.cxi"): Known(3, "shot 2"),
+        str(tmp_path / "c.cxi"): Known(2, "shot 1"),
+    }
+    with pytest.raises(LockedError, match="another process is writing this log"):
         ScoreLog(path, model={"family": "a"}, iterations=[2, 4])
     log.close()
     with pytest.raises(MissingStepError, match="scores of another model; choose another --output"):
@@ -283,12 +305,12 @@ def test_the_latest_single_hits_can_be_gone_back_to(twin, model, tmp_path):
         while online.step() is not None:
             pass
         assert len(online.latest) == 12
-        assert online.histogram.sum() == online.total.scored == online.total.single
+        assert online.histogram.sum() == online.total.scored == online.total.selected
         with open_stack(twin) as stack:
             for hit in online.latest:
                 assert hit.file == str(twin)
-                assert hit.event_id == str(stack.event_ids[hit.index])
-                np.testing.assert_array_equal(hit.counts, stack.read(np.array([hit.index]))[0])
+                assert hit.event_id == str(stack.event_ids[hit.pattern])
+                np.testing.assert_array_equal(hit.counts, stack.read(np.array([hit.pattern]))[0])
 
 
 def test_a_selection_of_followed_patterns_is_a_list(model, tmp_path):
@@ -299,14 +321,12 @@ def test_a_selection_of_followed_patterns_is_a_list(model, tmp_path):
 
 def test_the_command_hands_on_what_it_is_given(monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr(
-        "helpers.classification.online.command.follow", lambda *given, **named: calls.append((given, named)) or "done"
-    )
+    monkeypatch.setattr("helpers.classification.follow", lambda *given, **named: calls.append((given, named)) or "done")
     arguments = ["classify", "runs", "--model", str(tmp_path), "--follow", "--stop-after", "5", "--nan-as-zero"]
-    done = CliRunner().invoke(workbook, arguments)
+    done = CliRunner().invoke(workbook, arguments, catch_exceptions=False)
     assert (done.exit_code, done.output) == (0, "done\n")
     ((given, named),) = calls
     assert [str(one) for one in given] == ["runs", str(tmp_path)]
-    assert named == {"stop_after": 5.0, "nan_as_zero": True}
+    assert named == {"stop_after": 5.0, "options": ReadOptions(nan_as_zero=True)}
     done = CliRunner().invoke(workbook, ["classify", "a.cxi", "--model", str(tmp_path), "--stop-after", "5"])
     assert (done.exit_code, "--stop-after goes with --follow" in done.output) == (2, True)

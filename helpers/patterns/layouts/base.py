@@ -1,0 +1,297 @@
+"""The base of all layouts in HDF5: a data set of patterns, and what the file tells of it.
+
+A new facility is one more file beside this one: a class that finds its data sets in a file (`detect`) and overrides
+what it keeps elsewhere; `layouts` lists it.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar, NoReturn
+
+import h5py
+import numpy as np
+
+from helpers.errors import PatternFileError
+from helpers.experiment import Centre, Experiment
+from helpers.patterns.assembly import Assembly
+from helpers.patterns.geometry import HOW_TO_GIVE_ONE, geometry_in, given_geometry
+from helpers.patterns.hdf5.entry import Entry, address
+from helpers.patterns.hdf5.values import LARGEST_PATTERN, MOST_PATTERNS, check_stored, values_of
+from helpers.patterns.layouts.columns import Column, ColumnGroup, decoded, is_plain
+from helpers.patterns.options import ReadOptions
+from helpers.patterns.storage import DatasetStorage, Storage
+from helpers.system import in_short
+
+_JOULE_NM = 6.62607015e-34 * 299792458 * 1e9
+_JOULE_A_EV = 1.602176634e-19
+_LARGEST_JOULE = 1e-12
+_LARGEST_FLOAT_COUNT = 2**24
+_SHOWN_NAMES = 6
+
+
+class Layout:
+    """A data set of patterns in an HDF5 file: where its mask, centre, columns and experiment are.
+
+    Parameters
+    ----------
+    entry
+        Where it was found.
+    path
+        Of the data set in the file.
+    name
+        Of the layout, for people; default: the class's own.
+    detector
+        Path of the detector's group, where the patterns belong to one.
+    """
+
+    name: ClassVar[str] = ""
+    two_is_bad: ClassVar[bool] = False
+    """True where a mask calls pixels bad with 2 (Dragonfly) instead of any value but 0 (CXI)."""
+    event_id_names: ClassVar[tuple[str, ...]] = (
+        "event_id",
+        "experiment_identifier",
+        "experimental_identifier",
+        "LCLS/eventNumber",
+    )
+    """Columns that name a shot; the first that is there counts."""
+
+    def __init__(self, entry: Entry, path: str, *, name: str = "", detector: str | None = None) -> None:
+        self.entry = entry
+        self.path = path
+        self.group = path.rpartition("/")[0]
+        self.detector = detector
+        self.data: h5py.Dataset = entry.file[path]
+        self.name_of_layout = name or self.name
+
+    @classmethod
+    def detect(cls, entry: Entry) -> list["Layout"]:
+        """The data sets of patterns of this layout in an entry, in the order in which they make one stack.
+
+        Raises
+        ------
+        PatternFileError
+            If several of them show the same shots.
+        """
+        raise NotImplementedError
+
+    @property
+    def label(self) -> str:
+        """The name of the layout, for people."""
+        return self.name_of_layout + (" (virtual)" if self.data.is_virtual else "")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are no patterns."""
+        return 0 in (self.data.shape or ())
+
+    def check(self, options: ReadOptions) -> None:
+        """Refuse a data set that is not a whole stack of numbers.
+
+        Raises
+        ------
+        PatternFileError
+        """
+        data = self.data
+        if data.shape is None or data.ndim not in (3, 4):
+            raise PatternFileError(
+                f"{self.path} has shape {data.shape}; a stack is (patterns, rows, columns), "
+                "or (patterns, panels, rows, columns): reshape it"
+            )
+        if 0 in data.shape:
+            raise PatternFileError(f"{self.path} is empty, its shape is {data.shape}; write at least one pattern")
+        if data.dtype.kind not in "iuf":
+            raise PatternFileError(
+                f"{self.path} holds {in_short(str(data.dtype))}; photon counts are integers or floats: convert it"
+            )
+        pixels = math.prod(data.shape[1:])
+        if pixels > LARGEST_PATTERN or data.shape[0] > MOST_PATTERNS:
+            raise PatternFileError(
+                f"{self.path} declares {data.shape[0]} patterns of {pixels} pixels, more than any detector delivers "
+                f"({MOST_PATTERNS} of {LARGEST_PATTERN} at most); write it anew"
+            )
+        check_stored(data, holes_allowed=options.nan_as_zero)
+
+    def storage(self, options: ReadOptions) -> Storage:
+        """The patterns as stored, (patterns, ...)."""
+        return DatasetStorage(self.data, holes_allowed=options.nan_as_zero)
+
+    def detectors(self) -> list[str]:
+        """Groups of detectors: the data set's own, else those of its entry."""
+        return [self.detector] if self.detector else self.entry.detectors
+
+    def geometry(self, options: ReadOptions) -> tuple[Assembly | None, str]:
+        """The assembly of the pixels, and where it is from for people; None where the patterns need none."""
+        shape = self.data.shape[1:]
+        if options.detector is not None:
+            return given_geometry(options.detector, shape)
+        if len(shape) == 2:
+            return None, ""
+        found = geometry_in(self.entry, self.detectors(), shape)
+        if found is None:
+            raise PatternFileError(
+                f"{self.path} holds panels that were not put together, {shape}, and no geometry; {HOW_TO_GIVE_ONE}"
+            )
+        return found, f"put together by {found.source}"
+
+    def mask_groups(self) -> Iterator[str]:
+        """Groups in which a mask may lie, the nearest first."""
+        yield self.group
+
+    def mask(self) -> tuple[str, h5py.Dataset] | None:
+        """The mask of the patterns: its path, and the data set with the shape of a pattern or of all of them.
+
+        Raises
+        ------
+        PatternFileError
+            If its shape is another.
+        """
+        shape = self.data.shape
+        for group in self.mask_groups():
+            mask, path = self.entry.dataset(group, "mask"), f"{group}/mask".lstrip("/")
+            if mask is None:
+                continue
+            if mask.shape not in (shape, shape[1:]) or mask.dtype.kind not in "iufb":
+                raise PatternFileError(
+                    f"mask {path} has shape {mask.shape} ({mask.dtype}), the patterns have {shape[1:]}; "
+                    f"store one mask of numbers with the rows and columns of a pattern"
+                )
+            check_stored(mask, holes_allowed=mask.is_virtual)
+            return path, mask
+        return None
+
+    def centre(self) -> Centre | None:
+        """Beam centre (row, column) [pixels] from `image_center` (x, y, z) beside the data."""
+        data = self.entry.dataset(self.group, "image_center")
+        if data is None:
+            return None
+        centre = np.asarray(values_of(data))
+        if centre.shape not in ((2,), (3,)) or centre.dtype.kind not in "iuf" or not np.isfinite(centre[:2]).all():
+            raise PatternFileError(
+                f"{self.group}/image_center is {in_short(str(centre.tolist()))}; write (x, y, z) in pixels or remove it"
+            )
+        return float(centre[1]), float(centre[0])
+
+    def title(self) -> str:
+        """The title of the entry, on one line."""
+        title = self.entry.dataset(self.entry.name, "title") if self.entry.name else None
+        if title is None or not title.size or not is_plain(title.dtype):
+            return ""
+        return in_short(decoded(np.ravel(np.asarray(values_of(title), title.dtype)))[0])
+
+    def column_groups(self, stacks: list["Layout"]) -> list[ColumnGroup]:
+        """Groups that may hold columns, the nearest first.
+
+        Parameters
+        ----------
+        stacks
+            All data sets that make one stack, in order.
+        """
+        patterns = len(self.data)
+        in_entry = [stack for stack in stacks if stack.entry.name == self.entry.name]
+        return [
+            ColumnGroup(self.entry, self.group, "", patterns, slice(0, patterns), links=False),
+            *([self._shared(in_entry, self.entry.name, "", links=True)] if self.entry.name else []),
+            self._shared(stacks, "LCLS", "LCLS/", links=False),
+        ]
+
+    def _shared(self, stacks: list["Layout"], path: str, prefix: str, *, links: bool) -> ColumnGroup:
+        """A group with the values of some data sets, one after the other."""
+        lengths = [len(stack.data) for stack in stacks]
+        start = sum(lengths[: stacks.index(self)])
+        return ColumnGroup(self.entry, path, prefix, sum(lengths), slice(start, start + len(self.data)), links)
+
+    def columns(self, stacks: list["Layout"]) -> dict[str, Column]:
+        """Data sets with one value for each pattern, by name."""
+        found: dict[str, Column] = {}
+        for group in self.column_groups(stacks):
+            for name, column in group.columns():
+                found.setdefault(name, column)
+        return found
+
+    def event_ids(self, stacks: list["Layout"]) -> np.ndarray | None:
+        """One id a pattern, from the first column that holds any."""
+        groups = self.column_groups(stacks)
+        for name in self.event_id_names:
+            for group in groups:
+                if (column := group.find(name)) is not None:
+                    return column.read()
+        return None
+
+    def experiment(self, shape: tuple[int, int], centre: Centre | None) -> tuple[Experiment | None, list[str]]:
+        """The experiment that the file describes, and what is missing for it.
+
+        Values that are stored shot by shot count with their median. Detector units of a photon follow from CXI's
+        `counts_per_joule` (1 without it: the file holds photons); saturation from `saturation_value`, else from the
+        type of the values.
+
+        Parameters
+        ----------
+        shape
+            Rows and columns of a pattern.
+        centre
+            Beam centre (row, column) [pixels].
+
+        Returns
+        -------
+        experiment : Experiment or None
+            None if something is missing.
+        missing : list of str
+            What is missing, for people.
+        """
+        detectors = self.detectors()
+        distance = self.entry.first_value(detectors, "distance")
+        pixel = self.entry.pixel_sizes(detectors)
+        energy = self.photon_energy()
+        needed = {"distance": distance, "x_pixel_size": pixel, "source_1/energy": energy, "image_center": centre}
+        missing = [name for name, value in needed.items() if value is None]
+        if pixel is not None and not np.isclose(*pixel, rtol=1e-3):
+            missing.append("square pixels")
+        if distance is None or pixel is None or energy is None or centre is None or missing:
+            return None, missing
+        counts_per_joule = self.entry.first_value(detectors, "counts_per_joule")
+        largest = np.iinfo(self.data.dtype).max if self.data.dtype.kind in "iu" else _LARGEST_FLOAT_COUNT
+        return Experiment(
+            name=self.title() or Path(self.entry.file.filename).stem,
+            wavelength_nm=_JOULE_NM / energy,
+            distance_m=distance,
+            pixel_m=pixel[1],
+            rows=shape[0],
+            columns=shape[1],
+            centre_row=centre[0],
+            centre_column=centre[1],
+            adu_per_photon=counts_per_joule * energy if counts_per_joule else 1.0,
+            saturation=int(self.entry.first_value(detectors, "saturation_value") or largest),
+        ), []
+
+    def photon_energy(self) -> float | None:
+        """Energy of a photon [J]; psocake writes `energy` in eV, which no photon has in joules."""
+        sources = self.entry.groups("instrument", "source") if self.entry.name else []
+        energy = self.entry.first_value(sources, "energy")
+        if energy is not None:
+            return energy if energy < _LARGEST_JOULE else energy * _JOULE_A_EV
+        wavelength_angstrom = self.entry.first_value(["LCLS"], "photon_wavelength_A")
+        return None if wavelength_angstrom is None else 10 * _JOULE_NM / wavelength_angstrom
+
+
+def without_repeats(stacks: list[Layout]) -> list[Layout]:
+    """Each data set once, however many links lead to it."""
+    seen: dict[tuple[int, int], Layout] = {}
+    for stack in stacks:
+        seen.setdefault(address(stack.data), stack)
+    return list(seen.values())
+
+
+def refuse_choice(stacks: list[Layout]) -> NoReturn:
+    """Refuse data sets that show the same shots."""
+    raise PatternFileError(
+        f"{listed([stack.path for stack in stacks])} show the same shots on several detectors; name one with "
+        "dataset=... (--dataset)"
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a row, the middle of a long row left out."""
+    if len(names) <= _SHOWN_NAMES:
+        return ", ".join(in_short(name) for name in names)
+    return f"{in_short(names[0])}, {in_short(names[1])}, ... {in_short(names[-1])} ({len(names)} data sets)"

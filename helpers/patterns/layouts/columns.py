@@ -1,0 +1,117 @@
+"""Columns of a pattern file: data sets with one value for each pattern, event ids among them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+
+from helpers.errors import PatternFileError
+from helpers.patterns.hdf5.entry import Entry
+from helpers.patterns.hdf5.file import member, names_in
+from helpers.patterns.hdf5.values import values_of
+
+_DEEPEST = 6
+"""Groups in groups that are searched for columns."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One value a pattern: the rows of a data set that belong to the patterns of one stack.
+
+    Parameters
+    ----------
+    data
+        The data set (patterns of all stacks that share it,).
+    rows
+        Those of this stack.
+    """
+
+    data: h5py.Dataset
+    rows: slice
+
+    def read(self) -> np.ndarray:
+        """The values (patterns,), text decoded."""
+        return decoded(values_of(self.data)[self.rows])
+
+
+@dataclass(frozen=True)
+class ColumnGroup:
+    """A group that may hold columns.
+
+    Parameters
+    ----------
+    entry
+        Where the group is.
+    path
+        Of the group in the file.
+    prefix
+        What the names of its columns begin with.
+    length
+        Patterns of all the stacks that share the group.
+    rows
+        Those of one stack.
+    links
+        Whether links in the group count; then only its groups `result_N` are searched. Else all its groups are.
+    stem
+        What the stored names begin with, which is no part of the columns' names.
+    """
+
+    entry: Entry
+    path: str
+    prefix: str
+    length: int
+    rows: slice
+    links: bool
+    stem: str = ""
+
+    def columns(self) -> Iterator[tuple[str, Column]]:
+        """All columns with their names."""
+        for name in self.entry.names_at(self.path):
+            if name.startswith(self.stem):
+                yield from self._below(self.entry.file[self.path or "/"], name, self.prefix, depth=1)
+
+    def _below(self, group: h5py.Group, name: str, prefix: str, *, depth: int) -> Iterator[tuple[str, Column]]:
+        """A column, or those in a group."""
+        node = self._node(group, name, top=depth == 1)
+        searched = depth < _DEEPEST and (not self.links or depth > 1 or name.startswith("result_"))
+        if isinstance(node, h5py.Group) and searched:
+            for inner in names_in(node):
+                yield from self._below(node, inner, f"{prefix}{name}/", depth=depth + 1)
+        elif self._fits(node) and prefix + name != "image_center":
+            yield prefix + name.removeprefix(self.stem), Column(node, self.rows)
+
+    def find(self, name: str) -> Column | None:
+        """The column of that name, which lies in the group itself."""
+        local = self.stem + name.removeprefix(self.prefix)
+        if not name.startswith(self.prefix) or local not in self.entry.names_at(self.path):
+            return None
+        node = self._node(self.entry.file[self.path or "/"], local, top=True)
+        return Column(node, self.rows) if self._fits(node) else None
+
+    def _node(self, group: h5py.Group, name: str, *, top: bool) -> h5py.Group | h5py.Dataset | None:
+        """The object that a name leads to, through links only where they count; None if that is nowhere."""
+        if not (self.links and top):
+            return member(group, name) if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
+        try:
+            return member(group, name)
+        except PatternFileError:
+            return None
+
+    def _fits(self, node: h5py.Group | h5py.Dataset | None) -> bool:
+        """Whether a node is a data set of numbers or text with one value for each pattern."""
+        is_column = isinstance(node, h5py.Dataset) and node.shape == (self.length,)
+        return is_column and is_plain(node.dtype) and not node.external
+
+
+def decoded(values: np.ndarray) -> np.ndarray:
+    """Byte strings as text; anything else unchanged."""
+    if values.dtype.kind not in "SO":
+        return values
+    texts = [text.decode(errors="replace") if isinstance(text, bytes) else text for text in np.ravel(values).tolist()]
+    return np.array([*texts], dtype=object).reshape(values.shape)
+
+
+def is_plain(dtype: np.dtype) -> bool:
+    """Whether values are numbers, booleans or strings."""
+    return dtype.kind in "iufbS" or h5py.check_string_dtype(dtype) is not None

@@ -1,0 +1,183 @@
+"""From the layouts found in a file to one stack: masks, geometry and experiment of all its data sets together."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from helpers.errors import PatternFileError
+from helpers.experiment import Experiment
+from helpers.patterns.assembly import Assembly
+from helpers.patterns.hdf5.values import values_of
+from helpers.patterns.layouts.base import Layout
+from helpers.patterns.options import Polarity, ReadOptions
+from helpers.patterns.stack import Origin, Part, PatternStack
+from helpers.patterns.storage import AssembledStorage, DatasetStorage
+
+_MASKS_LOOKED_AT = 16
+
+
+def stack_of(path: Path, found: list[Layout], options: ReadOptions, file: h5py.File | None = None) -> PatternStack:
+    """The stack of all data sets of patterns in a file; those without patterns are left out if others have some.
+
+    Parameters
+    ----------
+    path
+        The file, for people.
+    found
+        Its data sets of patterns.
+    options
+        How they are read.
+    file
+        The open file, where it is HDF5; the stack closes it.
+
+    Raises
+    ------
+    PatternFileError
+        If a data set is no stack, or if they do not go together.
+    """
+    layouts = found
+    if len(found) > 1:
+        layouts = [layout for layout in found if not layout.is_empty] or found[:1]
+    for layout in layouts:
+        layout.check(options)
+    geometries = [layout.geometry(options) for layout in layouts]
+    parts = [_part(layout, layouts, options, *geometry) for layout, geometry in zip(layouts, geometries, strict=True)]
+    if len(parts) > 1 or options.frame_shape is not None:
+        _refuse_different_shapes(parts, options)
+    origin = Origin(
+        layout=partial(_labels, layouts),
+        title=layouts[0].title,
+        geometry=geometries[0][0],
+        experiment=partial(_experiment, layouts, parts),
+        file=file,
+    )
+    return PatternStack(path, parts, origin, nan_as_zero=options.nan_as_zero)
+
+
+def _labels(layouts: list[Layout]) -> str:
+    """The names of the layouts, each once."""
+    return ", ".join(dict.fromkeys(layout.label for layout in layouts))
+
+
+def _part(layout: Layout, layouts: list[Layout], options: ReadOptions, geometry: Assembly | None, source: str) -> Part:
+    """One data set with all that belongs to it."""
+    storage = layout.storage(options)
+    mask, masks, mask_source = _masks(layout, options, geometry)
+    if mask.all():
+        raise PatternFileError(
+            f"{mask_source}: no pixel is good; say what the mask means with mask_polarity=... (--mask-polarity), or "
+            "correct it"
+        )
+    return Part(
+        dataset=layout.path,
+        storage=storage if geometry is None else AssembledStorage(storage, geometry),
+        mask=mask,
+        masks=masks,
+        mask_source=f"{mask_source}, {source}" if source else mask_source,
+        centre=layout.centre() or (geometry.centre if geometry else None),
+        event_ids=partial(layout.event_ids, layouts),
+        columns=partial(layout.columns, layouts),
+    )
+
+
+def _masks(
+    layout: Layout, options: ReadOptions, geometry: Assembly | None
+) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray] | None, str]:
+    """Bad pixels of a stack, those of single patterns where each has its own, and where that is from."""
+    stored = layout.mask()
+    if stored is None:
+        always, source = _without_a_mask(layout, options, geometry)
+        return always, None, source
+    path, data = stored
+    polarity, two_is_bad = options.mask_polarity, layout.two_is_bad
+    source = mask_rule(path, polarity, two_is_bad=two_is_bad)
+
+    def as_pictures(values: np.ndarray) -> np.ndarray:
+        bad = bad_pixels(values, polarity, two_is_bad=two_is_bad)
+        return bad if geometry is None else np.stack([geometry.mask(pattern) for pattern in bad])
+
+    own = None if geometry is None or geometry.mask_values is None else _mask_of(geometry, polarity)
+    if data.shape != layout.data.shape:
+        bad = as_pictures(values_of(data)[None])[0]
+        return bad if own is None else own | bad, None, source
+    each = DatasetStorage(data)
+    looked_at = np.unique(np.linspace(0, len(data) - 1, _MASKS_LOOKED_AT).astype(np.intp))
+    bad = np.logical_and.reduce([as_pictures(each.read(one))[0] for one in looked_at[:, None]])
+    in_all = bad if own is None else own | bad
+    return in_all, lambda patterns: as_pictures(each.read(patterns)), f"{source}, one for each pattern"
+
+
+def _without_a_mask(layout: Layout, options: ReadOptions, geometry: Assembly | None) -> tuple[np.ndarray, str]:
+    """Bad pixels where the file has no mask: gaps of the geometry, and what its own mask calls bad."""
+    if geometry is None:
+        return np.zeros(layout.data.shape[1:], bool), "none, every pixel is good"
+    if geometry.mask_values is None:
+        return (
+            geometry.gaps,
+            "none but the gaps of the geometry" if geometry.gaps.any() else "none, every pixel is good",
+        )
+    source = mask_rule(f"mask of {geometry.source}", options.mask_polarity, two_is_bad=True)
+    return _mask_of(geometry, options.mask_polarity), source
+
+
+def _mask_of(geometry: Assembly, polarity: Polarity) -> np.ndarray:
+    """Gaps of a geometry, and the pixels that its own mask calls bad."""
+    return geometry.mask(bad_pixels(geometry.mask_values, polarity, two_is_bad=True))
+
+
+def bad_pixels(values: np.ndarray, polarity: Polarity, *, two_is_bad: bool) -> np.ndarray:
+    """Pixels that a mask calls bad.
+
+    Parameters
+    ----------
+    values
+        As stored, any shape.
+    polarity
+        "format": any value but 0 is bad in CXI, 2 is bad in Dragonfly (0 good, 1 good but not for orientation).
+    two_is_bad
+        Whether the format is Dragonfly's.
+
+    Returns
+    -------
+    ndarray
+        bool, True = bad pixel.
+    """
+    if polarity == "format" and two_is_bad:
+        return values == 2
+    return values == 0 if polarity == "nonzero-good" else values != 0
+
+
+def mask_rule(source: str, polarity: Polarity, *, two_is_bad: bool) -> str:
+    """Source and meaning of a mask, for people."""
+    if polarity == "nonzero-good":
+        return f"{source} (0 = bad)"
+    return f"{source} ({'2 = bad' if two_is_bad and polarity == 'format' else 'not 0 = bad'})"
+
+
+def _refuse_different_shapes(parts: list[Part], options: ReadOptions) -> None:
+    """Raise unless all parts have patterns of one shape, and of the shape that the caller wants."""
+    shapes = {part.storage.shape[1:] for part in parts}
+    if len(shapes) > 1:
+        known = ", ".join(f"{part.dataset} {part.storage.shape[1:]}" for part in parts)
+        raise PatternFileError(
+            f"stacks of patterns with different shapes ({known}); name one with dataset=... (--dataset)"
+        )
+    if options.frame_shape is not None and {tuple(options.frame_shape)} != shapes:
+        raise PatternFileError(
+            f"{parts[0].dataset} has patterns of {parts[0].storage.shape[1:]}, not of the frame shape "
+            f"{tuple(options.frame_shape)}; leave the frame shape out"
+        )
+
+
+def _experiment(layouts: list[Layout], parts: list[Part]) -> tuple[Experiment | None, list[str]]:
+    """The experiment that all data sets share, and what is missing for it."""
+    centre = parts[0].centre if len({part.centre for part in parts}) == 1 else None
+    shape = parts[0].storage.shape[1:]
+    known = [layout.experiment(shape, centre) for layout in layouts]
+    if len({experiment and replace(experiment, name="", saturation=1) for experiment, _ in known}) > 1:
+        return None, ["one experiment for all data sets"]
+    return known[0]
