@@ -103,6 +103,12 @@ def likeness(profiles: np.ndarray, references: np.ndarray) -> np.ndarray:
     return found
 
 
+def class_titles(classes: np.ndarray, like: np.ndarray) -> list[str]:
+    """Titles of the classes (classes,) of a run: how many of the patterns (N,) are in each, and its `likeness`."""
+    members = np.bincount(classes, minlength=len(like))
+    return [f"{k}: {n} patterns, {one:.4f}" for k, (n, one) in enumerate(zip(members, like, strict=True))]
+
+
 def proposed_classes(like: np.ndarray) -> list[int]:
     """Classes that are like enough; the one most alike if none is."""
     chosen = np.flatnonzero(like >= _LEAST_LIKENESS)
