@@ -28,15 +28,8 @@ def blocks(stack: PatternStack, patterns: np.ndarray) -> Iterator[np.ndarray]:
         yield stack.read(patterns[start : start + CHUNK])
 
 
-def classify(
-    data: PolarPatterns,
-    settings: EMSettings,
-    folder: Path,
-    *,
-    seed: int,
-    run: int = 1,
-) -> EMState:
-    """Run EM until it has converged, or go on with a run that was killed; each iteration prints a line.
+def classify(data: PolarPatterns, settings: EMSettings, folder: Path, *, seed: int, run: int = 1) -> EMState:
+    """State of a run of EM when it has converged; a run that was killed goes on. Each iteration prints a line.
 
     Parameters
     ----------
@@ -65,7 +58,7 @@ def classify(
 
 
 def classify_runs(data: PolarPatterns, settings: EMSettings, folder: Path, *, seed: int) -> list[EMState]:
-    """All independent runs of EM, one after the other, each as `classify` in a folder `run_1`, `run_2`, … of its own."""
+    """Independent runs of EM, one after the other, each as `classify` in a folder `run_1`, `run_2`, … of its own."""
     runs = range(1, settings.runs + 1)
     return [classify(data, settings, folder / f"run_{run}", seed=seed, run=run) for run in runs]
 
