@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from helpers.errors import PatternFileError
+from helpers.experiment import Experiment
 from helpers.patterns import PatternStack
 from helpers.preparation.background import PixelHistograms
+from helpers.preparation.crop import Crop
 from helpers.preparation.hits import LIT_ABOVE, LIT_PIXELS, are_hits, lit_pixels
 from helpers.preparation.photons import CONVERSIONS, ImpossibleValues, to_photons, without_impossible
 from helpers.system import progress
@@ -102,6 +104,33 @@ def whole_photons(
             f"(adu_per_photon, --adu-per-photon)"
         )
     return photons, lit, impossible
+
+
+def share_found(
+    frames: np.ndarray, mask: np.ndarray, counted: np.ndarray, experiment: Experiment, conversion: str
+) -> float:
+    """Photons that a conversion finds in the paper's crop, as a share of those that were there.
+
+    Parameters
+    ----------
+    frames, mask
+        (N, rows, columns) values [ADU] and (rows, columns) bad pixels, as in `whole_photons`.
+    counted
+        (N,) true photons in the crop of each frame.
+    experiment
+        Geometry and ADU per photon of the frames.
+    conversion
+        Conversion of charge to photons, one of `CONVERSIONS`.
+
+    Returns
+    -------
+    float
+        1 where no photon is lost.
+    """
+    crop = Crop()
+    photons, _, _ = whole_photons(frames, mask, HitRule(experiment.adu_per_photon, conversion))
+    cut = crop.cut(photons, crop.corner(experiment.shape, experiment.centre))
+    return float(cut.sum() / np.sum(counted))
 
 
 def blocks(frames: PatternStack, chosen: np.ndarray, *, label: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
