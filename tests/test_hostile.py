@@ -107,7 +107,15 @@ def test_a_profile_that_would_run_a_command_is_refused_and_runs_none(tmp_path):
 
 def test_nothing_in_the_package_unpickles_evaluates_or_asks_a_shell():
     forbidden = {"eval", "exec", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "pickle.load", "pickle.loads"}
-    forbidden |= {"os.system", "os.popen", "pd.read_pickle", "joblib.load", "marshal.loads", "shelve.open"}
+    forbidden |= {
+        "os.system",
+        "os.popen",
+        "pd.read_pickle",
+        "torch.load",
+        "joblib.load",
+        "marshal.loads",
+        "shelve.open",
+    }
     sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "helpers").rglob("*.py")}
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
@@ -121,9 +129,6 @@ def test_nothing_in_the_package_unpickles_evaluates_or_asks_a_shell():
     assert len(calls) > 1000
     assert [call for call in calls if call[1] in forbidden or "shell" in call[2]] == []
     assert all("allow_pickle=False" in call[3] for call in calls if call[1] == "np.load")
-    loads = [call for call in calls if call[1] == "torch.load"]
-    assert loads
-    assert all("weights_only=True" in call[3] for call in loads)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -40,4 +40,4 @@ def test_the_target_of_make_installs_them_in_a_folder_of_their_own():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "tests/lowest_versions.py torch==2.13.0 > .venv-lowest/constraints.txt" in done
     assert "-c .venv-lowest/constraints.txt -e" in done
-    assert done.splitlines()[-1] == ".venv-lowest/bin/python -m pytest"
+    assert done.splitlines()[-1] == ".venv-lowest/bin/python -m pytest -m 'whole or not whole'"
