@@ -2,9 +2,8 @@
 
     cd FOLDER && darknet detector train single_hit.data NETWORK.cfg FIRST.weights
 
-Paths in the lists are relative to the folder. A label file lies beside its picture, where Darknet finds it by replacing
-`.png` with `.txt`; Darknet would also replace "images" or "raw" in a path, so neither occurs here
-(`fill_truth_detection` in Darknet's src/data.c).
+Paths in the lists are relative to the folder. Darknet finds a label file by replacing `.png` with `.txt`, and would
+also replace "images" or "raw", so neither occurs in a path (`fill_truth_detection` in its src/data.c).
 """
 
 import os

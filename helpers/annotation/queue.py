@@ -20,19 +20,9 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Queue:
-    """Patterns in the order in which they are shown.
+    """Patterns in the order in which they are shown: indices int64 (positions,) and repeats bool (positions,).
 
-    Parameters
-    ----------
-    patterns
-        int64 (positions,) indices of the patterns in the stack.
-    repeats
-        bool (positions,), True where the pattern has been shown before.
-
-    Raises
-    ------
-    LabelsError
-        If a pattern occurs twice without being a repeat, or as a repeat before its first time.
+    Raises LabelsError unless each pattern occurs once, and then at most once as a repeat.
     """
 
     patterns: np.ndarray

@@ -36,28 +36,9 @@ Answer = tuple[dict[str, Any], list[bytes]]
 
 
 class AnnotationSession:
-    """Annotation session: one person labels patterns and draws the box.
+    """Annotation session: one person labels patterns and draws the box; the parameters are those of `annotate`.
 
-    Parameters
-    ----------
-    stack
-        Open stack of the patterns; it must stay open.
-    file
-        File that stores labels and box.
-    queue
-        Patterns in the order in which they are shown.
-    labeller
-        Name of the person who labels.
-    positives
-        Patterns to draw the box on, for instance those of the training set; None takes the patterns of the queue that
-        are labelled single in `file`.
-    share
-        Fraction of the positives' counts that the proposed box holds, above 0 and up to 1.
-
-    Raises
-    ------
-    LabelsError
-        If the queue is empty or names a pattern that is not in the stack, or if `labeller` is empty.
+    Raises LabelsError if the queue is empty or names a pattern that is not in the stack, or if `labeller` is empty.
     """
 
     def __init__(
@@ -99,20 +80,9 @@ class AnnotationSession:
         }
 
     def answer(self, message: Mapping[str, Any]) -> Answer:
-        """Answer a message of the page.
+        """Answer to a message of the page, with its `revision` and `view`, and pictures from `levels`.
 
-        Parameters
-        ----------
-        message
-            Message with a `kind` and its content, see the table above.
-
-        Returns
-        -------
-        dict
-            Answer, with `revision` and `view` of the message; of the kind `refused`, with a `reason`, if nothing was
-            changed.
-        list of bytes
-            Pictures as deflated uint8 arrays (2, rows, columns): their levels on the linear and the log scale.
+        An answer of the kind `refused`, with a `reason`, says that nothing was changed.
         """
         marks = {name: message[name] for name in ("revision", "view", "position", "pattern") if name in message}
         try:
@@ -247,17 +217,9 @@ class AnnotationSession:
 
 
 def levels(counts: np.ndarray) -> list[bytes]:
-    """Levels of each pixel on both intensity scales (section 2.5), deflated, for the page to colour.
+    """Levels of (N, rows, columns) photon counts on both intensity scales (section 2.5), for the page to colour.
 
-    Parameters
-    ----------
-    counts
-        (N, rows, columns) photon counts, of patterns or of their sum.
-
-    Returns
-    -------
-    list of bytes
-        For each picture zlib data of uint8 (2, rows, columns): linear, log.
+    Each picture is a deflated uint8 array (2, rows, columns): linear, log.
     """
     counts = np.asarray(counts, dtype=np.float32)
     both = np.stack([colour_index(counts, scale).numpy().astype(np.uint8) for scale in ("linear", "log")], axis=1)

@@ -31,13 +31,7 @@ _COLOURS = Representation("jet", "log")
 
 
 class AnnotationWidget(anywidget.AnyWidget):
-    """Widget in which a person labels patterns and draws the box of the positives; made by `annotate`.
-
-    Parameters
-    ----------
-    session
-        Session that answers the messages of the page.
-    """
+    """Widget in which a person labels patterns and draws the box of the positives; made by `annotate`."""
 
     _esm = "\n".join((_STATIC / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     _css = _STATIC / "widget.css"

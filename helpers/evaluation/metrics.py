@@ -179,24 +179,7 @@ def validation_curve(scores: pd.DataFrame, labels: np.ndarray, threshold: float)
 def intervals(
     counts: Confusion, *, seed: int, draws: int = 2000, level: float = 0.95
 ) -> dict[str, tuple[float, float]]:
-    """Bootstrap confidence intervals of the metrics (percentile method).
-
-    Parameters
-    ----------
-    counts
-        Confusion of one selection.
-    seed
-        Seed of the random draws.
-    draws
-        Number of bootstrap samples.
-    level
-        Confidence level, 0 to 1.
-
-    Returns
-    -------
-    dict
-        Metric → (lower, upper) end of its interval.
-    """
+    """Bootstrap confidence intervals of 95 % (percentile method): metric → (lower, upper) end."""
     # patterns drawn with replacement have multinomial counts, so no pattern has to be drawn one by one
     cells = np.array([counts.true_positive, counts.false_positive, counts.false_negative, counts.true_negative])
     redrawn = Confusion(*np.random.default_rng(seed).multinomial(cells.sum(), cells / cells.sum(), size=draws).T)

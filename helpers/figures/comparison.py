@@ -47,15 +47,7 @@ def table_4_figure(table_4: pd.DataFrame) -> Figure:
 def no_skill_f1(table_4: pd.DataFrame) -> float:
     """F₁ of selecting every pattern, 2p / (1 + p), where p is one minus the accuracy of selecting nothing.
 
-    Parameters
-    ----------
-    table_4
-        Rows of Table 4 for one reference, `never-single` among them.
-
-    Returns
-    -------
-    float
-        F₁, or NaN without that row.
+    The rows of Table 4 are those of one reference; NaN without `never-single` among them.
     """
     share = 1 - table_4.loc[table_4["family"] == NEVER_SINGLE, "accuracy"].mean()
     return float(2 * share / (1 + share))

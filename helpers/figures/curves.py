@@ -147,18 +147,7 @@ def _legend_handles() -> list[Artist]:
 
 
 def rate_changes(loss: pd.DataFrame) -> np.ndarray:
-    """Iterations at which the learning rate changes and then stays; a burn-in, where it always rises, counts as one.
-
-    Parameters
-    ----------
-    loss
-        Table of the training loss with the columns iteration and learning_rate.
-
-    Returns
-    -------
-    ndarray
-        First iteration with each new rate.
-    """
+    """Iterations at which the learning rate changes and then stays; a burn-in, where it always rises, counts as one."""
     rate = loss["learning_rate"].to_numpy()
     changed = np.append(np.diff(rate) != 0, False)
     starts = np.flatnonzero(changed[:-1] & ~changed[1:]) + 1

@@ -112,15 +112,7 @@ def label_bias_figure(photons: np.ndarray, label: np.ndarray, truth: np.ndarray)
 def labelled_share(photons: np.ndarray, label: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, ...]:
     """Fraction of single hits with a label, in bins of equal numbers of them, with 95 % Clopper–Pearson intervals.
 
-    Parameters
-    ----------
-    photons, label, truth
-        (N,) photons, expert's label and truth of each pattern, as in `label_bias_figure`.
-
-    Returns
-    -------
-    middle, share, lower, upper : ndarray (bins,)
-        Median photons of a bin [photons], the labelled fraction, and the ends of its interval.
+    Returns the median photons of each bin, the fraction, and the lower and upper end of its interval, each (bins,).
     """
     order = np.argsort(photons[truth], kind="stable")
     bins = np.array_split(order, min(_SHARE_BINS, len(order)))

@@ -101,20 +101,9 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
 
 
 def new_figure(width: float, height: float, *, layout: str = "constrained") -> Figure:
-    """Empty figure that pyplot does not know.
+    """Empty figure of this size [in], which pyplot does not know and a notebook shows once.
 
-    Parameters
-    ----------
-    width, height
-        Size on paper [in].
-    layout
-        Layout engine of Matplotlib: "constrained"; "compressed", which keeps pictures of fixed shape together; or
-        "none" for a drawing that positions everything itself.
-
-    Returns
-    -------
-    Figure
-        Figure that a notebook shows once.
+    The layout is "constrained"; "compressed", which keeps pictures of fixed shape together; or "none".
     """
     return _WorkbookFigure(figsize=(width, height), layout=layout)
 
@@ -149,13 +138,7 @@ def family_title(name: str) -> str:
 
 
 def number_twos_and_fives(*axes: Axis) -> None:
-    """Label 1, 2 and 5 in each decade: on a logarithmic axis of one or two decades, 1 alone is too little.
-
-    Parameters
-    ----------
-    axes
-        Logarithmic axes, `Axes.xaxis` or `Axes.yaxis`.
-    """
+    """Label 1, 2 and 5 in each decade: on a logarithmic axis of one or two decades, 1 alone is too little."""
     plain = FuncFormatter(lambda value, _: f"{value:g}")
     for axis in axes:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -165,15 +148,7 @@ def number_twos_and_fives(*axes: Axis) -> None:
 
 
 def letter(axes: Iterable[Axes], titles: Sequence[str] | None = None) -> None:
-    """Write (a), (b), … and the panels' titles above their left edges.
-
-    Parameters
-    ----------
-    axes
-        Panels, in reading order.
-    titles
-        Title of each panel; None writes letters alone.
-    """
+    """Write (a), (b), … and the panels' titles above their left edges; without titles, letters alone."""
     for panel, (number, axis) in enumerate(zip(string.ascii_lowercase, axes, strict=False)):
         title = titles[panel] if titles else ""
         axis.set_title(f"({number})  {title}".rstrip(), loc="left")
@@ -182,23 +157,9 @@ def letter(axes: Iterable[Axes], titles: Sequence[str] | None = None) -> None:
 def show_photons(
     axes: Axes, counts: np.ndarray, *, norm: Normalize | None = None, mask: np.ndarray | None = None
 ) -> AxesImage:
-    """Show counts on a logarithmic colour scale; zero has the lowest colour, bad pixels are gray.
+    """Show (rows, columns) counts on a logarithmic colour scale; 0 has the lowest colour, masked (bad) pixels are gray.
 
-    Parameters
-    ----------
-    axes
-        Panel to draw in.
-    counts
-        (rows, columns) photon counts.
-    norm
-        Colour scale from `photon_norm`; None fits it to these counts.
-    mask
-        (rows, columns), True = bad pixel; None shows all pixels.
-
-    Returns
-    -------
-    AxesImage
-        Image, for `photon_bar`.
+    The scale is that of `photon_norm`, fitted to these counts unless one is given.
     """
     norm = norm or photon_norm(counts)
     shown = np.ma.array(np.maximum(counts, norm.vmin), mask=mask)

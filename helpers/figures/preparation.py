@@ -124,17 +124,9 @@ def photon_bias_figure(signal: np.ndarray, sums: dict[str, np.ndarray], *, withi
 
 
 def binned_bias(signal: np.ndarray, measured: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Σ measured / Σ true − 1 in bins of equal numbers of patterns, and its standard error.
+    """Median of the true photons, Σ measured / Σ true − 1 and its standard error, in bins of equal numbers of patterns.
 
-    Parameters
-    ----------
-    signal, measured
-        (N,) true expected and measured number of photons in each pattern.
-
-    Returns
-    -------
-    middle, bias, error : ndarray (bins,)
-        Median of the true photons in each bin, the bias and its standard error, both as fractions.
+    Signal and measured are the true expected and the measured photons (N,) of each pattern; all results are (bins,).
     """
     signal, measured = np.asarray(signal, float), np.asarray(measured, float)
     order = np.argsort(signal, kind="stable")
