@@ -46,12 +46,7 @@ def label_line(box: Box, shape: tuple[int, int]) -> str:
 
 
 def export_darknet(
-    folder: str | os.PathLike,
-    stack: PatternStack,
-    sets: pd.DataFrame,
-    box: Box,
-    *,
-    representation: Representation,
+    folder: str | os.PathLike, stack: PatternStack, sets: pd.DataFrame, box: Box, *, representation: Representation
 ) -> None:
     """Write the training and validation sets for Darknet.
 

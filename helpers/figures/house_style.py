@@ -37,10 +37,7 @@ NEUTRAL = "#0072B2"
 
 _STYLE_FILE = Path(__file__).with_name("style.mplstyle")
 _PDF_IMAGE_DPI = 600
-_NO_STAMPS = {
-    "png": {"Software": None},
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-}
+_NO_STAMPS = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
 
 # the colours of Okabe and Ito without yellow for the paper's families; the others are only distinct and dark enough
 _FAMILY_COLOURS = {
