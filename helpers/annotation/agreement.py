@@ -12,7 +12,7 @@ import pandas as pd
 from sklearn.metrics import cohen_kappa_score
 
 from helpers.annotation.labels import read_labels
-from helpers.annotation.labels_file import LABELS, NOT_SINGLE, SINGLE, LabelsFile
+from helpers.annotation.labels_file import NOT_SINGLE, SINGLE, LabelsFile
 from helpers.errors import LabelsError
 from helpers.patterns import PatternStack
 
@@ -45,11 +45,6 @@ class Agreement:
     def disputed(self) -> pd.DataFrame:
         """Patterns with two different labels: columns pattern, first, second."""
         return self.judged[self.judged["first"] != self.judged["second"]].reset_index(drop=True)
-
-    def table(self) -> pd.DataFrame:
-        """Number of patterns for each pair of labels: a row for each first label, a column for each second one."""
-        counted = pd.crosstab(self.judged["first"], self.judged["second"])
-        return counted.reindex(index=LABELS, columns=LABELS, fill_value=0).rename_axis(index="first", columns="second")
 
 
 def agreement(first: Mapping[int, str], second: Mapping[int, str]) -> Agreement:

@@ -288,7 +288,7 @@ def read_box(path: str | os.PathLike, *, shape: tuple[int, int] | None = None) -
     if shape is not None and (rows, columns) != tuple(shape):
         raise BoxError(
             f"{path} holds a box for patterns of {rows} × {columns} pixels, but these have "
-            f"{shape[0]} × {shape[1]}; delete it and draw the box again"
+            f"{shape[0]} × {shape[1]}; {advice}"
         )
     return box
 

@@ -89,11 +89,5 @@ def export_darknet(
     for name in SETS:
         write_text(folder / f"{name}.txt", "".join(lists[name]))
     write_text(folder / f"{CLASS}.names", f"{CLASS}\n")
-    entries = {
-        "classes": 1,
-        "train": "training.txt",
-        "valid": "validation.txt",
-        "names": f"{CLASS}.names",
-        "backup": ".",
-    }
-    write_text(folder / f"{CLASS}.data", "".join(f"{key} = {value}\n" for key, value in entries.items()))
+    entries = ("classes = 1", "train = training.txt", "valid = validation.txt", f"names = {CLASS}.names", "backup = .")
+    write_text(folder / f"{CLASS}.data", "".join(f"{entry}\n" for entry in entries))

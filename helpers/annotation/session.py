@@ -63,7 +63,7 @@ class AnnotationSession:
         self._queued = frozenset(queue.patterns.tolist())
         self._share = share
         table = stack.table()
-        self._size_nm = table["size_nm"].to_numpy() if "size_nm" in table else None
+        self._size_nm = table["size_nm"].to_numpy() if "size_nm" in table else np.full(len(stack), np.nan)
         self._summed = np.zeros(file.shape)
         self._in_sum: frozenset[int] = frozenset()
         self._proposals: dict[frozenset[int], Box] = {}
@@ -153,9 +153,9 @@ class AnnotationSession:
             positions, counts.sum(axis=(1, 2)), counts.max(axis=(1, 2)), strict=True
         ):
             pattern = int(self.queue.patterns[position])
-            size = None if self._size_nm is None or not np.isfinite(self._size_nm[pattern]) else self._size_nm[pattern]
+            size = float(self._size_nm[pattern])
             frame = {"position": position, "pattern": pattern, "photons": float(photons), "brightest": float(brightest)}
-            frames.append(frame | {"size_nm": None if size is None else float(size)})
+            frames.append(frame | {"size_nm": size if np.isfinite(size) else None})
         self._shown.update(positions)
         return {"kind": "frames", "frames": frames}, levels(counts)
 
@@ -190,8 +190,6 @@ class AnnotationSession:
 
     def _keep(self, box: Box | None) -> None:
         """Store a box with the share of the counts inside, or remove it."""
-        if box is not None:
-            box.check_inside(self.file.shape)
         summed = self.summed
         self.file.draw(box, share=held_share(summed, box) if box is not None and summed.sum() > 0 else None)
 

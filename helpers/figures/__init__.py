@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "curves": ["precision_recall_figure", "training_figure"],
         "distributions": ["label_bias_figure", "photon_histogram", "size_histogram"],
         "geometry": ["figure_1"],
-        "house_style": ["family_colour", "family_dashes", "save_figure", "save_picture", "style"],
+        "house_style": ["save_figure", "save_picture", "style"],
         "online": ["online_rates_figure", "online_scores_figure"],
         "patterns": ["detections_figure", "figure_3", "figure_4", "figure_5", "gallery", "sum_image"],
         "preparation": ["centre_error_figure", "photon_bias_figure", "size_error_figure"],

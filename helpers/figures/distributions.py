@@ -1,6 +1,7 @@
 """Distributions of photons, sizes and labels over patterns."""
 
 from collections.abc import Mapping
+from itertools import cycle
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,6 +11,8 @@ from helpers.figures.house_style import NEUTRAL, ONE_COLUMN, QUIET, new_figure, 
 
 _BINS = 40
 _SHARE_BINS = 12
+_DASHES = ("-", "--", "-.", ":")
+"""Line styles in turn, so that the lines differ in gray print, too."""
 
 
 @styled
@@ -30,7 +33,7 @@ def photon_histogram(photons: Mapping[str, np.ndarray]) -> Figure:
     axes = figure.subplots()
     everything = np.concatenate([np.maximum(values, 1) for values in photons.values()])
     edges = np.geomspace(everything.min(), everything.max() * 1.001 + 1, _BINS + 1)
-    for (species, values), dashes in zip(photons.items(), _dashes(len(photons)), strict=True):
+    for (species, values), dashes in zip(photons.items(), cycle(_DASHES), strict=False):
         axes.hist(np.maximum(values, 1), edges, histtype="step", linestyle=dashes, label=f"{species} ({len(values)})")
     axes.set(xscale="log", xlabel="photons in a pattern", ylabel="patterns per bin")
     figure.legend(loc="outside upper center", ncols=2)
@@ -57,7 +60,7 @@ def size_histogram(sizes: Mapping[str, np.ndarray], size_range: tuple[float, flo
     axes = figure.subplots()
     edges = np.histogram_bin_edges(np.concatenate(list(sizes.values())), _BINS)
     axes.axvspan(*size_range, color="#EEEEEE", linewidth=0, label=f"{size_range[0]:g}–{size_range[1]:g} nm")
-    for (label, values), dashes in zip(sizes.items(), _dashes(len(sizes)), strict=True):
+    for (label, values), dashes in zip(sizes.items(), cycle(_DASHES), strict=False):
         axes.hist(values, edges, histtype="step", linestyle=dashes, label=f"{label} ({len(values)})")
     axes.set(xlabel="particle size (nm)", ylabel="patterns per bin", yscale="log")
     figure.legend(loc="outside upper center", ncols=2)
@@ -123,8 +126,3 @@ def labelled_share(photons: np.ndarray, label: np.ndarray, truth: np.ndarray) ->
     lower = np.where(labelled > 0, beta.ppf(0.025, np.maximum(labelled, 1), number - labelled + 1), 0.0)
     upper = np.where(labelled < number, beta.ppf(0.975, labelled + 1, np.maximum(number - labelled, 1)), 1.0)
     return middle, labelled / number, lower, upper
-
-
-def _dashes(lines: int) -> list[str]:
-    """Line styles in turn, so that the lines differ in gray print, too."""
-    return [("-", "--", "-.", ":")[k % 4] for k in range(lines)]

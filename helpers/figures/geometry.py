@@ -17,7 +17,6 @@ PANEL_SHAPE = (512, 1024)
 """Rows and columns of the pnCCD panel [pixels] (section 2.1 of the paper)."""
 
 _SPHERE_NM = 68.0
-_HEIGHT = 2.9
 _SKETCH = (4.35, 2.65)
 _BEAM_Y = 0.92
 _FOCUS_X = 1.55
@@ -55,7 +54,7 @@ def figure_1(experiment: Experiment) -> Figure:
     Figure
         6.9 in wide.
     """
-    figure = new_figure(TWO_COLUMNS, _HEIGHT)
+    figure = new_figure(TWO_COLUMNS, 2.9)
     grid = figure.add_gridspec(2, 2, width_ratios=(1.72, 1), height_ratios=(1, 0.62))
     sketch, crop, numbers = (figure.add_subplot(place) for place in (grid[:, 0], grid[0, 1], grid[1, 1]))
     sketch.set(xlim=(0, _SKETCH[0]), ylim=(0, _SKETCH[1]), aspect="equal", anchor="W")
@@ -73,11 +72,6 @@ def figure_1(experiment: Experiment) -> Figure:
 def photon_energy_kev(experiment: Experiment) -> float:
     """Photon energy, h c / λ [keV]."""
     return constants.h * constants.c / (experiment.wavelength_nm * constants.nano) / (constants.kilo * constants.eV)
-
-
-def largest_q(experiment: Experiment) -> float:
-    """Momentum transfer at the farthest corner of the crop [1/nm]."""
-    return float(experiment.q().max())
 
 
 def _on_panel(across: np.ndarray | float, up: np.ndarray | float) -> np.ndarray:
@@ -229,7 +223,7 @@ def _draw_crop(axes: Axes, experiment: Experiment) -> None:
 def _write_numbers(axes: Axes, experiment: Experiment) -> None:
     """Write the numbers that follow from the geometry."""
     axes.axis("off")
-    q = largest_q(experiment)
+    q = experiment.q().max()
     lines = (
         ("pattern shown", f"calculated, sphere of {_SPHERE_NM:.0f} nm"),
         ("pixel", _pixel_text(experiment)),

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import Colormap, LogNorm, Normalize
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -34,6 +34,7 @@ INK = "#333333"
 QUIET = "#888888"
 HIGHLIGHT = "#D55E00"
 NEUTRAL = "#0072B2"
+PHOTON_COLOURS = matplotlib.colormaps["viridis"].with_extremes(bad=BAD_PIXEL)
 
 _STYLE_FILE = Path(__file__).with_name("style.mplstyle")
 _PDF_IMAGE_DPI = 600
@@ -106,18 +107,7 @@ def new_figure(width: float, height: float, *, layout: str = "constrained") -> F
 
 
 def family_colour(name: str) -> str:
-    """Colour of a family, the same in every figure.
-
-    Parameters
-    ----------
-    name
-        Name of a family, or of another row of Table 4 ("em", "never-single").
-
-    Returns
-    -------
-    str
-        Hexadecimal colour.
-    """
+    """Hexadecimal colour of a family, or of another row of Table 4 ("em", "never-single"), the same in every figure."""
     return _FAMILY_COLOURS.get(name) or _OTHER_COLOURS[zlib.crc32(name.encode()) % len(_OTHER_COLOURS)]
 
 
@@ -160,49 +150,33 @@ def show_photons(
     """
     norm = norm or photon_norm(counts)
     shown = np.ma.array(np.maximum(counts, norm.vmin), mask=mask)
-    return axes.imshow(shown, norm=norm, cmap=photon_colours())
+    return axes.imshow(shown, norm=norm, cmap=PHOTON_COLOURS)
 
 
-def photon_colours() -> Colormap:
-    """Colour map viridis, with gray for bad pixels."""
-    return matplotlib.colormaps["viridis"].with_extremes(bad=BAD_PIXEL)
-
-
-def photon_norm(counts: np.ndarray, *, log: bool = True) -> Normalize:
-    """Colour scale from 0 photons (half a photon stands for it on a logarithmic scale) to the highest count."""
-    highest = float(np.max(counts, initial=1.0))
-    return LogNorm(0.5, max(highest, 2.0)) if log else Normalize(0.0, highest)
+def photon_norm(counts: np.ndarray) -> LogNorm:
+    """Logarithmic colour scale from 0 photons, for which half a photon stands, to the highest count."""
+    return LogNorm(0.5, max(float(np.max(counts, initial=1.0)), 2.0))
 
 
 def photon_bar(figure: Figure, image: AxesImage, axes: Axes | Sequence[Axes], **options: float | str) -> Colorbar:
-    """Add a colour bar labelled "photons", with a 0 at its end if it is logarithmic."""
+    """Add a colour bar labelled "photons", with a 0 at its end."""
     bar = figure.colorbar(image, ax=axes, **{"label": "photons", "pad": 0.02, "aspect": 25, **options})
-    if isinstance(image.norm, LogNorm):
-        decades = 10 ** np.arange(np.floor(np.log10(image.norm.vmax)) + 1)
-        bar.set_ticks([image.norm.vmin, *decades], labels=["0", *(f"{decade:.0f}" for decade in decades)])
-        bar.minorticks_off()
+    decades = 10 ** np.arange(np.floor(np.log10(image.norm.vmax)) + 1)
+    bar.set_ticks([image.norm.vmin, *decades], labels=["0", *(f"{decade:.0f}" for decade in decades)])
+    bar.minorticks_off()
     bar.outline.set_linewidth(0.4)
     return bar
 
 
-def pixel_axes(axes: Axes, *, rows: bool = True, columns: bool = True) -> None:
-    """Label the axes of a picture as detector rows and columns."""
-    if columns:
-        axes.set_xlabel("column (pixels)")
-    if rows:
-        axes.set_ylabel("row (pixels)")
-    box_in(axes)
+def pixel_axes(axes: Axes) -> None:
+    """Label the axes of a picture as detector rows and columns, in a frame of four sides."""
+    axes.set(xlabel="column (pixels)", ylabel="row (pixels)")
+    axes.spines[:].set_visible(True)
 
 
 def thumbnail(axes: Axes) -> None:
     """Show a picture without ticks, in a thin frame."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    box_in(axes)
-
-
-def box_in(axes: Axes) -> None:
-    """Draw all four sides of the frame."""
+    axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(True)
 
 

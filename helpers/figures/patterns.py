@@ -26,8 +26,6 @@ from helpers.figures.house_style import (
 )
 from helpers.rendering import to_rgb
 
-_LAYERS = ("red", "green", "blue")
-
 
 @styled
 def figure_3(counts: np.ndarray, network_input: np.ndarray, *, mask: np.ndarray | None = None) -> Figure:
@@ -84,8 +82,7 @@ def figure_4(rgb_linear: np.ndarray, rgb_log: np.ndarray) -> Figure:
             shown = axes.imshow(rgb[..., layer], cmap="gray", vmin=0, vmax=255)
     for axes in panels.flat:
         thumbnail(axes)
-    titles = 2 * ["image", *_LAYERS]
-    letter(panels.flat, titles)
+    letter(panels.flat, 2 * ["image", "red", "green", "blue"])
     panels[0, 0].set_ylabel("linear scale")
     panels[1, 0].set_ylabel("logarithmic scale")
     bar = figure.colorbar(
@@ -121,8 +118,7 @@ def figure_5(counts_positive: np.ndarray, counts_negative: np.ndarray, box: Box)
         for axes in row[: len(counts_positive)]:
             _outline(axes, box.column_start, box.row_start, box.column_stop, box.row_stop)
         row[0].set_ylabel(f"{representation.colour}, {representation.scale}")
-    headings = ["positive", "positive", "negative", "negative"]
-    letter(panels.flat, [*headings, *[""] * 12])
+    letter(panels.flat, ["positive", "positive", "negative", "negative", *[""] * 12])
     return figure
 
 
@@ -133,10 +129,9 @@ def gallery(
     *,
     columns: int,
     mask: np.ndarray | None = None,
-    log: bool = True,
     unit: str = "photons",
 ) -> Figure:
-    """Thumbnails of patterns on one colour scale.
+    """Thumbnails of patterns on one logarithmic colour scale.
 
     Parameters
     ----------
@@ -148,8 +143,6 @@ def gallery(
         Number of thumbnails in a row.
     mask
         (rows, columns), True = bad pixel; None shows all pixels.
-    log
-        True for a logarithmic colour scale, False for a linear one.
     unit
         Label of the colour bar.
 
@@ -159,7 +152,7 @@ def gallery(
         6.9 in wide.
     """
     panels, figure = _grid(len(counts), columns, np.shape(counts)[1:], bar=True)
-    norm = photon_norm(counts, log=log)
+    norm = photon_norm(counts)
     for axes, pattern, title in zip(panels, counts, titles, strict=True):
         shown = show_photons(axes, pattern, norm=norm, mask=mask)
         axes.set_title(title, size=7)
