@@ -25,6 +25,7 @@ from helpers.figures.house_style import (
 _ROW_INCHES = 1.45
 _RAW = {"alpha": 0.35, "linewidth": 0.4}
 _RATE = {"color": INK, "linewidth": 0.7, "linestyle": (0, (3, 2)), "zorder": 1}
+_RING = {"markeredgecolor": "black", "markeredgewidth": 0.6}
 _SHADE = {"facecolor": "#E6E6E6", "linewidth": 0}
 
 
@@ -84,26 +85,11 @@ def precision_recall_figure(
     axes = figure.subplots()
     for family, (precision, recall, _) in curves.items():
         # from the highest threshold on; scikit-learn's last point (1, 0) belongs to no threshold
-        axes.plot(
-            recall[-2::-1],
-            precision[-2::-1],
-            color=family_colour(family),
-            linestyle=family_dashes(family),
-            drawstyle="steps-post",
-            label=family_title(family),
-        )
+        look = {"color": family_colour(family), "linestyle": family_dashes(family), "label": family_title(family)}
+        axes.plot(recall[-2::-1], precision[-2::-1], drawstyle="steps-post", **look)
     for family, (precision, recall) in points.items():
-        axes.plot(
-            recall,
-            precision,
-            "o",
-            color=family_colour(family),
-            markeredgecolor="black",
-            markeredgewidth=0.6,
-            zorder=4,
-            clip_on=False,
-        )
-    axes.plot([], [], "o", color="white", markeredgecolor="black", markeredgewidth=0.6, label="stable selection")
+        axes.plot(recall, precision, "o", color=family_colour(family), zorder=4, clip_on=False, **_RING)
+    axes.plot([], [], "o", color="white", label="stable selection", **_RING)
     axes.axhline(positives_share, color=QUIET, linewidth=0.8, linestyle=(0, (2, 2)), label="random choice")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall (fraction)", ylabel="precision (fraction)")
     axes.grid(visible=True)
@@ -124,15 +110,8 @@ def _draw_loss(axes: Axes, loss: pd.DataFrame, family: str) -> None:
 def _draw_f1(axes: Axes, curve: pd.DataFrame, family: str, table_2_range: tuple[int, int]) -> None:
     """Draw F₁ of the checkpoints over the shaded range of Table 2."""
     axes.axvspan(*table_2_range, **_SHADE)
-    axes.plot(
-        curve["iteration"],
-        curve["f1"],
-        "o",
-        linestyle=family_dashes(family),
-        color=family_colour(family),
-        markersize=2.5,
-        linewidth=0.7,
-    )
+    look = {"linestyle": family_dashes(family), "color": family_colour(family), "markersize": 2.5, "linewidth": 0.7}
+    axes.plot(curve["iteration"], curve["f1"], "o", **look)
     axes.set(ylim=(0, 1.02), ylabel="$F_1$, validation set")
 
 

@@ -93,15 +93,8 @@ def label_bias_figure(photons: np.ndarray, label: np.ndarray, truth: np.ndarray)
     figure = new_figure(ONE_COLUMN, 2.4)
     axes = figure.subplots()
     axes.axhline(overall, color=QUIET, linewidth=0.8, linestyle=(0, (3, 2)), label=f"all: {overall:.2f}")
-    axes.errorbar(
-        middle,
-        share,
-        yerr=(share - lower, upper - share),
-        fmt="o",
-        color=NEUTRAL,
-        elinewidth=0.8,
-        label="95 % interval",
-    )
+    bars = (share - lower, upper - share)
+    axes.errorbar(middle, share, yerr=bars, fmt="o", color=NEUTRAL, elinewidth=0.8, label="95 % interval")
     axes.set(
         xscale="log",
         ylim=(0, 1),
