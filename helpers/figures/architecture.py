@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from helpers.darknet import Network
-from helpers.figures.house_style import INK, QUIET, TWO_COLUMNS, new_figure, styled
+from helpers.figures.colours import INK, QUIET
+from helpers.figures.house_style import TWO_COLUMNS, new_figure, styled
 from helpers.figures.network_stages import Edge, Stage, stages
 
 _STRIP = 0.13

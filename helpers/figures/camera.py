@@ -3,15 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from helpers.figures.house_style import (
-    HIGHLIGHT,
-    NEUTRAL,
-    TWO_COLUMNS,
-    letter,
-    new_figure,
-    number_twos_and_fives,
-    styled,
-)
+from helpers.figures.colours import HIGHLIGHT, NEUTRAL
+from helpers.figures.house_style import TWO_COLUMNS, letter, new_figure, number_twos_and_fives, styled
 
 _PHOTONS_SHOWN = 3.6
 _BINS_A_PHOTON = 60

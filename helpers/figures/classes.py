@@ -9,17 +9,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from helpers.figures.house_style import (
-    HIGHLIGHT,
-    NEUTRAL,
-    PHOTON_COLOURS,
-    QUIET,
-    TWO_COLUMNS,
-    letter,
-    new_figure,
-    styled,
-    thumbnail,
-)
+from helpers.figures.colours import HIGHLIGHT, NEUTRAL, PHOTON_COLOURS, QUIET
+from helpers.figures.house_style import TWO_COLUMNS, letter, new_figure, styled, thumbnail
 
 _KNOWN = "icosahedra of known sizes"
 _GAMMA = 0.5

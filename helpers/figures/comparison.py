@@ -7,7 +7,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from helpers.evaluation import NEVER_SINGLE
-from helpers.figures.house_style import QUIET, TWO_COLUMNS, family_colour, family_title, letter, new_figure, styled
+from helpers.figures.colours import QUIET, family_colour, family_title
+from helpers.figures.house_style import TWO_COLUMNS, letter, new_figure, styled
 
 _REFERENCES = {"manual": "against the manual selection", "truth": "against the simulated truth"}
 _NO_SKILL = "without skill: every pattern selected"

@@ -10,17 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from helpers.figures.house_style import (
-    INK,
-    QUIET,
-    TWO_COLUMNS,
-    family_colour,
-    family_dashes,
-    family_title,
-    letter,
-    new_figure,
-    styled,
-)
+from helpers.figures.colours import INK, QUIET, family_colour, family_dashes, family_title
+from helpers.figures.house_style import TWO_COLUMNS, letter, new_figure, styled
 
 _ROW_INCHES = 1.45
 _RAW = {"alpha": 0.35, "linewidth": 0.4}

@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import beta
 
-from helpers.figures.house_style import NEUTRAL, ONE_COLUMN, QUIET, new_figure, styled
+from helpers.figures.colours import NEUTRAL, QUIET
+from helpers.figures.house_style import ONE_COLUMN, new_figure, styled
 
 _BINS = 40
 _SHARE_BINS = 12

@@ -10,7 +10,8 @@ from matplotlib.patches import Circle, Ellipse, Polygon, RegularPolygon
 from scipy import constants
 
 from helpers.experiment import Experiment
-from helpers.figures.house_style import HIGHLIGHT, INK, NEUTRAL, TWO_COLUMNS, letter, new_figure, pixel_axes, styled
+from helpers.figures.colours import HIGHLIGHT, INK, NEUTRAL
+from helpers.figures.house_style import TWO_COLUMNS, letter, new_figure, pixel_axes, styled
 from helpers.preparation import sphere_form_factor
 
 PANEL_SHAPE = (512, 1024)

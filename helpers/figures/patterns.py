@@ -10,9 +10,8 @@ from matplotlib.patches import Rectangle
 
 from helpers.annotation import Box
 from helpers.family import REPRESENTATIONS
+from helpers.figures.colours import BAD_PIXEL, HIGHLIGHT
 from helpers.figures.house_style import (
-    BAD_PIXEL,
-    HIGHLIGHT,
     ONE_COLUMN,
     TWO_COLUMNS,
     letter,

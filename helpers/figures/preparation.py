@@ -3,17 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from helpers.figures.house_style import (
-    HIGHLIGHT,
-    NEUTRAL,
-    ONE_COLUMN,
-    QUIET,
-    TWO_COLUMNS,
-    letter,
-    new_figure,
-    number_twos_and_fives,
-    styled,
-)
+from helpers.figures.colours import HIGHLIGHT, NEUTRAL, QUIET
+from helpers.figures.house_style import ONE_COLUMN, TWO_COLUMNS, letter, new_figure, number_twos_and_fives, styled
 
 _BINS = 8
 _DOTS = {"s": 5, "color": NEUTRAL, "alpha": 0.5, "linewidths": 0}

@@ -18,11 +18,12 @@ from helpers.evaluation import NEVER_SINGLE, Confusion, agreement, table_4, vali
 from helpers.evaluation.metrics import intervals
 from helpers.experiment import AMOX34117
 from helpers.family import PAPER_FAMILIES, REPRESENTATIONS
+from helpers.figures.colours import family_colour, family_dashes
 from helpers.figures.comparison import no_skill_f1
 from helpers.figures.curves import rate_changes
 from helpers.figures.distributions import labelled_share
 from helpers.figures.geometry import photon_energy_kev
-from helpers.figures.house_style import family_colour, family_dashes, new_figure, number_twos_and_fives, photon_norm
+from helpers.figures.house_style import new_figure, number_twos_and_fives, photon_norm
 from helpers.figures.network_stages import stages
 from helpers.figures.preparation import binned_bias
 from helpers.rendering import render, to_rgb
