@@ -148,11 +148,6 @@ def with_repeats(patterns: np.ndarray, *, every: int, apart: int = 30, seed: int
     seed
         Seed of the choice; the same seed gives the same queue.
 
-    Returns
-    -------
-    Queue
-        The patterns with their repeats.
-
     Raises
     ------
     LabelsError

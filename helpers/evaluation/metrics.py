@@ -69,11 +69,6 @@ class Confusion:
             Number of positives of the reference.
         patterns
             Number of all patterns.
-
-        Returns
-        -------
-        Confusion
-            The four counts.
         """
         return cls(
             intersection,
