@@ -97,13 +97,7 @@ class AnnotationSession:
         return self._queued.intersection(self.file.labelled(SINGLE).tolist()) if self._known is None else self._known
 
     def read_positives(self) -> np.ndarray:
-        """Photon counts (positives, rows, columns) of `positives`, in the order of their numbers.
-
-        Raises
-        ------
-        LabelsError
-            If there are none.
-        """
+        """Photon counts (positives, rows, columns) of `positives`, ascending; a LabelsError without any."""
         if not self.positives:
             raise LabelsError("no pattern is called single yet: label some in the widget, then run the cells below it")
         return self._stack.read(np.array(sorted(self.positives)))

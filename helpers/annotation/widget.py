@@ -75,13 +75,7 @@ class AnnotationWidget(anywidget.AnyWidget):
         return sorted(self._session.positives)
 
     def read_positives(self) -> np.ndarray:
-        """Photon counts (positives, rows, columns) of the patterns that the box is drawn on.
-
-        Raises
-        ------
-        LabelsError
-            If there are none yet.
-        """
+        """Photon counts (positives, rows, columns) of `positives`, ascending; a LabelsError without any."""
         return self._session.read_positives()
 
     def preview(self) -> bytes:
