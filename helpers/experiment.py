@@ -19,35 +19,16 @@ class Experiment:
         If a length, a number of pixels, `adu_per_photon` or `saturation` is not positive.
     """
 
-    name: str
-    """Name of the experiment, for titles and messages."""
-
-    wavelength_nm: float
-    """Wavelength λ of the X-rays [nm]."""
-
-    distance_m: float
-    """Distance D from the focus to the detector [m]."""
-
-    pixel_m: float
-    """Edge length p of a square pixel [m]."""
-
-    rows: int
-    """Number of rows of a pattern; row 0 is next to the beam."""
-
-    columns: int
-    """Number of columns of a pattern."""
-
-    centre_row: float
-    """Row of the direct beam; it may lie outside the pattern [pixels]."""
-
-    centre_column: float
-    """Column of the direct beam [pixels]."""
-
-    adu_per_photon: float
-    """Detector units that one photon makes [ADU/photon]."""
-
-    saturation: int
-    """Largest count that a pixel can hold [photons]."""
+    name: str  # name of the experiment, for titles and messages
+    wavelength_nm: float  # wavelength λ of the X-rays [nm]
+    distance_m: float  # distance D from the focus to the detector [m]
+    pixel_m: float  # edge length p of a square pixel [m]
+    rows: int  # number of rows of a pattern; row 0 is next to the beam
+    columns: int  # number of columns of a pattern
+    centre_row: float  # row of the direct beam; it may lie outside the pattern [pixels]
+    centre_column: float  # column of the direct beam [pixels]
+    adu_per_photon: float  # detector units that one photon makes [ADU/photon]
+    saturation: int  # largest count that a pixel can hold [photons]
 
     def __post_init__(self) -> None:
         for field in ("wavelength_nm", "distance_m", "pixel_m", "rows", "columns", "adu_per_photon", "saturation"):
@@ -75,34 +56,12 @@ class Experiment:
         return 2 * math.pi * self.frequency_step
 
     def pixel_radius(self, centre: Centre | None = None) -> np.ndarray:
-        """Distance of each pixel from the beam centre.
-
-        Parameters
-        ----------
-        centre
-            Beam centre (row, column) [pixels]; the nominal one if None.
-
-        Returns
-        -------
-        ndarray (rows, columns)
-            [pixels]
-        """
+        """Distance (rows, columns) of each pixel from `centre`, or from the nominal beam centre [pixels]."""
         row, column = self.centre if centre is None else centre
         return np.hypot(np.arange(self.rows)[:, None] - row, np.arange(self.columns)[None, :] - column)
 
     def q(self, centre: Centre | None = None) -> np.ndarray:
-        """Momentum transfer of each pixel, 2π r p / (λ D).
-
-        Parameters
-        ----------
-        centre
-            Beam centre (row, column) [pixels]; the nominal one if None.
-
-        Returns
-        -------
-        ndarray (rows, columns)
-            [1/nm]
-        """
+        """Momentum transfer (rows, columns) of each pixel, 2π r p / (λ D) with r of `pixel_radius` [1/nm]."""
         return self.q_step * self.pixel_radius(centre)
 
 

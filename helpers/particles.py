@@ -30,35 +30,17 @@ _RAYS = 64
 class Particle:
     """A uniform solid in the beam."""
 
-    size_nm: float
-    """Diameter of the sphere of the same volume, whatever the shape [nm]."""
-
-    axis_ratio: float | None
-    """Axis of revolution of a spheroid over its equatorial diameter (1 is a sphere); None is an icosahedron."""
-
+    size_nm: float  # diameter of the sphere of the same volume, whatever the shape [nm]
+    axis_ratio: float | None  # polar over equatorial diameter of a spheroid (1 is a sphere); None is an icosahedron
     orientation: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
     """Unit quaternion (w, x, y, z) that rotates the particle's axes, of which a spheroid's own axis is z, to the
     laboratory's (row, column, beam)."""
-
-    position_nm: tuple[float, float] = (0.0, 0.0)
-    """Position across the beam, along rows and columns [nm]."""
-    brightness: float = 1.0
-    """Fluence at this position relative to the middle of the focus."""
+    position_nm: tuple[float, float] = (0.0, 0.0)  # position across the beam, along rows and columns [nm]
+    brightness: float = 1.0  # fluence at this position relative to the middle of the focus
 
 
 def rotation_matrix(quaternion: tuple[float, float, float, float]) -> np.ndarray:
-    """Rotation matrix of a unit quaternion.
-
-    Parameters
-    ----------
-    quaternion
-        Components (w, x, y, z) with norm 1.
-
-    Returns
-    -------
-    ndarray (3, 3)
-        Column k is the rotated axis k.
-    """
+    """Rotation matrix (3, 3) of a unit quaternion (w, x, y, z); column k is the rotated axis k."""
     w, x, y, z = quaternion
     return np.array(
         [
@@ -70,18 +52,7 @@ def rotation_matrix(quaternion: tuple[float, float, float, float]) -> np.ndarray
 
 
 def solid_sphere(x: np.ndarray | float) -> np.ndarray:
-    """Amplitude scattered by a solid sphere over that in the forward direction, 3 (sin x − x cos x) / x³ with x = qR.
-
-    Parameters
-    ----------
-    x
-        Momentum transfer times radius, of any shape [no unit].
-
-    Returns
-    -------
-    ndarray
-        Relative amplitude, of the shape of `x`; 1 at x = 0.
-    """
+    """Amplitude scattered by a solid sphere relative to q = 0: 3 (sin x − x cos x) / x³ with x = qR, of any shape."""
     x = np.asarray(x, dtype=float)
     # near 0 the difference of sine and cosine loses its digits: there the series 1 − x²/10 is used
     small = np.abs(x) < 1e-2
@@ -92,21 +63,9 @@ def solid_sphere(x: np.ndarray | float) -> np.ndarray:
 def icosahedron_projection(
     size_nm: float, orientation: tuple[float, float, float, float], rays_nm: np.ndarray
 ) -> np.ndarray:
-    """Thickness of an icosahedron along the beam, ray by ray: the intersection of ten slabs.
+    """Thickness (rays, rays) of an icosahedron along the beam, ray by ray [nm]: the intersection of ten slabs.
 
-    Parameters
-    ----------
-    size_nm
-        Diameter of the sphere of the same volume [nm].
-    orientation
-        Unit quaternion (w, x, y, z) from the particle's axes to the laboratory's.
-    rays_nm
-        (rays,) positions of the rays, the same along rows and along columns [nm].
-
-    Returns
-    -------
-    ndarray (rays, rays)
-        Thickness at each (row, column) position, 0 beside the particle [nm].
+    `rays_nm` (rays,) are the positions of the rays, the same along rows and columns; the thickness is 0 beside it.
     """
     normals = _FACE_NORMALS @ rotation_matrix(orientation).T
     half_thickness = size_nm / 2 / _SPHERE_RADIUS * _INRADIUS
@@ -121,21 +80,10 @@ def icosahedron_projection(
 
 
 def icosahedron_amplitude(particle: Particle, row_frequency: np.ndarray, column_frequency: np.ndarray) -> np.ndarray:
-    """Fourier transform of the projected icosahedron about its own middle, with separable matrices.
+    """Fourier transform (rows, columns) of the projected icosahedron about its middle [nm³], with separable matrices.
 
-    The projection P is even, so the transform is C P Cᵀ − S P Sᵀ with cosines C and sines S of 2π f x.
-
-    Parameters
-    ----------
-    particle
-        Icosahedron, of which size and orientation are used, but not position and brightness.
-    row_frequency, column_frequency
-        (rows,) and (columns,) spatial frequencies at which the transform is computed [1/nm].
-
-    Returns
-    -------
-    ndarray (rows, columns)
-        Real amplitude; at frequency 0 it is the volume [nm³].
+    The projection P is even, so the transform is C P Cᵀ − S P Sᵀ with cosines C and sines S of 2π f x and the spatial
+    frequencies f (rows,) and (columns,) [1/nm]; at f = 0 it is the volume.
     """
     outer = particle.size_nm / 2 / _SPHERE_RADIUS * _CIRCUMRADIUS
     spacing = 2 * outer / _RAYS
@@ -148,22 +96,10 @@ def icosahedron_amplitude(particle: Particle, row_frequency: np.ndarray, column_
 
 
 def spheroid_amplitude(particle: Particle, row_frequency: np.ndarray, column_frequency: np.ndarray) -> np.ndarray:
-    """Fourier transform of a solid spheroid: that of a sphere whose radius depends on the direction.
+    """Fourier transform (rows, columns) of a solid spheroid [nm³]: a sphere whose radius depends on the direction.
 
     V · 3 (sin x − x cos x) / x³ with x² = (2π)² [a² f² + (c² − a²)(f · u)²], equatorial radius a, polar radius c along
-    u, and V = 4πa²c/3.
-
-    Parameters
-    ----------
-    particle
-        Spheroid, of which size, axis ratio and orientation are used, but not position and brightness.
-    row_frequency, column_frequency
-        (rows,) and (columns,) spatial frequencies at which the transform is computed [1/nm].
-
-    Returns
-    -------
-    ndarray (rows, columns)
-        Real amplitude; at frequency 0 it is the volume [nm³].
+    u, and V = 4πa²c/3; the spatial frequencies f are (rows,) and (columns,) [1/nm].
     """
     equator = particle.size_nm / 2 / particle.axis_ratio ** (1 / 3)
     axis = equator * particle.axis_ratio
@@ -183,24 +119,11 @@ def amplitude(particle: Particle, row_frequency: np.ndarray, column_frequency: n
 def intensity(
     particles: list[Particle], row_frequency: np.ndarray, column_frequency: np.ndarray, *, frequency_step: float
 ) -> np.ndarray:
-    """Intensity scattered by all particles in one coherent pulse: their amplitudes add with their phases.
+    """Intensity (rows, columns) of all particles in a coherent pulse [nm⁶ at unit fluence]: amplitudes add with phases.
 
     I = Σ a_j² + 2 Σ_{j<k} a_j a_k cos(2π f · d_jk) sinc(Δ d_row) sinc(Δ d_column): fringes of period 1/d. The sincs
-    average over the width Δ of a pixel, which washes out the fringes of particles that are far apart.
-
-    Parameters
-    ----------
-    particles
-        Particles in the focus; an empty list gives zeros.
-    row_frequency, column_frequency
-        (rows,) and (columns,) spatial frequencies at the middles of the pixels [1/nm].
-    frequency_step
-        Width Δ of a pixel in spatial frequency [1/nm].
-
-    Returns
-    -------
-    ndarray (rows, columns)
-        Intensity at unit fluence [nm⁶].
+    average over the width Δ of a pixel, `frequency_step` [1/nm], which washes out the fringes of particles that are far
+    apart. The spatial frequencies f are (rows,) and (columns,), at the middles of the pixels [1/nm].
     """
     amplitudes = [
         math.sqrt(particle.brightness) * amplitude(particle, row_frequency, column_frequency) for particle in particles

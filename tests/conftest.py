@@ -45,6 +45,7 @@ atexit.register(_dask.cleanup)
 os.environ["DASK_CONFIG"] = _dask.name
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with the tests of whole programs, which take longest; tests that share fixtures share a process."""
     items.sort(key=lambda item: len(item.path.relative_to(Path(__file__).parent).parts))

@@ -11,74 +11,45 @@ from helpers.errors import ProfileError
 
 YOLOV2_SIZE = 416
 YOLOV3_SIZE = 608
-STRIDE = 32
-"""Side [pixels] of the square of an image that one cell of the coarsest head covers."""
+STRIDE = 32  # side [pixels] of the square of an image that one cell of the coarsest head covers
 
-_NET = {
-    "channels": "3",
-    "momentum": "0.9",
-    "decay": "0.0005",
-    "angle": "0",
-    "saturation": "1.5",
-    "exposure": "1.5",
-    "hue": ".1",
-}
+
+def _options(text: str) -> dict[str, str]:
+    """Options of a section from `key=value key=value`."""
+    return dict(option.split("=") for option in text.split())
+
+
+_NET = _options("channels=3 momentum=0.9 decay=0.0005 angle=0 saturation=1.5 exposure=1.5 hue=.1")
+# filters of the convolutions between the pools; those that widen are 3 × 3, those that narrow 1 × 1
 _DARKNET19 = ((32,), (64,), (128, 64, 128), (256, 128, 256), (512, 256, 512, 256, 512), (1024, 512, 1024, 512, 1024))
-"""Filters of the convolutions between the pools; those that widen are 3 × 3, those that narrow 1 × 1."""
-
+# filters of each convolution of stride 2, and the number of residual blocks after it
 _DARKNET53 = ((64, 1), (128, 2), (256, 8), (512, 8), (1024, 4))
-"""Filters of each convolution of stride 2, and the number of residual blocks after it."""
-
-_REGION = {
-    "bias_match": "1",
-    "coords": "4",
-    "num": "5",
-    "softmax": "1",
-    "rescore": "1",
-    "object_scale": "5",
-    "noobject_scale": "1",
-    "class_scale": "1",
-    "coord_scale": "1",
-    "absolute": "1",
-    "thresh": ".6",
-}
+_REGION = _options(
+    "bias_match=1 coords=4 num=5 softmax=1 rescore=1 object_scale=5 noobject_scale=1 class_scale=1 coord_scale=1 "
+    "absolute=1 thresh=.6"
+)
+# options in which the two published networks differ, beside the 64 filters before the reorg; anchors in cells
 _YOLOV2 = {
     "yolo-voc.2.0": {
         "anchors": (1.08, 1.19, 3.42, 4.41, 6.63, 11.38, 9.42, 5.11, 16.62, 10.52),
-        "augmentation": {"jitter": ".2", "random": "0"},
-        "schedule": {
-            "learning_rate": "0.0001",
-            "max_batches": "45000",
-            "policy": "steps",
-            "steps": "100,25000,35000",
-            "scales": "10,.1,.1",
-        },
+        "augmentation": _options("jitter=.2 random=0"),
+        "schedule": _options(
+            "learning_rate=0.0001 max_batches=45000 policy=steps steps=100,25000,35000 scales=10,.1,.1"
+        ),
     },
     "yolov2-voc": {
         "anchors": (1.3221, 1.73145, 3.19275, 4.00944, 5.05587, 8.09892, 9.47112, 4.84053, 11.2364, 10.0071),
-        "augmentation": {"jitter": ".3", "random": "1"},
-        "schedule": {
-            "learning_rate": "0.001",
-            "burn_in": "1000",
-            "max_batches": "80200",
-            "policy": "steps",
-            "steps": "40000,60000",
-            "scales": ".1,.1",
-        },
+        "augmentation": _options("jitter=.3 random=1"),
+        "schedule": _options(
+            "learning_rate=0.001 burn_in=1000 max_batches=80200 policy=steps steps=40000,60000 scales=.1,.1"
+        ),
     },
 }
-"""Options in which the two published networks differ, beside the 64 filters before the reorg; anchors in cells."""
-
 _YOLOV3_ANCHORS = (10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326)
-_YOLO = {"num": "9", "jitter": ".3", "ignore_thresh": ".7", "truth_thresh": "1", "random": "1"}
-_YOLOV3_SCHEDULE = {
-    "learning_rate": "0.001",
-    "burn_in": "1000",
-    "max_batches": "500200",
-    "policy": "steps",
-    "steps": "400000,450000",
-    "scales": ".1,.1",
-}
+_YOLO = _options("num=9 jitter=.3 ignore_thresh=.7 truth_thresh=1 random=1")
+_YOLOV3_SCHEDULE = _options(
+    "learning_rate=0.001 burn_in=1000 max_batches=500200 policy=steps steps=400000,450000 scales=.1,.1"
+)
 
 
 def yolov2(
@@ -93,7 +64,7 @@ def yolov2(
     batch_norm_momentum: float = BATCH_NORM_MOMENTUM,
     generator: torch.Generator | None = None,
 ) -> Network:
-    """YOLOv2 with random weights: Darknet-19, a passthrough with Darknet's reorg, a region head.
+    """YOLOv2 with random weights, in training mode: Darknet-19, a passthrough with Darknet's reorg, a region head.
 
     Parameters
     ----------
@@ -111,17 +82,10 @@ def yolov2(
     scale_anchors
         Multiply the published anchors (cells of 32 pixels, made for 416 pixels) by size/416, so that they keep their
         size relative to the image; otherwise they stay as published.
-    batch_norm
-        "torch" (computes as Darknet on a GPU) or "darknet-cpu"; see `Network`.
+    batch_norm, generator
+        As in `Network`.
     batch_norm_momentum
         Weight of a new batch in the running statistics; Darknet's is 0.01, short runs need more.
-    generator
-        Source of the random weights; default: torch's global one.
-
-    Returns
-    -------
-    Network
-        Network in training mode.
 
     Raises
     ------
@@ -151,35 +115,10 @@ def yolov3(
     batch_norm_momentum: float = BATCH_NORM_MOMENTUM,
     generator: torch.Generator | None = None,
 ) -> Network:
-    """YOLOv3 with random weights: Darknet-53 and three yolo heads with strides 32, 16 and 8.
+    """YOLOv3 with random weights, in training mode: Darknet-53 and three yolo heads with strides 32, 16 and 8.
 
-    Parameters
-    ----------
-    size
-        Side of the images [pixels], a multiple of 32.
-    width
-        Factor of the numbers of filters (rounded to a multiple of 8, at least 8); the heads keep their own.
-    classes
-        Number of classes of objects.
-    scale_anchors
-        Multiply the published anchors (input pixels, used at 608 in the paper) by size/608, so that they keep their
-        size relative to the image; otherwise they stay as published.
-    batch_norm
-        "torch" (computes as Darknet on a GPU) or "darknet-cpu"; see `Network`.
-    batch_norm_momentum
-        Weight of a new batch in the running statistics; Darknet's is 0.01, short runs need more.
-    generator
-        Source of the random weights; default: torch's global one.
-
-    Returns
-    -------
-    Network
-        Network in training mode.
-
-    Raises
-    ------
-    ProfileError
-        If the size is not a multiple of 32.
+    Parameters are those of `yolov2`, but the published anchors (input pixels, used at 608 in the paper) are multiplied
+    by size/608. ProfileError if the size is not a multiple of 32.
     """
     anchors = _anchors_text(_YOLOV3_ANCHORS, size / YOLOV3_SIZE if scale_anchors else 1.0)
     sections = [

@@ -11,20 +11,13 @@ class Matches(NamedTuple):
 
     A row without an assigned anchor has an image number one past the last. Its length then does not depend on values,
     and nothing waits for the device. `inside` gives indices that are safe to read, `write` leaves such rows out.
-
-    Attributes
-    ----------
-    image, anchor, row, column : Tensor
-        (M,) number of the image, of the anchor in its head, and of the cell that holds the centre.
-    truth : Tensor
-        (M, 5) x, y, width, height, class.
     """
 
-    image: Tensor
-    anchor: Tensor
-    row: Tensor
-    column: Tensor
-    truth: Tensor
+    image: Tensor  # (M,) number of the image
+    anchor: Tensor  # (M,) number of the anchor in its head
+    row: Tensor  # (M,) of the cell that holds the centre
+    column: Tensor  # (M,)
+    truth: Tensor  # (M, 5) x, y, width, height, class
 
     def where(self, chosen: Tensor, images: int) -> "Matches":
         """Matches in which only the rows marked by `chosen` (M,) count, in a batch of `images` images."""
@@ -50,17 +43,8 @@ def lengths(shape: tuple[int, int], like: Tensor) -> Tensor:
 def decode(output: Tensor, anchors: Tensor) -> Tensor:
     """Boxes of a head's activated output: x = (column + σ(t_x))/columns, width = anchor·exp(t_w), likewise y, height.
 
-    Parameters
-    ----------
-    output
-        (N, anchors, 5 + classes, rows, columns): σ(t_x), σ(t_y), t_w, t_h, then objectness and classes.
-    anchors
-        (anchors, 2) widths and heights, relative to the image.
-
-    Returns
-    -------
-    Tensor
-        (N, anchors, rows, columns, 4) x, y, width, height.
+    From (N, anchors, 5 + classes, rows, columns) and anchors (anchors, 2), relative to the image, to
+    (N, anchors, rows, columns, 4). The output holds σ(t_x), σ(t_y), t_w, t_h, then objectness and classes.
     """
     rows, columns = output.shape[-2:]
     # cell indices that broadcast over (N, anchors, rows, columns)
@@ -94,19 +78,9 @@ def shape_iou(sizes: Tensor, anchors: Tensor) -> Tensor:
 
 
 def filled_slots(truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Drop the slots that are empty in every image; a truth whose x is 0 ends the list of its image.
+    """Truth (N, most, 5) without the slots that are empty in every image, at least one slot, and the filled ones.
 
-    Parameters
-    ----------
-    truth
-        (N, slots, 5): x, y, width, height, class.
-
-    Returns
-    -------
-    truth : Tensor
-        (N, most, 5), at least one slot.
-    filled : Tensor
-        (N, most) bool, False after the end of an image's list.
+    Of truth (N, slots, 5) an x of 0 ends the list of its image: (N, most) bool is False from there on.
     """
     # a 0 makes the running product 0 from there on
     filled = truth[..., 0].ne(0).cumprod(dim=1).bool()
@@ -119,19 +93,7 @@ def filled_slots(truth: Tensor) -> tuple[Tensor, Tensor]:
 def best_iou(boxes: Tensor, truth: Tensor, filled: Tensor) -> Tensor:
     """Highest intersection over union of each box with any truth of its image, 0 where there is none.
 
-    Parameters
-    ----------
-    boxes
-        (N, anchors, rows, columns, 4) predicted boxes.
-    truth
-        (N, slots, 5) ground-truth boxes, from `filled_slots`.
-    filled
-        (N, slots) bool, from `filled_slots`.
-
-    Returns
-    -------
-    Tensor
-        (N, anchors, rows, columns).
+    From boxes (N, anchors, rows, columns, 4) and both results of `filled_slots` to (N, anchors, rows, columns).
     """
     # every predicted box with every slot of its image: (N, anchors, rows, columns, slots)
     overlaps = intersection_over_union(boxes[..., None, :], truth[:, None, None, None, :, :4])
@@ -141,25 +103,10 @@ def best_iou(boxes: Tensor, truth: Tensor, filled: Tensor) -> Tensor:
 def match(truth: Tensor, filled: Tensor, anchors: Tensor, own: Tensor, grid: tuple[int, int]) -> Matches:
     """Assign to each ground-truth box the cell that holds its centre and the anchor of the most similar shape.
 
-    Similarity is the intersection over union at a common centre; of equal anchors the first one is taken.
-
-    Parameters
-    ----------
-    truth
-        (N, slots, 5) ground-truth boxes, from `filled_slots`.
-    filled
-        (N, slots) bool, from `filled_slots`.
-    anchors
-        (A, 2) widths and heights of the anchors of all heads, relative to the image.
-    own
-        (A,) number of each anchor in this head, -1 if it belongs to another head.
-    grid
-        Rows and columns of this head.
-
-    Returns
-    -------
-    Matches
-        One row a slot, by image, then by slot. Only those count whose best anchor is one of this head.
+    Similarity is the intersection over union at a common centre; of equal anchors the first one is taken. Truth and
+    `filled` come from `filled_slots`, `anchors` (A, 2) of all heads are relative to the image, `own` (A,) holds each
+    anchor's number in this head or -1, `grid` rows and columns. Rows go by image, then by slot; those whose best anchor
+    another head has do not count.
     """
     # shape overlap of every truth with every anchor (N, slots, A); the best anchor's number in this head, or -1
     anchor = own[shape_iou(truth[..., 2:4], anchors).argmax(dim=-1)]

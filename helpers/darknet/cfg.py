@@ -18,21 +18,14 @@ _LARGEST_FILE = 1 << 20
 def read_cfg(
     path: str | os.PathLike, batch_norm: str = "torch", *, generator: torch.Generator | None = None
 ) -> Network:
-    """Build the network that a `.cfg` file describes, with random weights.
+    """Build the network that a `.cfg` file describes, with random weights, in training mode.
 
     Parameters
     ----------
     path
         Darknet's `.cfg` file; options that do not change what the network computes are kept for `write_cfg`.
-    batch_norm
-        "torch" (computes as Darknet on a GPU) or "darknet-cpu"; see `Network`.
-    generator
-        Source of the random weights; default: torch's global one.
-
-    Returns
-    -------
-    Network
-        Network in training mode, as any new torch module.
+    batch_norm, generator
+        As in `Network`.
 
     Raises
     ------
@@ -43,38 +36,17 @@ def read_cfg(
 
 
 def write_cfg(network: Network, path: str | os.PathLike) -> None:
-    """Write the `.cfg` of a network; reading it gives the same network, and Darknet itself can read it.
-
-    Parameters
-    ----------
-    network
-        Network that was read or built.
-    path
-        File to write; an existing one is replaced.
-    """
+    """Write the `.cfg` of a network; reading it gives the same network, and Darknet itself can read it."""
     write_text(path, sections_text(network.sections))
 
 
 def read_sections(path: str | os.PathLike) -> list[Section]:
-    """Read the sections of a `.cfg` file, `[net]` first.
+    """Sections of a `.cfg` file in its order, `[net]` first, without comments.
 
-    Parameters
-    ----------
-    path
-        Darknet's `.cfg` file.
-
-    Returns
-    -------
-    list of Section
-        Sections in the order of the file, without comments.
-
-    Raises
-    ------
-    NetworkFileError
-        If the file cannot be read, a line is neither a section nor `key=value`, or a key stands twice in a section.
+    NetworkFileError if it cannot be read, a line is neither a section nor `key=value`, or a key stands twice in one.
     """
     try:
-        if Path(path).exists() and not 0 <= Path(path).stat().st_size <= _LARGEST_FILE:
+        if Path(path).stat().st_size > _LARGEST_FILE:
             raise NetworkFileError(f"{path}: is larger than any .cfg; give the path of a Darknet .cfg")
         text = Path(path).read_text(encoding="utf-8")
     except OSError as reason:

@@ -38,10 +38,8 @@ def detections(network: Network | FoldedNetwork, images: Tensor) -> Tensor:
 
     Parameters
     ----------
-    network
-        Network or its folded copy. It runs in evaluation mode; its own mode is restored.
-    images
-        (N, channels, side, side), 0 to 1.
+    network, images
+        As in `scores`.
 
     Returns
     -------

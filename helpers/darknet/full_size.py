@@ -9,9 +9,6 @@ from helpers.darknet.architectures import yolov2, yolov3
 from helpers.darknet.network import Network
 from helpers.darknet.weights import float_counts
 
-_OF_A_BOX = 4 + 1 + 1
-"""Numbers of a box of one class: position and size, objectness, class."""
-
 
 def full_size_networks() -> dict[str, Network]:
     """YOLOv2 and YOLOv3 for one class on torch's device `meta`, where tensors have shapes but no values."""
@@ -35,7 +32,7 @@ def table_networks(networks: Mapping[str, Network]) -> pd.DataFrame:
     rows = []
     for name, network in networks.items():
         outputs = network(torch.zeros(2, 3, network.size, network.size, device="meta"))
-        boxes = sum(output[0].numel() for output in outputs) // _OF_A_BOX
+        boxes = sum(output[0].numel() for output in outputs) // (4 + 1 + 1)  # position and size, objectness, class
         floats = float_counts(network)
         rows.append((name, network.size, len(floats), len(outputs), boxes, sum(floats)))
     return pd.DataFrame(rows, columns=["network", "size", "convolutions", "heads", "boxes", "floats"])

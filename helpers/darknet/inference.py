@@ -14,22 +14,17 @@ from torch.nn import functional
 from helpers.darknet.layers import LEAKY_SLOPE, Convolutional, Maxpool
 from helpers.darknet.network import Layers, Network
 
+# true if this torch has oneDNN's convolutions with weights in oneDNN's own order
 _PACKS = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
-"""Whether this torch has oneDNN's convolutions with weights in oneDNN's own order."""
 
+# Floats (32 MB) of the first layer's output for the images that run together on a CPU; at least one image does. The C
+# library returns larger blocks to the system at once, and each fresh page costs again.
 _OUTPUT_FLOATS = 8 * 2**20
-"""Floats (32 MB) of the first layer's output for the images that run together on a CPU; at least one image does.
 
-The C library returns larger blocks to the system at once, and each fresh page costs again.
-"""
-
+# Input channels that a packed 3 × 3 convolution sums at once. oneDNN reads the weights of a block of filters again for
+# each row of pixels: those of 512 channels stay in a core's cache. 1024 channels in two halves take 17 % less time,
+# 3072 in six parts 22 % (AVX2, one image of 13 × 13 pixels; of several, 3072 at once take twice as long an image).
 _CHANNELS_AT_ONCE = 512
-"""Input channels that a packed 3 × 3 convolution sums at once.
-
-oneDNN reads the weights of a block of filters again for each row of pixels: those of 512 channels stay in a core's
-cache. 1024 channels in two halves take 17 % less time, 3072 in six parts 22 % (AVX2, one image of 13 × 13 pixels; of
-several images, 3072 channels at once take twice as long an image).
-"""
 
 
 class FoldedNetwork(Layers):
@@ -69,11 +64,6 @@ def folded(network: Network, *, precision: torch.dtype = torch.float32) -> Folde
     precision
         Data type of the convolutions; heads compute in float32. torch.float16 and torch.bfloat16 are made for GPUs;
         they change scores in the third digit, so that patterns near the threshold may change sides.
-
-    Returns
-    -------
-    FoldedNetwork
-        For `scores`.
     """
     on_cpu = all(layer.weights.device.type == "cpu" for layer in network.convolutions)
     layers = (_folded_layer(layer, on_cpu, precision) for layer in network.layers)
@@ -95,27 +85,19 @@ class FoldedConvolution(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """Convolve and activate: (N, channels, rows, columns) to (N, filters, rows', columns')."""
         values = values.to(self.weights.dtype).contiguous(memory_format=torch.channels_last)
-        values = self._pointwise(values) if self.pointwise else self._windowed(values)
+        if self.pointwise:  # the channels of each pixel times the weights
+            pixels = functional.linear(values.permute(0, 2, 3, 1), self.weights.flatten(1), self.bias)
+            values = pixels.permute(0, 3, 1, 2)
+        else:
+            values = functional.conv2d(values, self.weights, self.bias, self.stride, self.padding, groups=self.groups)
         return functional.leaky_relu_(values, LEAKY_SLOPE) if self.leaky else values
-
-    def _pointwise(self, values: Tensor) -> Tensor:
-        """Multiply the channels of each pixel with the weights of a 1 × 1 convolution."""
-        return functional.linear(values.permute(0, 2, 3, 1), self.weights.flatten(1), self.bias).permute(0, 3, 1, 2)
-
-    def _windowed(self, values: Tensor) -> Tensor:
-        """Convolve with a larger window, a stride or groups."""
-        return functional.conv2d(values, self.weights, self.bias, self.stride, self.padding, groups=self.groups)
 
 
 class PackedConvolution(nn.Module):
     """Convolution, bias and activation by oneDNN on a CPU, weights reordered once for all.
 
-    These are the operations that `torch.compile` makes of a frozen network, without a compiler.
-
-    Parameters
-    ----------
-    layer
-        Convolution whose running statistics are final. The order is best for one image of its size; others pass.
+    These are the operations that `torch.compile` makes of a frozen network, without a compiler. The layer's running
+    statistics must be final. The order is best for one image of its size; others pass.
     """
 
     def __init__(self, layer: Convolutional) -> None:

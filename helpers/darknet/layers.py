@@ -12,12 +12,8 @@ from helpers.darknet.sections import Section
 
 BATCH_NORMS = ("torch", "darknet-cpu")
 LEAKY_SLOPE = 0.1
-LARGEST_NETWORK = 100_000_000
-"""Most weights of a network; YOLOv3 has 62 million."""
-
-LARGEST_SIDE = 8192
-"""Largest side of an image anywhere in a network [pixels]."""
-
+LARGEST_NETWORK = 100_000_000  # most weights; YOLOv3 has 62 million
+LARGEST_SIDE = 8192  # of an image anywhere in a network [pixels]
 _GPU_EPSILON = 1e-5
 _CPU_EPSILON = 1e-6
 _ACTIVATIONS = ("leaky", "linear")

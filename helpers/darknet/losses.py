@@ -49,14 +49,8 @@ def loss(network: Network, images: Tensor, truth: Tensor, *, seen: int) -> tuple
 
     Parameters
     ----------
-    network
-        Network with at least one head.
-    images
-        (N, channels, side, side), 0 to 1.
-    truth
-        (N, slots, 5): x and y of the centre, width, height relative to the image, class; x = 0 ends an image's list.
-    seen
-        Images seen in training, this batch included: YOLOv2's anchor prior is on below 12 800.
+    network, images, truth, seen
+        As in `cost`.
 
     Returns
     -------

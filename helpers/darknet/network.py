@@ -34,7 +34,6 @@ _LAYERS = {
     "region": Region,
     "yolo": Yolo,
 }
-_NET = ("net", "network")
 BATCH_NORM_MOMENTUM = 0.01
 
 
@@ -49,14 +48,9 @@ class Step(NamedTuple):
 class Layers(nn.Module):
     """Layers that run in order, each on the outputs of earlier ones.
 
-    Attributes
-    ----------
-    layers : nn.ModuleList
-        One module a section of the `.cfg`, `[net]` excepted.
-    sources : list of tuple of int
-        Numbers of the layers that each layer reads; -1 is the images.
-    size : int
-        Side of the images [pixels]; images of another size (a multiple of the largest stride) pass as well.
+    `layers` has one module a section of the `.cfg`, `[net]` excepted; `sources` the numbers of the layers that each
+    one reads, -1 for the images; `size` is the side of the images [pixels], though others pass too, if they are
+    multiples of the largest stride.
     """
 
     def __init__(self, layers: Iterable[nn.Module], sources: Sequence[tuple[int, ...]], size: int) -> None:
@@ -99,18 +93,13 @@ class Network(Layers):
     Parameters
     ----------
     sections
-        `[net]`, then one section a layer. `[net]` may hold `batch_norm_momentum`, an option of ours: the weight of a
-        new batch in the running statistics (default 0.01, Darknet's).
+        `[net]`, then one section a layer; kept as an attribute. `[net]` may hold `batch_norm_momentum`, an option of
+        ours: the weight of a new batch in the running statistics (default 0.01, Darknet's).
     batch_norm
         "torch": in training (x − mean) / sqrt(biased variance of the batch + 1e-5), as Darknet with cuDNN.
         "darknet-cpu": (x − mean) / (sqrt(variance) + 1e-6), in training the unbiased variance of the batch.
     generator
         Source of the random weights; default: torch's global one.
-
-    Attributes
-    ----------
-    sections : tuple of Section
-        The sections that it was built from.
 
     Raises
     ------
@@ -159,7 +148,7 @@ def _built(
 
 def _images_shape(net: Section) -> Shape:
     """Channels and side of the images, from section `[net]`."""
-    if net.name not in _NET:
+    if net.name not in ("net", "network"):
         raise net.error("the first section must be [net]")
     width, height = (net.integer(key, minimum=1) for key in ("width", "height"))
     if width != height:

@@ -9,12 +9,9 @@ from helpers.darknet import boxes
 from helpers.darknet.layers import Shape
 from helpers.darknet.sections import Section
 
-PRIOR_IMAGES = 12_800
-"""Images seen in training before which every box is pulled towards its anchor."""
-
+PRIOR_IMAGES = 12_800  # images seen in training before which every box is pulled towards its anchor
+# factors of a truth's box terms: pjreddie's since March 2017 (default), then AlexeyAB's and pjreddie's before
 BOX_WEIGHTS = ("2-w*h", "1")
-"""Factors of a truth's box terms: pjreddie's since March 2017 (default), then AlexeyAB's and pjreddie's before."""
-
 _PRIOR_SCALE = 0.01
 
 
@@ -58,27 +55,12 @@ class Region(nn.Module):
 
     @torch.no_grad()
     def delta(self, output: Tensor, truth: Tensor, *, seen: int, image: tuple[int, int]) -> Tensor:
-        """Minus the gradient of the loss by the activated output: Darknet's `layer.delta` (region_layer.c).
+        """Minus the gradient of the loss by the activated output, of its shape: `layer.delta` of region_layer.c.
 
         Objectness: noobject_scale·(0 − o), 0 where a box overlaps a truth by more than `thresh`. Before `PRIOR_IMAGES`:
         0.01·(anchor − box). At the anchor and cell assigned to a truth: coord_scale·(2 − w·h)·(target − box),
         object_scale·(IoU − o), class_scale·(1[class] − p); a later truth overwrites an earlier one at the same cell.
-
-        Parameters
-        ----------
-        output
-            Activated output, (N, anchors·(5 + classes), rows, columns).
-        truth
-            (N, slots, 5): x, y, width, height relative to the image, class; x = 0 ends an image's list.
-        seen
-            Images seen in training, this batch included.
-        image
-            Rows and columns of the network's input [pixels]; unused here, needed by YOLOv3's head.
-
-        Returns
-        -------
-        Tensor
-            (N, anchors·(5 + classes), rows, columns).
+        Truth is as in `cost`; `seen` counts this batch too, `image` is unused here.
         """
         parts = split(output, self.classes)
         truth, filled = boxes.filled_slots(truth.to(output))

@@ -30,13 +30,7 @@ class Section:
         return NetworkFileError(in_short(f"{place}: {message}", longest=_LONGEST))
 
     def text(self, key: str, default: str | None = None) -> str:
-        """Text of an option.
-
-        Raises
-        ------
-        NetworkFileError
-            If the option is absent and has no default.
-        """
+        """Text of an option, or NetworkFileError if it is absent and has no default."""
         value = self.options.get(key, default)
         if value is None:
             raise self.error(f"{key}=... is missing")
@@ -78,7 +72,7 @@ class Section:
             value = int(text)
             if abs(value) > _LARGEST:
                 raise ValueError
-        except (TypeError, ValueError):
+        except ValueError:
             raise self.error(f"{key}={self.options.get(key)} is not a whole number", key) from None
         if minimum is not None and value < minimum:
             raise self.error(f"{key}={value} is not supported, only {minimum} or more", key)
@@ -88,7 +82,7 @@ class Section:
         """Parse one finite number."""
         try:
             value = float(text)
-        except (TypeError, ValueError):
+        except ValueError:
             value = math.nan
         if not math.isfinite(value) or abs(value) > _LARGEST:
             raise self.error(f"{key}={self.options.get(key)} is not a number", key)

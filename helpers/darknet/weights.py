@@ -95,14 +95,14 @@ def read_backbone(network: Network, path: str | os.PathLike) -> tuple[int, int]:
 
 
 def write_weights(network: Network, path: str | os.PathLike, *, seen: int) -> None:
-    """Write a `.weights` file of version 0.2.0 that Darknet, and `read_weights`, can read.
+    """Write a `.weights` file of version 0.2.0 that Darknet, and `read_weights`, can read; an existing one is replaced.
 
     Parameters
     ----------
     network
         Network on any device.
     path
-        File to write; an existing one is replaced.
+        File to write.
     seen
         Images seen in training; Darknet continues its schedule from there.
     """

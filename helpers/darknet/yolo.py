@@ -42,27 +42,12 @@ class Yolo(nn.Module):
 
     @torch.no_grad()
     def delta(self, output: Tensor, truth: Tensor, *, seen: int, image: tuple[int, int]) -> Tensor:
-        """Minus the gradient of the loss by the raw input: Darknet's `layer.delta` (yolo_layer.c).
+        """Minus the gradient of the loss by the raw input, of its shape: `layer.delta` of yolo_layer.c.
 
         Objectness: 0 − o, 0 where a box overlaps a truth by more than `ignore_thresh`. At the cell of each truth whose
         best anchor of all is one of `mask`: (2 − w·h)·(target − box), 1 − o, 1[class] − p; a later truth overwrites an
-        earlier one at the same anchor and cell, but the classes of both count.
-
-        Parameters
-        ----------
-        output
-            Activated output, (N, anchors·(5 + classes), rows, columns).
-        truth
-            (N, slots, 5): x, y, width, height relative to the image, class; x = 0 ends an image's list.
-        seen
-            Images seen in training; unused here, as only YOLOv2's head has a prior.
-        image
-            Rows and columns of the network's input [pixels]; the anchors are in these pixels.
-
-        Returns
-        -------
-        Tensor
-            (N, anchors·(5 + classes), rows, columns).
+        earlier one at the same anchor and cell, but the classes of both count. Truth is as in `cost`, `image` rows and
+        columns of the network's input [pixels], the unit of the anchors; `output` is activated, `seen` unused here.
         """
         parts = split(output, self.classes)
         truth, filled = boxes.filled_slots(truth.to(output))

@@ -1,7 +1,7 @@
 """Choice of the EM classes that hold the single hits: proposed from the known particle's rings, or ticked by a person.
 
-In the paper an expert chose the classes by eye. The proposal here looks at no label: it keeps the classes whose mean
-radial profile is that of an icosahedron of 60–75 nm, averaged over all orientations.
+In the paper an expert chose by eye. The proposal looks at no label: it keeps the classes whose mean radial profile is
+that of an icosahedron of 60–75 nm, averaged over all orientations.
 """
 
 import hashlib
@@ -19,45 +19,26 @@ from helpers.particles import Particle, icosahedron_amplitude
 from helpers.preparation import radial_average
 from helpers.system import in_short, read_json, write_text
 
-SOURCES = ("proposed", "user")
-
-LEAST_LIKENESS = 0.999
-"""Fixed on a simulated twin of another seed than those of the profiles, before these were looked at."""
-
-SIZES_NM = tuple(range(60, 76))
-"""Sizes of the virus that are compared (section 2.1)."""
-
+SIZES_NM = tuple(range(60, 76))  # of the virus, compared with the classes (section 2.1)
 _ORIENTATIONS = 24
-_BLOCK = 256
+# fixed on a simulated twin of another seed than those of the profiles, before these were looked at
+_LEAST_LIKENESS = 0.999
 
 
-def icosahedron_profiles(
-    experiment: Experiment, settings: EMSettings, *, sizes_nm: Sequence[float] = SIZES_NM, seed: int = 0
-) -> np.ndarray:
-    """Radial profiles of icosahedra, averaged over orientations.
-
-    Parameters
-    ----------
-    experiment
-        Wavelength, distance, pixel.
-    settings
-        The band of q.
-    sizes_nm
-        Diameters of the sphere of the same volume [nm].
-    seed
-        Seed of the random orientations.
+def icosahedron_profiles(experiment: Experiment, settings: EMSettings) -> np.ndarray:
+    """Radial profiles of icosahedra of 60–75 nm (diameter of the sphere of the same volume), mean of orientations.
 
     Returns
     -------
     ndarray (sizes, radii)
-        At the whole radii of the band [nm⁶].
+        At the whole radii of the band of q of the settings [nm⁶].
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     reach = settings.q_range[1] + 1
     rows, columns = np.arange(reach + 1), np.arange(-reach, reach + 1)
     frequencies = rows * experiment.frequency_step, columns * experiment.frequency_step
     images = [
-        np.mean([_turned(size, rng, frequencies) ** 2 for _ in range(_ORIENTATIONS)], axis=0) for size in sizes_nm
+        np.mean([_turned(size, rng, frequencies) ** 2 for _ in range(_ORIENTATIONS)], axis=0) for size in SIZES_NM
     ]
     everywhere = np.zeros((rows.size, columns.size), dtype=bool)
     profiles = radial_average(np.array(images), everywhere, np.tile((0.0, float(reach)), (len(images), 1)))
@@ -73,7 +54,7 @@ def _turned(size_nm: float, rng: np.random.Generator, frequencies: tuple[np.ndar
 def pattern_profiles(
     blocks: Iterable[np.ndarray], mask: np.ndarray, centre: Centre, settings: EMSettings
 ) -> np.ndarray:
-    """Radial profiles of patterns in the band of q: (N, radii) [photons per pixel].
+    """Radial profiles of patterns in the band of q of the settings: (N, radii) [photons per pixel].
 
     Parameters
     ----------
@@ -83,15 +64,13 @@ def pattern_profiles(
         (rows, columns), True = bad pixel.
     centre
         Beam centre (row, column) [pixels].
-    settings
-        `q_range`, the band of radii, is used.
     """
     profiles = [radial_average(counts, mask, np.tile(centre, (len(counts), 1))) for counts in blocks]
     return np.concatenate(profiles)[:, settings.q_range[0] : settings.q_range[1] + 1]
 
 
 def class_profiles(profiles: np.ndarray, classes: np.ndarray, *, number: int) -> np.ndarray:
-    """Mean profile of the patterns of each class: (number, radii), NaN for an empty class.
+    """Mean profile (number, radii) of the patterns of each class, NaN for an empty class.
 
     Parameters
     ----------
@@ -99,8 +78,6 @@ def class_profiles(profiles: np.ndarray, classes: np.ndarray, *, number: int) ->
         (N, radii), from `pattern_profiles`.
     classes
         (N,) class of each pattern, from 0.
-    number
-        Number of classes.
     """
     members = np.bincount(classes, minlength=number)[:, None]
     summed = np.zeros((number, profiles.shape[1]))
@@ -109,21 +86,14 @@ def class_profiles(profiles: np.ndarray, classes: np.ndarray, *, number: int) ->
 
 
 def likeness(profiles: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """Likeness of each class to its best reference: the highest Pearson correlation of ln(1 + profile).
-
-    A reference is scaled to the photons of the class first.
+    """Highest Pearson correlation of ln(1 + profile) of each class with a reference: (classes,), −1 … 1.
 
     Parameters
     ----------
     profiles
         (classes, radii) [photons per pixel]; NaN and dark ones give 0.
     references
-        (references, radii), any scale.
-
-    Returns
-    -------
-    ndarray (classes,)
-        −1 … 1
+        (references, radii), any scale: each is scaled to the photons of the class first.
     """
     found = np.zeros(len(profiles))
     for place, profile in enumerate(profiles):
@@ -134,27 +104,19 @@ def likeness(profiles: np.ndarray, references: np.ndarray) -> np.ndarray:
 
 
 def class_titles(classes: np.ndarray, like: np.ndarray) -> list[str]:
-    """What is known of the classes of a run without any label: how many patterns are in each, and its likeness.
-
-    Parameters
-    ----------
-    classes
-        (N,) class of each pattern, from 0.
-    like
-        (classes,) from `likeness`.
-    """
+    """Titles of the classes (classes,) of a run: how many of the patterns (N,) are in each, and its `likeness`."""
     members = np.bincount(classes, minlength=len(like))
     return [f"{k}: {n} patterns, {one:.4f}" for k, (n, one) in enumerate(zip(members, like, strict=True))]
 
 
-def proposed_classes(like: np.ndarray, *, least: float = LEAST_LIKENESS) -> list[int]:
+def proposed_classes(like: np.ndarray) -> list[int]:
     """Classes that are like enough; the one most alike if none is."""
-    chosen = np.flatnonzero(like >= least)
+    chosen = np.flatnonzero(like >= _LEAST_LIKENESS)
     return [int(k) for k in (chosen if chosen.size else [like.argmax()])]
 
 
 def votes(classes: np.ndarray, choice: Sequence[Sequence[int]]) -> np.ndarray:
-    """Share of the runs in which a pattern lies in a chosen class; it is selected where that is more than half.
+    """Share of the runs in which a pattern lies in a chosen class, (N,); it is selected where that is more than half.
 
     Parameters
     ----------
@@ -162,11 +124,6 @@ def votes(classes: np.ndarray, choice: Sequence[Sequence[int]]) -> np.ndarray:
         (runs, N) class of each pattern.
     choice
         Chosen classes of each run.
-
-    Returns
-    -------
-    ndarray (N,)
-        0 … 1
     """
     return np.mean([np.isin(one, chosen) for one, chosen in zip(classes, choice, strict=True)], axis=0)
 
@@ -177,26 +134,7 @@ def runs_key(classes: np.ndarray) -> str:
 
 
 def write_choice(path: str | os.PathLike, choice: Sequence[Sequence[int]], *, key: str, source: str) -> None:
-    """Write the chosen classes of each run as JSON, whole or not at all.
-
-    Parameters
-    ----------
-    path
-        The JSON file.
-    choice
-        Chosen classes of each run, from 0.
-    key
-        Checksum of the runs, from `runs_key`.
-    source
-        "proposed" or "user".
-
-    Raises
-    ------
-    ClassChoiceError
-        If `source` is unknown.
-    """
-    if source not in SOURCES:
-        raise ClassChoiceError(f"the source of a choice must be one of {', '.join(SOURCES)}, got {source!r}")
+    """Write the chosen classes of each run as JSON, whole or not at all; `source` is "proposed" or "user"."""
     fields = {"source": source, "key": key, "runs": [sorted(int(k) for k in chosen) for chosen in choice]}
     write_text(path, json.dumps(fields, indent=2) + "\n")
 
@@ -207,7 +145,7 @@ def read_choice(path: str | os.PathLike, *, key: str, classes: int) -> tuple[lis
     Parameters
     ----------
     path
-        JSON file that `write_choice` has written.
+        JSON file that `settled_choice` or `ClassPicker` has written.
     key
         Checksum of the runs that the choice must be for, from `runs_key`.
     classes
@@ -216,7 +154,7 @@ def read_choice(path: str | os.PathLike, *, key: str, classes: int) -> tuple[lis
     Returns
     -------
     choice : list of list of int
-        Of each run.
+        Chosen classes of each run.
     source : str
         "proposed" or "user".
 
@@ -229,7 +167,7 @@ def read_choice(path: str | os.PathLike, *, key: str, classes: int) -> tuple[lis
     try:
         choice = [[_whole(k) for k in chosen] for chosen in fields["runs"]]
         found, source = fields["key"], fields["source"]
-        if source not in SOURCES:
+        if source not in ("proposed", "user"):
             raise ValueError(f"chosen by {source!r}")
     except (KeyError, TypeError, ValueError) as error:
         raise ClassChoiceError(
@@ -258,19 +196,10 @@ def settled_choice(
 
     Parameters
     ----------
-    path
-        The JSON file.
+    path, key, classes
+        As in `read_choice`, which also tells what is returned.
     proposal
         Proposed classes of each run.
-    key
-        Checksum of the runs, from `runs_key`.
-    classes
-        Number of classes of a run.
-
-    Returns
-    -------
-    choice, source
-        As `read_choice`.
 
     Raises
     ------

@@ -28,7 +28,7 @@ class ClassPicker(ipywidgets.Tab):
     path
         The JSON file.
     key
-        Checksum of the runs, from `class_choice.runs_key`.
+        Checksum of the runs, from `runs_key`.
     """
 
     def __init__(

@@ -1,13 +1,13 @@
 """EM classification, the paper's unsupervised baseline (section 2.1): classes × in-plane rotations, Poisson likelihood.
 
-Pattern d on rings r and angles θ (`em_polar`) has the counts K and the exposure a, class k the expected counts M. The
+Pattern d on rings r and angles θ (`polar_grid`) has the counts K and the exposure a, class k the expected counts M. The
 log-likelihood of the pattern at rotation φ_j, with its scale s_d and without the term of K alone, is
 
     L_kjd = Σ K_d(r, θ) ln[s_d M_k(r, θ + φ_j)] − s_d Σ a(r, θ) M_k(r, θ + φ_j).
 
 E: P_kjd = exp L_kjd / Σ_kj exp L_kjd. M: M_k = Σ_dj P_kjd K_d(r, θ − φ_j) / Σ_dj P_kjd s_d a(r, θ − φ_j). Both sums
-over θ are correlations, so they are products of transforms along the angle: one matrix product for each frequency. That
-is some twenty times as fast as one product with the models in all rotations (tests/benchmarks/em_growth.py).
+over θ are correlations, so they are products of transforms along the angle, one matrix product for each frequency: some
+twenty times as fast as one product with the models in all rotations (tests/benchmarks/em_growth.py).
 """
 
 import hashlib
@@ -22,16 +22,12 @@ from helpers.em.polar_grid import PolarGrid
 from helpers.em.settings import EMSettings
 from helpers.system import pick_device
 
-CHUNK = 256
-"""Patterns at a time: the memory of an E-step, and the order of all sums, so of every rounding error."""
+CHUNK = 256  # patterns at a time: the memory of an E-step, and the order of all sums, so of every rounding error
+SNAPSHOTS = (0, 1, 2, 4, 8, 16, 32)  # iterations after which the models are kept, to be looked at
 
-SNAPSHOTS = (0, 1, 2, 4, 8, 16, 32)
-"""Iterations after which the models are kept, to be looked at."""
-
+# lowest expected count of a cell: a photon where a class never had one must not rule the class out by itself
 _LEAST = 1e-4
-"""Lowest expected count of a cell: a photon where a class never had one must not rule the class out by itself."""
-_UNSEEN = 1e-5
-"""Exposure, relative to the highest of a class, below which a cell has not been seen by the class."""
+_UNSEEN = 1e-5  # exposure, relative to the highest of a class, below which a cell has not been seen by the class
 _NOISE = 0.01
 
 
@@ -105,20 +101,10 @@ class PolarPatterns:
 class EMState:
     """State of a run after an iteration, for the next one and for those who look at it.
 
-    Parameters
-    ----------
-    model
-        (classes, rings, angles) expected counts.
-    scale
-        (N,) factor on the expected counts, one a pattern.
-    log_likelihood
-        One value an iteration: mean over the patterns of ln Σ_kj exp(L_kjd) / (classes × rotations).
-    changed
-        One value an iteration: number of patterns whose class changed.
-    classes, rotations
-        (N,) the most probable class and rotation.
-    snapshots
-        Iteration → model after it.
+    `model` is (classes, rings, angles) expected counts, `scale` (N,) a factor on them for each pattern, `classes` and
+    `rotations` (N,) are the most probable ones; `snapshots` maps iterations to the models after them. One value an
+    iteration: `log_likelihood`, the mean over patterns of ln Σ_kj exp(L_kjd) / (classes × rotations), and `changed`,
+    the number of patterns whose class changed.
     """
 
     model: torch.Tensor
@@ -144,16 +130,9 @@ def noise(data: PolarPatterns, settings: EMSettings, *, seed: int, run: int) -> 
 
 
 def begin(data: PolarPatterns, settings: EMSettings, model: torch.Tensor) -> EMState:
-    """State before the first iteration: each pattern is scaled to the first class as it lies.
+    """State before the first iteration, from a model (classes, rings, angles).
 
-    Parameters
-    ----------
-    data
-        Patterns on the polar grid, transformed.
-    settings
-        `scales` (updated or fixed) is used.
-    model
-        (classes, rings, angles), from `noise` or elsewhere.
+    Each pattern is scaled to the first class as it lies, or with `scales` "fixed" in proportion to its total.
     """
     scale = data.totals / _expected_totals(data, model)[0, 0]
     if settings.scales == "fixed":
@@ -164,19 +143,10 @@ def begin(data: PolarPatterns, settings: EMSettings, model: torch.Tensor) -> EMS
 
 
 def iterate(data: PolarPatterns, state: EMState, settings: EMSettings) -> EMState:
-    """One E-step and one M-step, then the scales for the next iteration.
+    """One E-step and one M-step, then the scales for the next iteration; the state given is left as it is.
 
     New scales are the best for the P at hand, so the likelihood cannot fall (an ECM algorithm). In an M-step the scales
     have mean 1.
-
-    Parameters
-    ----------
-    data
-        Patterns on the polar grid, transformed.
-    state
-        After the last iteration; it is left as it is.
-    settings
-        `scales` (updated or fixed) is used.
     """
     responsibilities, log_likelihood = expectation(data, state.model, state.scale)
     best = torch.cat([part.flatten(1).argmax(1) for part in responsibilities])
@@ -196,23 +166,9 @@ def iterate(data: PolarPatterns, state: EMState, settings: EMSettings) -> EMStat
 
 
 def expectation(data: PolarPatterns, model: torch.Tensor, scale: torch.Tensor) -> tuple[list[torch.Tensor], float]:
-    """E-step: responsibilities (posterior probabilities) of each class and rotation for each pattern.
+    """E-step: responsibilities P_kjd (posterior probabilities), and the mean log-likelihood as in `EMState`.
 
-    Parameters
-    ----------
-    data
-        Patterns on the polar grid, transformed.
-    model
-        (classes, rings, angles) expected counts.
-    scale
-        (N,) factor on the expected counts, one a pattern.
-
-    Returns
-    -------
-    responsibilities : list of Tensor
-        One a chunk, (patterns, classes, rotations); those of a pattern add up to 1.
-    log_likelihood : float
-        Mean over the patterns, as in `EMState`.
+    Responsibilities are one tensor a chunk, (patterns, classes, rotations); those of a pattern add up to 1.
     """
     # ln M along the angles as (frequencies, rings, classes), conjugated: a product of transforms is a correlation
     logarithm = torch.fft.rfft(model.log()).permute(2, 1, 0).conj().resolve_conj()
@@ -237,23 +193,9 @@ def expectation(data: PolarPatterns, model: torch.Tensor, scale: torch.Tensor) -
 
 
 def maximisation(data: PolarPatterns, responsibilities: list[torch.Tensor], scale: torch.Tensor) -> torch.Tensor:
-    """M-step: the models of highest likelihood, given the responsibilities.
+    """M-step: the models of highest likelihood, given the responsibilities; at least 0.0001 in each cell.
 
     A cell that no pattern of a class has seen does not enter the likelihood; it takes the mean of its ring.
-
-    Parameters
-    ----------
-    data
-        Patterns on the polar grid, transformed.
-    responsibilities
-        One tensor a chunk, (patterns, classes, rotations), from `expectation`.
-    scale
-        (N,) factor on the expected counts, one a pattern.
-
-    Returns
-    -------
-    Tensor (classes, rings, angles)
-        Expected counts, at least 0.0001 in each cell.
     """
     photons, weight = 0, 0
     for (part, spectrum), responsibility in zip(data.chunks(), responsibilities, strict=True):
@@ -274,21 +216,7 @@ def maximisation(data: PolarPatterns, responsibilities: list[torch.Tensor], scal
 
 
 def fitting_scales(data: PolarPatterns, responsibilities: list[torch.Tensor], model: torch.Tensor) -> torch.Tensor:
-    """Scales of highest likelihood, given the responsibilities: s_d = Σ K_d / Σ_kj P_kjd Σ a M_k(θ + φ_j).
-
-    Parameters
-    ----------
-    data
-        Patterns on the polar grid, transformed.
-    responsibilities
-        One tensor a chunk, (patterns, classes, rotations), from `expectation`.
-    model
-        (classes, rings, angles) expected counts.
-
-    Returns
-    -------
-    Tensor (N,)
-    """
+    """Scales (N,) of highest likelihood, given the responsibilities: s_d = Σ K_d / Σ_kj P_kjd Σ a M_k(θ + φ_j)."""
     expected = _expected_totals(data, model).flatten()
     return data.totals / torch.cat([part.flatten(1) @ expected for part in responsibilities])
 

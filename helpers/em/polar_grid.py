@@ -12,8 +12,7 @@ from helpers.em.settings import EMSettings
 from helpers.errors import PatternFileError
 from helpers.experiment import Centre
 
-_REACH = 2.0
-"""Distance at which a pixel's weight has fallen to 0 [pixels]."""
+_REACH = 2.0  # distance at which a pixel's weight has fallen to 0 [pixels]
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,7 @@ class PolarGrid:
     def of_detector(cls, mask: np.ndarray, centre: Centre, settings: EMSettings) -> "PolarGrid":
         """Lay the grid over the good pixels of a detector.
 
-        The number of angles is the smallest multiple of the rotations whose arc on the outermost ring is at most a
-        pixel.
+        The number of angles is the smallest multiple of the rotations with arcs of at most 1 pixel on the last ring.
 
         Parameters
         ----------
@@ -106,19 +104,9 @@ class PolarGrid:
         return self.first_radius + np.arange(self.shape[0])
 
     def of_patterns(self, counts: np.ndarray, *, intensity: str = "linear") -> np.ndarray:
-        """Sum patterns over the cells.
+        """Counts (N, rows, columns) summed over the cells: (N, rings, angles) [photons], float64.
 
-        Parameters
-        ----------
-        counts
-            (N, rows, columns) [photons].
-        intensity
-            "linear", or "log" for ln(1 + photons) of each pixel.
-
-        Returns
-        -------
-        ndarray (N, rings, angles)
-            Summed counts [photons], float64.
+        With `intensity` "log", ln(1 + photons) of each pixel takes the place of its count.
         """
         values = np.asarray(counts).reshape(len(counts), -1)[:, self.pixels].astype(np.float64)
         if intensity == "log":
@@ -126,17 +114,9 @@ class PolarGrid:
         return (self.sharing @ values.T).T.reshape(-1, *self.shape)
 
     def picture(self, model: np.ndarray) -> np.ndarray:
-        """A model as it would look on a whole detector, to be looked at.
+        """A model (rings, angles) as it would look on a whole detector: (side, side), the beam in the middle.
 
-        Parameters
-        ----------
-        model
-            Expected counts (rings, angles).
-
-        Returns
-        -------
-        ndarray (side, side)
-            NaN outside the band; the beam is in the middle.
+        NaN outside the band.
         """
         largest = int(self.radii[-1])
         down, across = np.mgrid[-largest : largest + 1, -largest : largest + 1]
@@ -154,16 +134,8 @@ class PolarGrid:
 def _shared(radius: np.ndarray, turn: np.ndarray, first_radius: int, shape: tuple[int, int], arc: float) -> csr_array:
     """Weight of each pixel in the cells around it, of sum 1: (rings × angles, pixels).
 
-    Parameters
-    ----------
-    radius, turn
-        (pixels,) distance from the beam [pixels], and angle [cells].
-    first_radius
-        Radius of the innermost ring [pixels].
-    shape
-        Number of rings, and of cells on each.
-    arc
-        Arc of a cell at radius 1 [pixels].
+    `radius` (pixels,) and `first_radius` of the innermost ring are in pixels, `turn` (pixels,) in cells; `shape` is the
+    number of rings, and of cells on each, `arc` the arc of a cell at radius 1 [pixels].
     """
     rings, angles = shape
     # along the arc: two pixels are many cells of an inner ring, and never less than one

@@ -18,31 +18,18 @@ from helpers.errors import NetworkFileError
 from helpers.patterns import PatternStack
 from helpers.system import begin_long_computation, claim_folder, code_digest, load_tensors, progress, save_tensors
 
+# settings that say how long and how often, not what an iteration does: a run that is there may go on with others
+_MAY_CHANGE = ("iterations", "runs", "tolerance")
+
 
 def blocks(stack: PatternStack, patterns: np.ndarray) -> Iterator[np.ndarray]:
-    """Photon counts of some patterns of a stack (n, rows, columns), as many at a time as EM takes.
-
-    Parameters
-    ----------
-    stack
-        File of patterns.
-    patterns
-        (N,) numbers of the patterns in the stack.
-    """
+    """Photon counts (n, rows, columns) of the patterns of a stack with given numbers, as many at a time as EM takes."""
     for start in progress(range(0, len(patterns), CHUNK), label="reading patterns"):
         yield stack.read(patterns[start : start + CHUNK])
 
 
-def classify(
-    data: PolarPatterns,
-    settings: EMSettings,
-    folder: Path,
-    *,
-    seed: int,
-    run: int = 1,
-    model: torch.Tensor | None = None,
-) -> EMState:
-    """Run EM until it has converged, or go on with a run that was killed; each iteration prints a line.
+def classify(data: PolarPatterns, settings: EMSettings, folder: Path, *, seed: int, run: int = 1) -> EMState:
+    """State of a run of EM when it has converged; a run that was killed goes on. Each iteration prints a line.
 
     Parameters
     ----------
@@ -54,44 +41,24 @@ def classify(
         Folder of this run; what lies there from other patterns, settings or code is moved aside (`claim_folder`).
     seed, run
         Seed of the noise that the run starts from, and its number.
-    model
-        (classes, rings, angles) to start from instead of noise.
-
-    Returns
-    -------
-    EMState
-        After the last iteration.
     """
-    first = noise(data, settings, seed=seed, run=run) if model is None else model.to(data.totals)
-    description = _description(data, settings, first, {"seed": seed, "run": run})
-    claim_folder(folder, description, written_in="em.json")
+    claim_folder(folder, {"seed": seed, "run": run} | _description(data, settings), written_in="em.json")
     path = folder / "state.safetensors"
     state = read_state(path, data.totals.device) if path.exists() else None
     if state is None or _went_too_far(state, settings):
-        state = begin(data, settings, first)
+        state = begin(data, settings, noise(data, settings, seed=seed, run=run))
     while state.iteration < settings.iterations and not converged(state, settings):
         begin_long_computation(f"run {run} of EM")
         state = iterate(data, state, settings)
         write_state(path, state)
-        print(f"run {run}, {iteration_line(state)}", flush=True)
+        objective = f"log-likelihood of a pattern {state.log_likelihood[-1]:.4f}"
+        changed = f"{state.changed[-1]} patterns changed class"
+        print(f"run {run}, iteration {state.iteration}: {objective}, {changed}", flush=True)
     return state
 
 
 def classify_runs(data: PolarPatterns, settings: EMSettings, folder: Path, *, seed: int) -> list[EMState]:
-    """All independent runs of EM, one after the other, each in a folder `run_1`, `run_2`, … of its own.
-
-    Parameters
-    ----------
-    data, settings, seed
-        As in `classify`.
-    folder
-        Of all runs.
-
-    Returns
-    -------
-    list of EMState
-        Of each run, after its last iteration.
-    """
+    """Independent runs of EM, one after the other, each as `classify` in a folder `run_1`, `run_2`, … of its own."""
     runs = range(1, settings.runs + 1)
     return [classify(data, settings, folder / f"run_{run}", seed=seed, run=run) for run in runs]
 
@@ -109,14 +76,6 @@ def _went_too_far(state: EMState, settings: EMSettings) -> bool:
     return state.iteration > settings.iterations or bool((gains[:-1] < settings.tolerance).any())
 
 
-def iteration_line(state: EMState) -> str:
-    """The objective after an iteration, and how many patterns have changed their class."""
-    return (
-        f"iteration {state.iteration}: log-likelihood of a pattern {state.log_likelihood[-1]:.4f}, "
-        f"{state.changed[-1]} patterns changed class"
-    )
-
-
 def write_state(path: Path, state: EMState) -> None:
     """Write a state, whole or not at all; equal states give equal bytes."""
     values = {name: getattr(state, name) for name in EMState.__dataclass_fields__}
@@ -125,13 +84,7 @@ def write_state(path: Path, state: EMState) -> None:
 
 
 def read_state(path: Path, device: torch.device) -> EMState:
-    """Read what `write_state` wrote.
-
-    Raises
-    ------
-    NetworkFileError
-        If the file is missing or damaged, or its parts do not fit each other.
-    """
+    """Read what `write_state` wrote; NetworkFileError if it is missing or damaged, or its parts do not fit."""
     values = load_tensors(path, device)
     if set(values) != set(EMState.__dataclass_fields__) or not _fits(values):
         raise NetworkFileError(f"{path}: holds no state of EM, or parts of different ones; delete it and run EM anew")
@@ -164,16 +117,11 @@ def _finite(tensor: torch.Tensor) -> bool:
     return tensor.is_floating_point() and bool(torch.isfinite(tensor).all())
 
 
-def _description(data: PolarPatterns, settings: EMSettings, model: torch.Tensor, given: dict) -> dict[str, Any]:
-    """All that a run follows from; `given` are its seed and number."""
-    return given | {
+def _description(data: PolarPatterns, settings: EMSettings) -> dict[str, Any]:
+    """All that a run follows from, but its seed and number."""
+    return {
         "settings": {name: value for name, value in settings.to_mapping().items() if name not in _MAY_CHANGE},
         "patterns": data.digest(),
-        "start": float(model.double().std()),
         "code": code_digest("helpers.em.expectation_maximisation"),
         "device": data.totals.device.type,
     }
-
-
-_MAY_CHANGE = ("iterations", "runs", "tolerance")
-"""Settings that say how long and how often, not what an iteration does: a run that is there may go on with others."""

@@ -1,8 +1,7 @@
 """Preparation of detector frames: from ADU to cropped photon counts of single particles (section 2.1 of the paper).
 
-One step in each module, on arrays, vectorised over patterns: `photons`, `hits`, `background`, `circle_fit`,
-`sphere_fit` (with `form_factor`), `radial_profile`, `size`, `crop`. Above them `hit_finding` passes once over all
-frames, `calibration` determines what they share, `pipeline` prepares the hits, and `command` does so for a file.
+Each step has a module that works on arrays of patterns. Above them `hit_finding` passes once over all frames,
+`calibration` determines what they share, `pipeline` prepares the hits, and `command` does so for a file.
 """
 
 import lazy_loader

@@ -1,8 +1,7 @@
 """Background of each pixel, estimated from histograms of its counts, and its removal from a pattern.
 
-The published method takes the peak of a pixel's histogram over all frames. If the background is far below one photon
-a pixel, as in AMOX34117, every histogram peaks at 0 and nothing is removed. Frames without a hit give the rate of the
-background even then.
+The published method takes the peak of a pixel's histogram over all frames. Far below one photon a pixel, as in
+AMOX34117, every histogram peaks at 0 and nothing is removed; frames without a hit give the rate even then.
 """
 
 from collections.abc import Sequence
@@ -26,26 +25,17 @@ _PRIOR_SHAPE = 4.0
 
 
 class PixelHistograms:
-    """Histograms of the counts of each pixel, filled block by block.
+    """Histograms of the counts 0…49 of each pixel, filled block by block; larger counts are left out."""
 
-    Parameters
-    ----------
-    shape
-        Number of rows and columns of a frame.
-    bins
-        Number of bins: counts from 0 to bins − 1 are recorded, larger ones are left out.
-    """
-
-    def __init__(self, shape: tuple[int, int], bins: int = HISTOGRAM_BINS) -> None:
+    def __init__(self, shape: tuple[int, int]) -> None:
         self.shape = shape
-        self.bins = bins
         self.frames = 0
-        self._counts = np.zeros(bins * shape[0] * shape[1], np.uint32)
+        self._counts = np.zeros(HISTOGRAM_BINS * shape[0] * shape[1], np.uint32)
 
     @property
     def counts(self) -> np.ndarray:
         """Number of frames (bins, rows, columns) in which each pixel had each count."""
-        return self._counts.reshape(self.bins, *self.shape)
+        return self._counts.reshape(HISTOGRAM_BINS, *self.shape)
 
     def add(self, photons: np.ndarray) -> None:
         """Add the photon counts (n, rows, columns) of further frames."""
@@ -56,29 +46,15 @@ class PixelHistograms:
         count = photons[lit_frame, lit_pixel].astype(np.intp)
         # most pixels are dark in most frames: bin 0 is filled by subtraction, the lit pixels one by one
         self._counts[:pixels] += (len(photons) - np.bincount(lit_pixel, minlength=pixels)).astype(np.uint32)
-        inside = count < self.bins
+        inside = count < HISTOGRAM_BINS
         np.add.at(self._counts, count[inside] * pixels + lit_pixel[inside], np.uint32(1))
 
 
 def histogram_peak(histograms: np.ndarray) -> np.ndarray:
-    """Published background: floor(µ) of a Gaussian fitted to each pixel's histogram, 0 where its mode is 0.
+    """Published background (rows, columns) [whole photons]: floor(µ) of a Gaussian fitted to each pixel's histogram.
 
-    The fit of A·N(x; µ, σ) starts from µ = m, σ = m/5 with the mode m; where it fails, the mode is taken.
-
-    Parameters
-    ----------
-    histograms
-        (bins, rows, columns) number of frames with each count, from `PixelHistograms.counts`.
-
-    Returns
-    -------
-    ndarray (rows, columns)
-        Background of each pixel, whole numbers and not negative [photons].
-
-    Raises
-    ------
-    ValueError
-        If a histogram holds fewer than 10 frames.
+    `histograms` (bins, rows, columns) come from `PixelHistograms.counts`. The fit of A·N(x; µ, σ) starts from µ = m,
+    σ = m/5 with the mode m; where it fails, or where m = 0, m is taken. ValueError below 10 frames.
     """
     if histograms.sum(axis=0).max(initial=0) < FEWEST_FRAMES:
         raise ValueError(f"a background from histograms needs at least {FEWEST_FRAMES} frames")
@@ -129,48 +105,19 @@ def _gaussians(parameters: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, n
     return height * shape, np.stack([shape, slope, slope * away], axis=2)
 
 
-def subtract_peak(photons: np.ndarray, background: np.ndarray, *, overflow: int = OVERFLOW) -> np.ndarray:
-    """Counts minus the published background: never below 0, and unchanged above `overflow`.
-
-    Parameters
-    ----------
-    photons
-        (N, rows, columns) photon counts, of a whole-number type.
-    background
-        (rows, columns) background of each pixel, from `histogram_peak` [photons].
-    overflow
-        Count above which a pixel is left unchanged [photons].
-
-    Returns
-    -------
-    ndarray (N, rows, columns)
-        Photon counts, of the type of `photons`.
-    """
+def subtract_peak(photons: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Counts (N, rows, columns) minus the background of `histogram_peak`: not below 0, unchanged above 70 photons."""
     whole = background.astype(photons.dtype)
-    return np.where(photons > overflow, photons, photons - np.minimum(photons, whole))
+    return np.where(photons > OVERFLOW, photons, photons - np.minimum(photons, whole))
 
 
 def blank_rate(histograms: np.ndarray, mask: np.ndarray, centre: tuple[float, float]) -> np.ndarray:
-    """Expected background of each pixel, from histograms of frames without a hit.
+    """Mean background (rows, columns) [photons per frame] from histograms of frames without a hit; 0 in bad pixels.
 
     The rate of a pixel is (n + a) / (N + a/ρ) for n photons in its N frames: the mean of a gamma posterior whose prior
     is the mean rate ρ of the good pixels at the same distance from the beam, with the weight of a = 4 photons. So no
     pixel has the rate 0 merely because there were few frames, hot pixels keep their own rate, and the sum over each
     ring does not change.
-
-    Parameters
-    ----------
-    histograms
-        (bins, rows, columns) histograms of the blank frames, in which larger counts (cosmic rays) are left out.
-    mask
-        (rows, columns), True = bad pixel.
-    centre
-        Beam centre in the frame (row, column) [pixels].
-
-    Returns
-    -------
-    ndarray (rows, columns)
-        Mean background, positive in good pixels and 0 in bad ones [photons per frame].
     """
     # photons n and frames N of each pixel
     photons = np.tensordot(np.arange(len(histograms), dtype=float), histograms, axes=1)
@@ -191,25 +138,14 @@ def blank_rate(histograms: np.ndarray, mask: np.ndarray, centre: tuple[float, fl
 class Background:
     """Expected background of a frame, and its variation from frame to frame."""
 
-    rate: np.ndarray
-    """(rows, columns) mean background of each pixel [photons per frame]."""
-
-    spread: float
-    """Standard deviation of the logarithm of the background's level among frames."""
+    rate: np.ndarray  # (rows, columns) mean background of each pixel [photons per frame]
+    spread: float  # standard deviation of the logarithm of the background's level among frames
 
 
 def level_spread(photons: np.ndarray) -> float:
-    """Variation of the background's level from frame to frame, without the counting noise.
+    """Standard deviation of the logarithm of the background's level from frame to frame, without the counting noise.
 
-    Parameters
-    ----------
-    photons
-        (n,) number of photons in each blank frame.
-
-    Returns
-    -------
-    float
-        Standard deviation of the logarithm of the level, limited to 0.05 … 1; 1 if it cannot be determined.
+    `photons` (n,) are those of each blank frame. Limited to 0.05 … 1; 1 if it cannot be determined.
     """
     photons = np.asarray(photons, dtype=float)
     if photons.size < 2 or photons.mean() <= 0:
@@ -228,33 +164,12 @@ def remove_photons(
     centres: np.ndarray,
     generators: Sequence[np.random.Generator],
 ) -> np.ndarray:
-    """Remove the expected number of background photons from patterns of whole photons.
+    """Remove `number` (N,) background photons from patterns (N, rows, columns) of whole photons.
 
     Which photons are background is unknown; a photon in pixel p is one with a probability proportional to
-    rate(p) / profile(r(p)). Photons are drawn with these probabilities, scaled to add up to the expected number of
-    background photons. Counts stay whole and never become negative, and their sum is that of a subtraction: nothing
-    has to be clipped, so there is no bias.
-
-    Parameters
-    ----------
-    photons
-        (N, rows, columns) photon counts, of a whole-number type.
-    rate
-        (rows, columns) expected background of each pixel, in any unit.
-    number
-        (N,) expected number of background photons in each pattern; a fraction is rounded up or down at random.
-    profiles
-        (N, radii) expected photons per pixel at each whole radius, signal and background together, from
-        `radial_profile.radial_average`; only ratios within a pattern matter.
-    centres
-        (N, 2) beam centre (row, column) of each pattern [pixels].
-    generators
-        N random generators, one for each pattern.
-
-    Returns
-    -------
-    ndarray (N, rows, columns)
-        Photon counts without background, of the type of `photons`.
+    rate(p) / profile(r(p)), with `profiles` (N, radii) of signal and background together. Photons are drawn with these
+    probabilities, scaled to add up to the expected number; a fraction is rounded up or down at random. Counts stay
+    whole and not negative, and nothing has to be clipped, so there is no bias.
     """
     kept = np.array(photons, order="C")
     for pattern, profile, centre, wanted, rng in zip(kept, profiles, centres, number, generators, strict=True):

@@ -6,6 +6,7 @@ import numpy as np
 
 from helpers.errors import PatternFileError
 from helpers.experiment import Centre, Experiment
+from helpers.patterns import PatternStack
 from helpers.preparation.background import (
     FEWEST_FRAMES,
     Background,
@@ -16,7 +17,7 @@ from helpers.preparation.background import (
 )
 from helpers.preparation.circle_fit import circle_centre
 from helpers.preparation.crop import Crop
-from helpers.preparation.hit_finding import Frames, FrameStatistics, HitRule, blocks, whole_photons
+from helpers.preparation.hit_finding import FrameStatistics, HitRule, blocks, whole_photons
 from helpers.preparation.radial_profile import radial_average
 from helpers.preparation.size import SIZE_RANGE_NM, fitted_radii, search_range
 from helpers.preparation.sphere_fit import SEARCH_HALF_WIDTH, CentrePrior, SphereFit, SphereFitter, prior_of
@@ -33,7 +34,7 @@ class PrepareSettings:
     Raises
     ------
     ValueError
-        If `background` is not one of `BACKGROUNDS`.
+        If `background` is not one of its values.
     """
 
     rule: HitRule = field(default_factory=HitRule)
@@ -71,29 +72,14 @@ class PrepareSettings:
 class Calibration:
     """Properties that all frames of a run share, enough to prepare any of them."""
 
-    experiment: Experiment
-    """Geometry of the uncropped frames."""
-
-    settings: PrepareSettings
-    """Settings that the calibration was made with."""
-
-    method: str
-    """Background that is removed: "blank", "peak" or "none"."""
-
-    background: Background
-    """Background that the sphere fit expects in every pattern; it is removed only if `method` is "blank"."""
-
-    peak: np.ndarray
-    """(rows, columns) whole photons that are subtracted before the sphere fit; 0 unless `method` is "peak"."""
-
-    prior: CentrePrior
-    """Mean beam centre of the run and its jitter."""
-
-    mask: np.ndarray
-    """(rows, columns) mask of the frames, True = bad pixel."""
-
-    corner: tuple[int, int]
-    """First row and column of the crop in the rotated frame, from `Crop.corner`."""
+    experiment: Experiment  # geometry of the uncropped frames
+    settings: PrepareSettings  # settings that the calibration was made with
+    method: str  # background that is removed: "blank", "peak" or "none"
+    background: Background  # what the sphere fit expects in every pattern; removed only if `method` is "blank"
+    peak: np.ndarray  # (rows, columns) whole photons subtracted before the sphere fit; 0 unless `method` is "peak"
+    prior: CentrePrior  # mean beam centre of the run and its jitter
+    mask: np.ndarray  # (rows, columns) mask of the frames, True = bad pixel
+    corner: tuple[int, int]  # first row and column of the crop in the rotated frame, from `Crop.corner`
 
     @property
     def crop_mask(self) -> np.ndarray:
@@ -122,43 +108,18 @@ def sphere_fitter(
     mask: np.ndarray, experiment: Experiment, background: Background, prior: CentrePrior, settings: PrepareSettings
 ) -> SphereFitter:
     """Sphere fitter for the radii and sizes of the settings, or those that follow from the geometry."""
-    first, stop = settings.radii or fitted_radii(
-        _centred(experiment, prior.centre), mask, smallest_nm=settings.kept_nm[0]
-    )
+    centred = replace(experiment, centre_row=prior.centre[0], centre_column=prior.centre[1])
+    first, stop = settings.radii or fitted_radii(centred, mask, smallest_nm=settings.kept_nm[0])
     sizes = settings.search_nm or search_range((first, stop), experiment)
     return SphereFitter(mask, experiment, background, prior, sizes_nm=sizes, largest_radius=stop)
 
 
-def _centred(experiment: Experiment, centre: Centre) -> Experiment:
-    """The experiment with another nominal centre."""
-    return replace(experiment, centre_row=centre[0], centre_column=centre[1])
-
-
 def calibrate(
-    frames: Frames, statistics: FrameStatistics, experiment: Experiment, settings: PrepareSettings
+    frames: PatternStack, statistics: FrameStatistics, experiment: Experiment, settings: PrepareSettings
 ) -> Calibration:
-    """Determine the background and the beam centre of a run.
+    """Determine the background, beam centre and crop of a run from the hits and histograms of its frames.
 
-    Parameters
-    ----------
-    frames
-        Open stack of detector frames.
-    statistics
-        Hits and histograms of these frames, from `frame_statistics`.
-    experiment
-        Geometry of the frames; its nominal centre is not used.
-    settings
-        Choice of background, centre, sizes and crop.
-
-    Returns
-    -------
-    Calibration
-        Background, centre and crop for all frames of the run.
-
-    Raises
-    ------
-    PatternFileError
-        If there is no hit, if no centre is found, or if there are too few frames for the background.
+    PatternFileError if there is no hit, if no centre is found, or if there are too few frames for the background.
     """
     if not statistics.hits.any():
         raise PatternFileError(
@@ -208,7 +169,7 @@ def _background(statistics: FrameStatistics, mask: np.ndarray, centre: Centre, *
 
 
 def _pilot(
-    frames: Frames, statistics: FrameStatistics, peak: np.ndarray, fitter: SphereFitter, settings: PrepareSettings
+    frames: PatternStack, statistics: FrameStatistics, peak: np.ndarray, fitter: SphereFitter, settings: PrepareSettings
 ) -> SphereFit:
     """Sphere fits of up to 256 hits, spread evenly over the run."""
     hits = np.flatnonzero(statistics.hits)

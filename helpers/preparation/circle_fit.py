@@ -16,19 +16,9 @@ _CONVERGED = 1e-4
 
 
 def fitted_circle(row: np.ndarray, column: np.ndarray) -> tuple[float, float, float]:
-    """Circle that fits points best: it minimises Σ (d − mean d)² over their distances d from the centre.
+    """Row, column, radius of the circle that minimises Σ (d − mean d)² over the distances d of points from its centre.
 
     Gauss–Newton, started from the circle that is the linear least-squares solution of d² = const.
-
-    Parameters
-    ----------
-    row, column
-        (n,) coordinates of at least three points [pixels].
-
-    Returns
-    -------
-    row, column, radius : float
-        Centre and radius of the circle [pixels].
     """
     row, column = np.asarray(row, float), np.asarray(column, float)
     # coordinates about the middle of the points keep the equations well conditioned
@@ -50,29 +40,12 @@ def fitted_circle(row: np.ndarray, column: np.ndarray) -> tuple[float, float, fl
 
 
 def circle_centre(image: np.ndarray, mask: np.ndarray) -> Centre:
-    """Beam centre from circles through the pixels of each brightness level of a sum image.
+    """Beam centre, rounded to 0.1 pixels, from circles through the pixels of each brightness level of a sum image.
 
-    The image is scaled to 0–100 and rounded; a circle is fitted to every level with at least 20 good pixels. A circle
-    counts if no pixel deviates from it by more than 0.1 of its radius, nor by 0.1 of the detector's longer side. The
-    centre is the mean over these circles. If fewer than three levels are round (in a sum of few patterns), the image is
-    blurred by 1, then 2, then 3 pixels.
-
-    Parameters
-    ----------
-    image
-        (rows, columns) sum of patterns, not negative, in any unit.
-    mask
-        (rows, columns), True = bad pixel.
-
-    Returns
-    -------
-    Centre
-        Row and column of the beam, rounded to 0.1 [pixels].
-
-    Raises
-    ------
-    PatternFileError
-        If fewer than three levels are round at every blur.
+    The image is scaled to 0–100 and rounded; a circle is fitted to every level with at least 20 good pixels. It counts
+    if no pixel deviates from it by more than 0.1 of its radius, nor by 0.1 of the detector's longer side. The centre is
+    the mean over these circles. If fewer than three levels are round (in a sum of few patterns), the image is blurred
+    by 1, then 2, then 3 pixels; if that does not help, PatternFileError.
     """
     good = ~mask
     for blur in _BLURS:

@@ -31,9 +31,6 @@ class Crop:
     columns: int = AMOX34117.columns
     """Number of columns of the crop, along the edge next to the beam."""
 
-    centre_row: float | None = None
-    """Row of the beam in the crop; None is 1.5, as in AMOX34117, or the middle row for both sides [pixels]."""
-
     def __post_init__(self) -> None:
         if self.side not in (*SIDES, "both"):
             raise ValueError(f"side must be one of {', '.join(SIDES)} or both, got {self.side!r}")
@@ -47,9 +44,8 @@ class Crop:
 
     @property
     def wanted_centre(self) -> Centre:
-        """Wanted position of the beam in the crop (row, column) [pixels]."""
-        middle = (self.rows - 1) / 2 if self.side == "both" else AMOX34117.centre_row
-        return middle if self.centre_row is None else self.centre_row, (self.columns - 1) / 2
+        """Wanted position of the beam in the crop (row, column): row 1.5, or the middle for both sides [pixels]."""
+        return (self.rows - 1) / 2 if self.side == "both" else AMOX34117.centre_row, (self.columns - 1) / 2
 
     def corner(self, shape: tuple[int, int], centre: Centre) -> tuple[int, int]:
         """First row and column of the crop in the rotated frame, with the beam as near `wanted_centre` as pixels allow.
@@ -82,22 +78,7 @@ class Crop:
         return turned[self._turns]
 
     def to_crop(self, points: np.ndarray, shape: tuple[int, int], corner: tuple[int, int]) -> np.ndarray:
-        """Coordinates in the crop of points of the frame.
-
-        Parameters
-        ----------
-        points
-            (N, 2) row and column of each point in the frame [pixels].
-        shape
-            Number of rows and columns of the frame.
-        corner
-            First row and column of the crop in the rotated frame, from `corner`.
-
-        Returns
-        -------
-        ndarray (N, 2)
-            Row and column of each point in the crop [pixels].
-        """
+        """Row and column in the crop of points (N, 2) of a frame of this `shape`; the crop begins at `corner`."""
         row, column = self._turned((points[:, 0], points[:, 1]), shape)
         return np.stack([row - corner[0], column - corner[1]], axis=1)
 

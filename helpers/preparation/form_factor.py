@@ -12,7 +12,7 @@ _SMALL = 0.1
 
 
 def sphere_form_factor(q: np.ndarray, radius_nm: np.ndarray | float) -> np.ndarray:
-    """Intensity scattered by a solid sphere.
+    """Intensity scattered by a solid sphere [nm⁶ at unit fluence].
 
     F(q; R) = [3V (sin x − x cos x) / x³]² with x = q R and V = 4πR³/3; the first minimum is at x = 4.4934, the first
     root of tan x = x.
@@ -23,11 +23,6 @@ def sphere_form_factor(q: np.ndarray, radius_nm: np.ndarray | float) -> np.ndarr
         Momentum transfer, of any shape [1/nm].
     radius_nm
         Radius of the sphere, broadcast against `q` [nm].
-
-    Returns
-    -------
-    ndarray
-        Intensity at unit fluence, of the broadcast shape [nm⁶].
     """
     volume = 4 / 3 * np.pi * np.asarray(radius_nm, dtype=float) ** 3
     return (volume * solid_sphere(np.asarray(q) * radius_nm)) ** 2
@@ -52,19 +47,9 @@ def first_dark_ring(size_nm: np.ndarray | float, experiment: Experiment) -> np.n
 
 
 def relative_intensity(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Intensity of a sphere relative to q = 0, and its derivative by log x, in the precision of `x`.
+    """Intensity f of a sphere relative to q = 0, and df/d log x, for x = q R ≥ 0, in the shape and precision of `x`.
 
     f(x) = a² with a = 3 (sin x − x cos x) / x³; df/d log x = 6a (sin x / x − a).
-
-    Parameters
-    ----------
-    x
-        Momentum transfer times radius, not negative, of any shape [no unit].
-
-    Returns
-    -------
-    intensity, growth : ndarray
-        f and df/d log x, of the shape and type of `x`.
     """
     x = np.asarray(x)
     # near 0 the differences lose their digits: there the series in x² are used

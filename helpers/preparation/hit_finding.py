@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from helpers.errors import PatternFileError
 from helpers.experiment import Experiment
+from helpers.patterns import PatternStack
 from helpers.preparation.background import PixelHistograms
 from helpers.preparation.crop import Crop
 from helpers.preparation.hits import LIT_ABOVE, LIT_PIXELS, are_hits, lit_pixels
@@ -15,19 +15,6 @@ from helpers.preparation.photons import CONVERSIONS, ImpossibleValues, to_photon
 from helpers.system import progress
 
 _BLOCK_BYTES = 16 << 20
-
-
-class Frames(Protocol):
-    """Stack of detector frames, such as a `patterns.PatternStack`."""
-
-    mask: np.ndarray
-    """(rows, columns), True = bad pixel."""
-
-    def __len__(self) -> int: ...
-
-    def read_frames(self, numbers: slice | np.ndarray) -> np.ndarray:
-        """Values as stored (n, rows, columns), float32, of the frames with these numbers."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -61,29 +48,14 @@ class HitRule:
 class FrameStatistics:
     """Statistics of the N frames of a run, from one pass over all of them."""
 
-    lit: np.ndarray
-    """(N,) number of lit pixels of each frame."""
-
-    hits: np.ndarray
-    """(N,) bool, True = hit."""
-
-    impossible: ImpossibleValues
-    """Numbers of values in each frame that cannot be photons."""
-
-    blank: PixelHistograms
-    """Histograms over the blank frames."""
-
-    everything: PixelHistograms
-    """Histograms over all frames."""
-
-    blank_frames: np.ndarray
-    """(N,) bool, True = too few lit pixels for a hit."""
-
-    photons: np.ndarray
-    """(N,) number of photons in the good pixels of each frame."""
-
-    mean_hit: np.ndarray
-    """(rows, columns) mean over the hits, each divided by its photons, so that bright hits do not dominate it."""
+    lit: np.ndarray  # (N,) number of lit pixels of each frame
+    hits: np.ndarray  # (N,) bool, True = hit
+    impossible: ImpossibleValues  # numbers of values in each frame that cannot be photons
+    blank: PixelHistograms  # histograms over the blank frames
+    everything: PixelHistograms  # histograms over all frames
+    blank_frames: np.ndarray  # (N,) bool, True = too few lit pixels for a hit
+    photons: np.ndarray  # (N,) number of photons in the good pixels of each frame
+    mean_hit: np.ndarray  # (rows, columns) mean of the hits over their photons, so that bright hits do not dominate
 
 
 def whole_photons(
@@ -142,13 +114,13 @@ def share_found(
     Parameters
     ----------
     frames, mask
-        As in `whole_photons` [ADU].
+        (N, rows, columns) values [ADU] and (rows, columns) bad pixels, as in `whole_photons`.
     counted
-        (N,) true photons in the crop of each frame [photons].
+        (N,) true photons in the crop of each frame.
     experiment
-        Of the frames.
+        Geometry and ADU per photon of the frames.
     conversion
-        How charge becomes photons, one of `CONVERSIONS`.
+        Conversion of charge to photons, one of `CONVERSIONS`.
 
     Returns
     -------
@@ -161,51 +133,16 @@ def share_found(
     return float(cut.sum() / np.sum(counted))
 
 
-def blocks(frames: Frames, chosen: np.ndarray, *, label: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Chosen frames in blocks of about 16 MB, with a progress bar.
-
-    Parameters
-    ----------
-    frames
-        Open stack of detector frames.
-    chosen
-        (n,) numbers of the frames to read, in order.
-    label
-        Text of the progress bar.
-
-    Yields
-    ------
-    numbers : ndarray (k,)
-        Numbers of the frames of a block.
-    values : ndarray (k, rows, columns)
-        Their values as stored, float32.
-    """
+def blocks(frames: PatternStack, chosen: np.ndarray, *, label: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Numbers (k,) and stored values (k, rows, columns) of the chosen frames, in blocks of about 16 MB."""
     size = max(_BLOCK_BYTES // (4 * frames.mask.size), 1)
     parts = [chosen[start : start + size] for start in range(0, len(chosen), size)]
     for numbers in progress(parts, label=label):
         yield numbers, frames.read_frames(numbers)
 
 
-def frame_statistics(frames: Frames, rule: HitRule) -> FrameStatistics:
-    """Find the hits and collect the histograms in one pass over all frames.
-
-    Parameters
-    ----------
-    frames
-        Open stack of detector frames.
-    rule
-        Unit of the frames, and the condition for a hit.
-
-    Returns
-    -------
-    FrameStatistics
-        Hits, histograms and photons of all frames.
-
-    Raises
-    ------
-    PatternFileError
-        If values cannot be photon counts (see `whole_photons`).
-    """
+def frame_statistics(frames: PatternStack, rule: HitRule) -> FrameStatistics:
+    """Find the hits and collect the histograms in one pass over all frames."""
     mask = frames.mask
     blank, everything = PixelHistograms(mask.shape), PixelHistograms(mask.shape)
     mean_hit = np.zeros(mask.shape)

@@ -15,33 +15,13 @@ _PAIR_THRESHOLD = 0.9
 class ImpossibleValues:
     """Numbers of good pixels in each frame whose values cannot be photons and were set to 0."""
 
-    nan: np.ndarray
-    """(N,) pixels with NaN."""
-
-    infinite: np.ndarray
-    """(N,) pixels with an infinite value."""
-
-    negative: np.ndarray
-    """(N,) pixels below 0: ordinary in ADU (noise about zero), but an error in photon counts."""
+    nan: np.ndarray  # (N,) pixels with NaN
+    infinite: np.ndarray  # (N,) pixels with an infinite value
+    negative: np.ndarray  # (N,) pixels below 0: ordinary in ADU (noise about zero), but an error in photon counts
 
 
 def without_impossible(frames: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, ImpossibleValues]:
-    """Copy of frames with bad pixels and NaN, infinite or negative values set to 0.
-
-    Parameters
-    ----------
-    frames
-        (N, rows, columns) values as stored [ADU or photons].
-    mask
-        (rows, columns), True = bad pixel.
-
-    Returns
-    -------
-    frames : ndarray (N, rows, columns)
-        float32, finite and not negative.
-    found : ImpossibleValues
-        Numbers of such values in good pixels.
-    """
+    """Copy (float32) of frames with 0 in bad pixels and for NaN, infinite and negative values, and their numbers."""
     frames = np.array(frames, dtype=np.float32)
     frames[:, mask] = 0
     negative = frames < 0
@@ -56,7 +36,7 @@ def without_impossible(frames: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray
 
 
 def to_photons(frames: np.ndarray, adu_per_photon: float, *, conversion: str = "pairs") -> np.ndarray:
-    """Convert ADU to whole photons, merging the charge that a photon shares between two pixels.
+    """Convert ADU (N, rows, columns) to whole photons (uint16), merging charge that a photon shares between two pixels.
 
     "pairs" is the algorithm of psana's `Detector.photons`: each pixel holds floor(ADU / adu_per_photon) photons; the
     remainder of a pixel, if at least half a photon, is merged with the largest remainder of its four neighbours and
@@ -65,25 +45,7 @@ def to_photons(frames: np.ndarray, adu_per_photon: float, *, conversion: str = "
     that share their charge between at most two pixels: photons near a corner are lost, and so is charge where photons
     are neighbours. "round" takes the nearest whole number in each pixel. In the twin's camera (a charge cloud of 0.1
     pixels), at 0.01, 0.2 and 2 photons a pixel, "pairs" loses 9, 19 and 14 % of the photons, "round" 3, 3 and 0.3 %.
-
-    Parameters
-    ----------
-    frames
-        (N, rows, columns) finite values, not negative, from `without_impossible` [ADU].
-    adu_per_photon
-        Detector units that one photon makes [ADU/photon].
-    conversion
-        Conversion of charge to photons: "pairs" or "round".
-
-    Returns
-    -------
-    ndarray (N, rows, columns)
-        Photon counts, uint16.
-
-    Raises
-    ------
-    ValueError
-        If a value is negative or not finite, or would exceed 65535 photons.
+    ValueError if a value is negative or not finite, or would exceed 65535 photons.
     """
     charge = np.asarray(frames, np.float32) / np.float32(adu_per_photon)
     if charge.size and not (charge.min() >= 0 and charge.max() < np.iinfo(np.uint16).max):

@@ -14,10 +14,10 @@ import pandas as pd
 
 from helpers.errors import PatternFileError
 from helpers.experiment import Experiment
-from helpers.patterns import new_stack, write_table
+from helpers.patterns import PatternStack, new_stack, write_table
 from helpers.preparation.background import OVERFLOW, remove_photons, subtract_peak
 from helpers.preparation.calibration import Calibration, PrepareSettings, calibrate
-from helpers.preparation.hit_finding import Frames, FrameStatistics, blocks, frame_statistics, whole_photons
+from helpers.preparation.hit_finding import FrameStatistics, blocks, frame_statistics, whole_photons
 from helpers.preparation.radial_profile import radial_average
 from helpers.preparation.size import fitted_radii, particle_sizes, search_range
 from helpers.preparation.sphere_fit import SphereFit
@@ -31,28 +31,12 @@ class ImpossibleValuesWarning(UserWarning):
 
 
 def prepared_blocks(
-    frames: Frames, hits: np.ndarray, calibration: Calibration
+    frames: PatternStack, hits: np.ndarray, calibration: Calibration
 ) -> Iterator[tuple[np.ndarray, np.ndarray, pd.DataFrame]]:
-    """Hits as cropped photon counts without background, with their measured values.
+    """Frame numbers, cropped counts without background (k, crop rows, crop columns), measured values, block by block.
 
-    Parameters
-    ----------
-    frames
-        Open stack of detector frames.
-    hits
-        (n,) numbers of the frames to prepare.
-    calibration
-        Background, beam centre and crop of the run, from `calibration.calibrate`.
-
-    Yields
-    ------
-    numbers : ndarray (k,)
-        Numbers of the frames of a block.
-    counts : ndarray (k, crop rows, crop columns)
-        Their photon counts, uint16.
-    measured : DataFrame
-        One row for each of them: centre_row and centre_column [pixels of the crop], centre_error [pixels], photons,
-        background_photons, size_nm [nm] and size_score.
+    The columns are centre_row, centre_column and centre_error [pixels of the crop], photons, background_photons,
+    size_nm [nm] and size_score.
     """
     fitter, mask = calibration.fitter(), calibration.crop_mask
     for numbers, values in blocks(frames, hits, label="preparing"):
@@ -108,7 +92,7 @@ def _without_background(
 
 
 def prepare(
-    frames: Frames,
+    frames: PatternStack,
     output: str | os.PathLike,
     experiment: Experiment,
     settings: PrepareSettings | None = None,
@@ -222,18 +206,7 @@ def _warn(statistics: FrameStatistics) -> None:
 
 
 def summary(table: pd.DataFrame) -> str:
-    """Number of frames that were kept, and the reasons for the others.
-
-    Parameters
-    ----------
-    table
-        Table of all frames, from `prepare`.
-
-    Returns
-    -------
-    str
-        One line of text.
-    """
+    """Number of frames that were kept, and the reasons for the others, in one line."""
     reasons = table.loc[table["kept"] == 0, "why_not"].value_counts()
     return f"{int(table['kept'].sum())} of {len(table)} frames kept" + "".join(
         f"; {number} {reason}" for reason, number in reasons.items()
@@ -250,7 +223,7 @@ def table_preparation(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    pandas.DataFrame
+    DataFrame
         Columns outcome ("kept" or a reason) and frames, the most frequent first.
     """
     outcomes = table["why_not"].fillna("").replace("", "kept")

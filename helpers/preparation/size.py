@@ -1,7 +1,7 @@
 """Particle size from the radial profile of a pattern (section 2.1 of the paper).
 
-The method is that of the co-author's published tool (`spi_estimate_size`): the radial average of a pattern is compared
-with the form factors of solid spheres.
+As in the co-author's published tool (`spi_estimate_size`), the radial average of a pattern is compared with the form
+factors of solid spheres.
 """
 
 import functools
@@ -35,58 +35,23 @@ _BLOCK = 64
 
 
 def first_minimum_size(radius: float, experiment: Experiment) -> float:
-    """Diameter of the sphere whose first dark ring has this radius: 4.5 / (π r Δf).
-
-    Parameters
-    ----------
-    radius
-        Radius r of the first dark ring [pixels].
-    experiment
-        Geometry, of which the frequency Δf of a pixel is used.
-
-    Returns
-    -------
-    float
-        Diameter [nm].
-    """
+    """Diameter of the sphere whose first dark ring has the radius r [pixels]: 4.5 / (π r Δf) [nm]."""
     return 4.5 / (math.pi * radius * experiment.frequency_step)
 
 
 def search_range(radii: tuple[int, int], experiment: Experiment) -> tuple[float, float]:
-    """Range of diameters to try: their first dark ring lies between the first radius and half of the last one.
+    """Smallest and largest diameter to try [nm], for the first radius compared and the one after the last [pixels].
 
-    Parameters
-    ----------
-    radii
-        First radius that is compared, and the one after the last [pixels].
-    experiment
-        Geometry, of which wavelength, distance and pixel are used.
-
-    Returns
-    -------
-    smallest, largest : float
-        Ends of the range [nm].
+    Their first dark ring lies between the first radius and half of the last one.
     """
     return first_minimum_size(radii[1] / 2, experiment), first_minimum_size(radii[0], experiment)
 
 
 def fitted_radii(experiment: Experiment, mask: np.ndarray, *, smallest_nm: float = SIZE_RANGE_NM[0]) -> tuple[int, int]:
-    """Radii to compare: from 2 pixels outside the mask at the beam to the third dark ring of a small particle.
+    """First radius to compare and the one after the last [pixels].
 
-    Parameters
-    ----------
-    experiment
-        Geometry, of which the nominal centre is used, too.
-    mask
-        (rows, columns), True = bad pixel.
-    smallest_nm
-        Size of the small particle; the outer radius is 2.75 times that of its first dark ring, which is 90 pixels in
-        AMOX34117 [nm].
-
-    Returns
-    -------
-    first, stop : int
-        First radius that is compared, and the one after the last [pixels].
+    They reach from 2 pixels outside the mask at the beam to the third dark ring of a particle of `smallest_nm`, 2.75
+    times the radius of its first: 90 pixels in AMOX34117.
     """
     radius = np.rint(experiment.pixel_radius()[~mask]) if not mask.all() else np.zeros(1)
     outer = 2.75 * first_minimum_size(1.0, experiment) / smallest_nm

@@ -42,31 +42,19 @@ _BLOCK = 16
 class CentrePrior:
     """Gaussian prior for the beam centre of a pattern."""
 
-    centre: Centre
-    """Mean centre of the patterns (row, column) [pixels]."""
-
-    jitter: float
-    """Standard deviation along each axis [pixels]."""
+    centre: Centre  # mean centre of the patterns (row, column) [pixels]
+    jitter: float  # standard deviation along each axis [pixels]
 
 
 @dataclass(frozen=True)
 class SphereFit:
     """The most probable sphere pattern of each of N patterns."""
 
-    centres: np.ndarray
-    """(N, 2) beam centre (row, column) of each pattern [pixels]."""
-
-    errors: np.ndarray
-    """(N, 2) standard deviations of row and column, from the Fisher information (Cramér–Rao bound) [pixels]."""
-
-    size_nm: np.ndarray
-    """(N,) diameter of the sphere [nm]."""
-
-    brightness: np.ndarray
-    """(N,) intensity of the sphere at q = 0 [photons per pixel]."""
-
-    background_level: np.ndarray
-    """(N,) level of the background relative to its mean in blank frames."""
+    centres: np.ndarray  # (N, 2) beam centre (row, column) of each pattern [pixels]
+    errors: np.ndarray  # (N, 2) standard deviations of row and column, from the Fisher information [pixels]
+    size_nm: np.ndarray  # (N,) diameter of the sphere [nm]
+    brightness: np.ndarray  # (N,) intensity of the sphere at q = 0 [photons per pixel]
+    background_level: np.ndarray  # (N,) level of the background relative to its mean in blank frames
 
 
 class SphereFitter:
@@ -79,20 +67,7 @@ class SphereFitter:
     second term keeps the few brightest pixels of a particle that is not a sphere from dominating the fit. Centre and
     log β have Gaussian priors. The start and the first steps use squares of 2 × 2 pixels, the last steps single pixels.
 
-    Parameters
-    ----------
-    mask
-        (rows, columns), True = bad pixel.
-    experiment
-        Geometry, of which wavelength, distance and pixel are used.
-    background
-        Mean background of each pixel, and the spread of its level.
-    prior
-        Mean and standard deviation of the beam centre.
-    sizes_nm
-        Smallest and largest diameter of the sphere [nm].
-    largest_radius
-        Distance from the prior's centre beyond which pixels are not used [pixels].
+    Spheres have diameters of `sizes_nm`; pixels beyond `largest_radius` [pixels] of the prior's centre are not used.
     """
 
     def __init__(
@@ -117,18 +92,7 @@ class SphereFitter:
         self._log_grid = np.stack([self._log_shape(point) for point in self._grid], axis=1)
 
     def fit(self, photons: np.ndarray) -> SphereFit:
-        """Fit all patterns.
-
-        Parameters
-        ----------
-        photons
-            (N, rows, columns) photon counts, background included.
-
-        Returns
-        -------
-        SphereFit
-            Most probable sphere of each pattern.
-        """
+        """Most probable sphere of each pattern (N, rows, columns) of photon counts, background included."""
         photons = np.asarray(photons).reshape(len(photons), -1)
         found = np.empty((len(photons), _PARAMETERS))
         errors = np.empty((len(photons), 2))
@@ -264,16 +228,6 @@ def prior_of(fit: SphereFit) -> CentrePrior:
 
     The mean is the median; the jitter is 1.4826 times the median distance from it along an axis, minus the errors of
     the fits in quadrature, and at least 0.3 pixels.
-
-    Parameters
-    ----------
-    fit
-        Sphere fits of some patterns, made with a wide prior.
-
-    Returns
-    -------
-    CentrePrior
-        Prior for the sphere fits of all patterns.
     """
     middle = np.median(fit.centres, axis=0)
     spread = 1.4826 * np.median(np.abs(fit.centres - middle), axis=0)

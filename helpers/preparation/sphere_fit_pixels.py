@@ -11,23 +11,12 @@ _SIDE = 2
 class FittedPixels:
     """Good pixels, or squares of them, with position, background and area."""
 
-    row: np.ndarray
-    """(n,) float32 row; for a square, the mean over its good pixels [pixels]."""
-
-    column: np.ndarray
-    """(n,) float32 column; for a square, the mean over its good pixels [pixels]."""
-
-    rate: np.ndarray
-    """(n,) float32 mean background in it, positive [photons]."""
-
-    area: np.ndarray
-    """(n,) float32 number of good pixels in it."""
-
-    flat: np.ndarray
-    """(n,) flat index of each pixel in the frame; empty for squares."""
-
-    starts: np.ndarray
-    """(squares,) position of the first pixel of each square, as pixels are sorted by square; empty for squares."""
+    row: np.ndarray  # (n,) float32 row; for a square, the mean over its good pixels [pixels]
+    column: np.ndarray  # (n,) float32 column; for a square, the mean over its good pixels [pixels]
+    rate: np.ndarray  # (n,) float32 mean background in it, positive [photons]
+    area: np.ndarray  # (n,) float32 number of good pixels in it
+    flat: np.ndarray  # (n,) flat index of each pixel in the frame; empty for squares
+    starts: np.ndarray  # (squares,) first pixel of each square, as pixels are sorted by square; empty for squares
 
     def in_squares(self, counts: np.ndarray) -> np.ndarray:
         """Sums (N, squares) over each square of the counts (N, n)."""
@@ -42,20 +31,7 @@ class FittedPixels:
 
 
 def fitted_pixels(good: np.ndarray, rate: np.ndarray) -> FittedPixels:
-    """Good pixels, sorted by the 2 × 2 square that they lie in.
-
-    Parameters
-    ----------
-    good
-        (rows, columns), True = pixel that the fit uses.
-    rate
-        (rows, columns) mean background of each pixel [photons].
-
-    Returns
-    -------
-    FittedPixels
-        One entry for each good pixel.
-    """
+    """Good pixels (rows, columns) with their mean background [photons], sorted by the 2 × 2 square that they lie in."""
     row, column = np.nonzero(good)
     square = row // _SIDE * (good.shape[1] // _SIDE + 1) + column // _SIDE
     order = np.argsort(square, kind="stable")

@@ -18,17 +18,13 @@ from helpers.rendering.images import channels
 from helpers.rendering.resampling import Taps, detector_pixel, enlarged_shape, fill_canvas, resample, resize_taps
 
 METHODS = ("crop", "place")
-
-NUMBERS = 10
-"""Random numbers an image, whatever the strengths."""
-
-SMALLEST_BOX = 0.001
-"""Relative width or height below which Darknet drops a box."""
+NUMBERS = 10  # random ones an image, whatever the strengths
+SMALLEST_BOX = 0.001  # relative width or height below which Darknet drops a box
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Strength of each random change; the defaults are those of `yolo-voc.2.0.cfg`.
+    """Strength of each random change; the defaults are those of `yolo-voc.2.0.cfg`, values out of range a ProfileError.
 
     Parameters
     ----------
@@ -42,11 +38,6 @@ class Augmentation:
         Largest shift of the hue, in turns; 0 = off.
     saturation, exposure
         Largest factor, or its reciprocal, on saturation and brightness; 1 = off.
-
-    Raises
-    ------
-    ProfileError
-        If the method is unknown or a strength is out of range.
     """
 
     method: str = "crop"
@@ -77,27 +68,19 @@ class Augmentation:
 class RandomChanges(NamedTuple):
     """Random changes of a batch, on the device of the numbers that they come from."""
 
-    sides: Tensor
-    """(N, 4) in 0..1: left, right, top, bottom (crop); width, height, x, y (place)."""
-    flip: Tensor
-    """(N,) bool."""
-    hue: Tensor
-    """(N,) shift [turns]."""
-    saturation: Tensor
-    """(N,) factor."""
-    exposure: Tensor
-    """(N,) factor."""
+    sides: Tensor  # (N, 4) in 0..1: left, right, top, bottom (crop); width, height, x, y (place)
+    flip: Tensor  # (N,) bool
+    hue: Tensor  # (N,) shift [turns]
+    saturation: Tensor  # (N,) factor
+    exposure: Tensor  # (N,) factor
 
 
 class Axis(NamedTuple):
     """Mapping of the pictures of a batch to one axis of the network input, for pixels and for boxes."""
 
-    taps: Taps
-    """(N, size): the detector pixels that each input pixel mixes."""
-    scale: Tensor
-    """(N,): relative positions become position · scale + shift."""
-    shift: Tensor
-    """(N,)."""
+    taps: Taps  # (N, size): the detector pixels that each input pixel mixes
+    scale: Tensor  # (N,): relative positions become position · scale + shift
+    shift: Tensor  # (N,)
 
 
 @torch.no_grad()
@@ -109,18 +92,14 @@ def render_augmented(
     augmentation: Augmentation,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Render patterns as `rendering.render`, changed at random as Darknet's `load_data_detection` does.
+    """Render patterns as `render`, changed at random as Darknet's `load_data_detection` does.
 
     Parameters
     ----------
-    counts
-        (N, rows, columns) [photons], bad pixels 0.
+    counts, representation, size
+        As in `render`.
     boxes
         (N, 4): x centre, y centre, width, height, relative to the picture; NaN = no object.
-    representation
-        Colour map and intensity scale.
-    size
-        Side of the network input [pixels].
     augmentation
         Recipe and strengths.
     generator
@@ -146,14 +125,9 @@ def render_changed(
     augmentation: Augmentation,
     numbers: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Render patterns with changes that have been drawn before; asks nothing of the CPU if all lies on the device.
+    """Render patterns with changes drawn before, `numbers` (N, 10) of `draw_numbers`; else as `render_augmented`.
 
-    Parameters and returns are those of `render_augmented`, but for the last one.
-
-    Parameters
-    ----------
-    numbers
-        (N, 10) from `draw_numbers`.
+    Asks nothing of the CPU if all lies on the device.
     """
     pixels = channels(counts, representation)
     drawn = changes(numbers.to(pixels.device), augmentation)
@@ -170,38 +144,12 @@ def render_changed(
 
 
 def draw_numbers(number: int, generator: torch.Generator) -> Tensor:
-    """Draw what the changes of a batch follow from, on the CPU, so that it depends on the seed only.
-
-    Parameters
-    ----------
-    number
-        Images in the batch.
-    generator
-        On the CPU.
-
-    Returns
-    -------
-    Tensor
-        float32 (N, 10) in 0..1.
-    """
+    """Draw what the changes of a batch follow from, (number, 10) in 0..1, on the CPU: it depends on the seed only."""
     return torch.rand(number, NUMBERS, generator=generator)
 
 
 def changes(numbers: Tensor, augmentation: Augmentation) -> RandomChanges:
-    """Random changes of a batch (Darknet's `rand_uniform` and `rand_scale`).
-
-    Parameters
-    ----------
-    numbers
-        (N, 10) from `draw_numbers`.
-    augmentation
-        Strength of each change.
-
-    Returns
-    -------
-    RandomChanges
-        One row an image, on the device of the numbers.
-    """
+    """Random changes of a batch (Darknet's `rand_uniform` and `rand_scale`) from numbers (N, 10), on their device."""
     flip = (numbers[:, 4] < 0.5) & augmentation.flip
     hue = augmentation.hue * (2 * numbers[:, 5] - 1)
     saturation = _scale(augmentation.saturation, *numbers[:, 6:8].T)
@@ -212,28 +160,14 @@ def changes(numbers: Tensor, augmentation: Augmentation) -> RandomChanges:
 def place_axes(
     shape: tuple[int, int], size: int, augmentation: Augmentation, drawn: RandomChanges
 ) -> tuple[Axis, Axis]:
-    """Mapping of a batch to both axes of the network input, for pixels and for boxes.
+    """Mapping of a batch to rows and columns of the network input, for pixels and for boxes, before any flip.
 
-    Parameters
-    ----------
-    shape
-        Rows and columns of a pattern [pixels].
-    size
-        Side of the network input [pixels].
-    augmentation
-        Recipe and jitter.
-    drawn
-        Random changes of the batch.
-
-    Returns
-    -------
-    rows, columns : Axis
-        On the device of the changes, before any flip.
+    `shape` is that of a pattern, `size` the side of the input [pixels].
     """
     enlarged = enlarged_shape(shape)
-    method = _cropped_spans if augmentation.method == "crop" else _placed_spans
-    axis = _crop_axis if augmentation.method == "crop" else _place_axis
-    spans = method(enlarged, size, augmentation.jitter, drawn.sides)
+    crop = augmentation.method == "crop"
+    spans_of, axis = (_cropped_spans, _crop_axis) if crop else (_placed_spans, _place_axis)
+    spans = spans_of(enlarged, size, augmentation.jitter, drawn.sides)
     rows, columns = (
         axis(*span, pixels, length, size) for span, pixels, length in zip(spans, shape, enlarged, strict=True)
     )
@@ -241,24 +175,11 @@ def place_axes(
 
 
 def distort(images: Tensor, hue: Tensor, saturation: Tensor, exposure: Tensor) -> Tensor:
-    """Change the colours in HSV space (Darknet's `distort_image`), without leaving RGB.
+    """Change the colours in HSV space (Darknet's `distort_image`), without leaving RGB; clipped to 0..1.
 
     In HSV a channel is V - V S c, with c = clip(min(k, 4 - k), 0, 1) and k = n + 6 H mod 6 (n = 5, 3, 1 for red, green,
-    blue); V S is the largest minus the smallest channel. On gray images hue and saturation change nothing.
-
-    Parameters
-    ----------
-    images
-        float32 (N, 3 or 1, size, size) in 0..1.
-    hue
-        (N,) shift [turns].
-    saturation, exposure
-        (N,) factors on S and V.
-
-    Returns
-    -------
-    Tensor
-        Like `images`, clipped to 0..1.
+    blue); V S is the largest minus the smallest channel. On gray images hue and saturation change nothing. Images are
+    float32 (N, 3 or 1, size, size) in 0..1, `hue` (N,) is a shift [turns], `saturation` and `exposure` (N,) factors.
     """
     exposure = exposure[:, None, None]
     value = images.amax(dim=1)

@@ -40,18 +40,7 @@ _LOG_MARGIN = 2.0**-13
 
 
 def colour_table(colour: str) -> np.ndarray:
-    """The 256 colours of a map, as 8-bit RGB: matplotlib's `jet` from its linear segments, or gray = level.
-
-    Parameters
-    ----------
-    colour
-        "jet" or "gray".
-
-    Returns
-    -------
-    ndarray
-        uint8 (256, 3).
-    """
+    """The 256 colours of a map, uint8 RGB (256, 3): matplotlib's `jet` from its linear segments, or "gray" = level."""
     level = np.arange(_LEVELS)
     if colour == "gray":
         return np.repeat(level[:, None], 3, axis=1).astype(np.uint8)
@@ -73,7 +62,7 @@ def colour_index(counts: Counts, scale: str) -> Tensor:
     Returns
     -------
     Tensor
-        uint8 (..., rows, columns), on the device of the counts. A pattern without photons is 0 everywhere.
+        uint8, of the shape and on the device of the counts. A pattern without photons is 0 everywhere.
     """
     values = _tensor(counts).to(torch.float32)
     if scale == "log":
@@ -86,38 +75,15 @@ def colour_index(counts: Counts, scale: str) -> Tensor:
 
 
 def to_rgb(counts: Counts, representation: Representation) -> np.ndarray:
-    """Colours of the detector pixels, for figures.
-
-    Parameters
-    ----------
-    counts
-        (..., rows, columns) [photons].
-    representation
-        Colour map and intensity scale.
-
-    Returns
-    -------
-    ndarray
-        uint8 (..., rows, columns, 3).
-    """
+    """Colours of the detector pixels, for figures: counts (..., rows, columns) to uint8 (..., rows, columns, 3)."""
     return colour_table(representation.colour)[colour_index(counts, representation.scale).cpu().numpy()]
 
 
 def channels(counts: Counts, representation: Representation) -> Tensor:
-    """Colour channels at detector resolution, 8-bit levels / 255.
+    """Colour channels at detector resolution, 8-bit levels / 255, on the device of the counts (N, rows, columns).
 
-    Parameters
-    ----------
-    counts
-        (N, rows, columns) [photons].
-    representation
-        Colour map and intensity scale.
-
-    Returns
-    -------
-    Tensor
-        float32 (N, 3, rows, columns) for jet, (N, 1, rows, columns) for gray, whose three channels are equal; on the
-        device of the counts, in memory column by column, as `resample` wants it.
+    float32 (N, 3, rows, columns) for jet, (N, 1, rows, columns) for gray, whose three channels are equal; in memory
+    column by column, as `resample` wants it.
     """
     by_column = colour_index(counts, representation.scale).transpose(1, 2).contiguous()
     if representation.colour == "gray":  # the colour is the level itself
@@ -170,14 +136,7 @@ def render(counts: Counts, representation: Representation, size: int, *, resize:
 def to_png(path: str | os.PathLike, counts: Counts, representation: Representation) -> None:
     """Write the picture that the paper's authors looked at and gave to Darknet: 954 × 1855 pixels, 8-bit RGB.
 
-    Parameters
-    ----------
-    path
-        The PNG file; written whole or not at all.
-    counts
-        (rows, columns) [photons] of one pattern.
-    representation
-        Colour map and intensity scale.
+    The file is written whole or not at all; counts (rows, columns) [photons] are those of one pattern.
     """
     from PIL import Image  # only people need pictures: a facility's Python trains and classifies without Pillow
 
@@ -190,26 +149,9 @@ def to_png(path: str | os.PathLike, counts: Counts, representation: Representati
 
 
 def png_to_network_input(path: str | os.PathLike, size: int, resize: str = "stretch") -> np.ndarray:
-    """Load a picture as Darknet does, in plain steps that share nothing with `render`, to prove that both agree.
+    """Load a picture from `to_png` as Darknet does, to prove that `render`, which shares nothing with this, agrees.
 
-    Parameters
-    ----------
-    path
-        A PNG file from `to_png`.
-    size
-        Side of the network input [pixels].
-    resize
-        "stretch" or "letterbox".
-
-    Returns
-    -------
-    ndarray
-        float32 (3, size, size) in 0..1.
-
-    Raises
-    ------
-    ProfileError
-        If `resize` is unknown.
+    Returns float32 (3, size, size) in 0..1. ProfileError if `resize` is neither "stretch" nor "letterbox".
     """
     from PIL import Image
 

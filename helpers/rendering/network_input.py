@@ -15,8 +15,7 @@ from helpers.family import REPRESENTATIONS, Representation
 from helpers.rendering.images import png_to_network_input, render, to_png
 from helpers.rendering.resampling import RESIZES, Taps, enlarged_shape, letterbox_shape, resize_axes
 
-PAPER_SIZES = (416, 608)
-"""Input sizes of YOLOv2 and YOLOv3 in the paper (section 2.5) [pixels]."""
+PAPER_SIZES = (416, 608)  # sides of the input of YOLOv2 and YOLOv3 in the paper (section 2.5) [pixels]
 
 
 def brightest(counts: np.ndarray) -> np.ndarray:
@@ -31,18 +30,9 @@ def input_sizes(networks: Mapping[str, Mapping[str, Any]]) -> list[int]:
 
 
 def written_out(pattern: np.ndarray, representation: Representation, size: int, resize: str = "stretch") -> np.ndarray:
-    """Network input (3, size, size) by way of a picture file, as the paper made it (section 2.5).
+    """Network input (3, size, size) of a pattern by way of a picture file, as the paper made it (section 2.5).
 
-    Parameters
-    ----------
-    pattern
-        Photon counts (rows, columns).
-    representation
-        Colour and scale.
-    size
-        Side of the network input [pixels].
-    resize
-        "stretch" or "letterbox".
+    Parameters are those of `render`, but for a single pattern (rows, columns).
     """
     with TemporaryDirectory() as folder:
         to_png(Path(folder) / "pattern.png", pattern, representation)

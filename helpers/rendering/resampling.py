@@ -14,29 +14,14 @@ from torch.nn import functional
 
 from helpers.errors import ProfileError
 
+# how Darknet brings a picture to the square input: `resize_image` (until 2017, AlexeyAB) or `letterbox_image`
 RESIZES = ("stretch", "letterbox")
-"""How Darknet brings a picture to the square input: `resize_image` (until 2017, AlexeyAB) or `letterbox_image`."""
-
-ENLARGEMENT = (954 / 123, 1855 / 240)
-"""Pixels of the written-out picture per detector pixel along rows and columns (section 2.5)."""
-
-CANVAS = 0.5
-"""Gray level that Darknet leaves where a picture does not cover the input."""
+ENLARGEMENT = (954 / 123, 1855 / 240)  # written-out pixels per detector pixel along rows and columns (section 2.5)
+CANVAS = 0.5  # gray level that Darknet leaves where a picture does not cover the input
 
 
 def enlarged_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    """Size of the written-out picture: 954 × 1855 for 123 × 240 pixels, the same factors for other shapes.
-
-    Parameters
-    ----------
-    shape
-        Rows and columns of a pattern [pixels].
-
-    Returns
-    -------
-    tuple
-        Rows and columns of the picture [pixels].
-    """
+    """Rows and columns of the written-out picture: 954 × 1855 for 123 × 240 pixels, the same factors for others."""
     rows, columns = shape
     return round(rows * ENLARGEMENT[0]), round(columns * ENLARGEMENT[1])
 
@@ -44,17 +29,7 @@ def enlarged_shape(shape: tuple[int, int]) -> tuple[int, int]:
 def detector_pixel(target: np.ndarray | Tensor, pixels: int, enlarged: int) -> np.ndarray | Tensor:
     """Detector pixel that a pixel of the enlarged picture shows: nearest neighbour, ⌊(target + ½) pixels / enlarged⌋.
 
-    Parameters
-    ----------
-    target
-        Integer pixels of the enlarged picture along one axis.
-    pixels, enlarged
-        Length of that axis at the detector and in the picture [pixels].
-
-    Returns
-    -------
-    ndarray or Tensor
-        Integers 0 … pixels - 1, like `target`.
+    `pixels` and `enlarged` are the lengths of the axis at the detector and in the picture.
     """
     return (2 * target + 1) * pixels // (2 * enlarged)
 
@@ -62,19 +37,8 @@ def detector_pixel(target: np.ndarray | Tensor, pixels: int, enlarged: int) -> n
 def resize_taps(length: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """The two pixels that Darknet's `resize_image` mixes for each target pixel (src/image.c), corners aligned.
 
-    Parameters
-    ----------
-    length
-        int64 (...): lengths of the axis before [pixels].
-    size
-        Length after [pixels].
-
-    Returns
-    -------
-    first, second : Tensor
-        int64 (..., size): pixels of the axis before.
-    share : Tensor
-        float32 (..., size): weight of `second`; `first` has 1 - share.
+    From lengths int64 (...) to first and second pixel, int64 (..., size), and the weight of the second, float32; the
+    first has 1 - share.
     """
     last = (length - 1)[..., None]
     # In float32, as Darknet: the rounding of the positions is part of its result.
@@ -91,12 +55,9 @@ def resize_taps(length: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
 class Taps(NamedTuple):
     """The detector pixels that the input pixels mix along one axis: one axis for all images, or one an image."""
 
-    first: Tensor
-    """int64 (..., size): a detector pixel; a negative one contributes nothing."""
-    second: Tensor
-    """int64 (..., size): likewise, not before `first`."""
-    share: Tensor
-    """float32 (..., size): weight of `second`; `first` has 1 - share."""
+    first: Tensor  # int64 (..., size): a detector pixel; a negative one contributes nothing
+    second: Tensor  # int64 (..., size): likewise, not before `first`
+    share: Tensor  # float32 (..., size): weight of `second`; `first` has 1 - share
 
     def to(self, device: torch.device) -> "Taps":
         """The same on a device."""
@@ -110,17 +71,8 @@ class Taps(NamedTuple):
 def resample(channels: Tensor, rows: Taps, columns: Taps) -> Tensor:
     """Images of detector pixels: each axis mixed from two pixels, columns first.
 
-    Parameters
-    ----------
-    channels
-        float32 (N, 3 or 1, rows, columns); fastest if each column lies together in memory, pixel by pixel.
-    rows, columns
-        Detector pixels that each input pixel mixes, along both axes.
-
-    Returns
-    -------
-    Tensor
-        float32 (N, 3, size, size), in memory pixel by pixel (`torch.channels_last`); one channel is repeated.
+    From channels float32 (N, 3 or 1, rows, columns), fastest if each column lies together in memory, pixel by pixel, to
+    float32 (N, 3, size, size), in memory pixel by pixel (`torch.channels_last`); one channel is repeated.
     """
     # (N, columns, rows · channels): the columns of an image are mixed first
     wide = _mix(channels.permute(0, 3, 2, 1).flatten(2), columns)
@@ -147,40 +99,14 @@ def _mix(values: Tensor, taps: Taps) -> Tensor:
     return mixed.reshape(number, taps.first.shape[-1], features)
 
 
-def fill_canvas(images: Tensor, rows: Taps, columns: Taps) -> Tensor:
-    """Paint 0.5 gray, in place, where no detector pixel contributes.
-
-    Parameters
-    ----------
-    images
-        (N, channels, size, size) from `resample`.
-    rows, columns
-        The same axes that `resample` was given.
-
-    Returns
-    -------
-    Tensor
-        `images`.
-    """
+def fill_canvas(images: Tensor, rows: Taps, columns: Taps) -> None:
+    """Paint 0.5 gray, in place, where no detector pixel contributes; the axes are those that `resample` was given."""
     covered = (rows.first >= 0)[..., :, None] & (columns.first >= 0)[..., None, :]
-    return images.masked_fill_(~covered.reshape(-1, 1, *covered.shape[-2:]), CANVAS)
+    images.masked_fill_(~covered.reshape(-1, 1, *covered.shape[-2:]), CANVAS)
 
 
 def fill_around(images: Tensor, covered: tuple[int, int]) -> Tensor:
-    """Paint 0.5 gray, in place, around pictures in the middle of their images.
-
-    Parameters
-    ----------
-    images
-        (N, channels, size, size) from `resample`.
-    covered
-        Rows and columns of the picture [pixels], from `letterbox_shape`.
-
-    Returns
-    -------
-    Tensor
-        `images`.
-    """
+    """Paint 0.5 gray, in place, around pictures of `covered` rows and columns in the middle of their images."""
     for axis, length in zip((2, 3), covered, strict=True):
         before = (images.shape[axis] - length) // 2
         images.narrow(axis, 0, before).fill_(CANVAS)
@@ -189,26 +115,9 @@ def fill_around(images: Tensor, covered: tuple[int, int]) -> Tensor:
 
 
 def resize_axes(shape: tuple[int, int], size: int, resize: str) -> tuple[Taps, Taps]:
-    """Both axes of the enlargement and Darknet's resizing together.
+    """Rows and columns (size,) of the enlargement and Darknet's resizing together, for patterns of a shape.
 
-    Parameters
-    ----------
-    shape
-        Rows and columns of a pattern [pixels].
-    size
-        Side of the network input [pixels].
-    resize
-        "stretch" or "letterbox".
-
-    Returns
-    -------
-    rows, columns : Taps
-        (size,) each.
-
-    Raises
-    ------
-    ProfileError
-        If `resize` is unknown.
+    ProfileError if `resize` is neither "stretch" nor "letterbox".
     """
     check_resize(resize)
     enlarged = enlarged_shape(shape)
@@ -219,32 +128,13 @@ def resize_axes(shape: tuple[int, int], size: int, resize: str) -> tuple[Taps, T
 
 
 def check_resize(resize: str) -> None:
-    """Refuse an unknown way to resize.
-
-    Raises
-    ------
-    ProfileError
-        If `resize` is not one of `RESIZES`.
-    """
+    """Raise ProfileError if `resize` is not one of `RESIZES`."""
     if resize not in RESIZES:
         raise ProfileError(f"resize must be one of {', '.join(RESIZES)}, got {resize!r}")
 
 
 def letterbox_shape(shape: tuple[int, int], size: int) -> tuple[int, int]:
-    """Size of a picture that fits the input with its aspect ratio kept (Darknet's `letterbox_image`, integer division).
-
-    Parameters
-    ----------
-    shape
-        Rows and columns of the picture [pixels].
-    size
-        Side of the network input [pixels].
-
-    Returns
-    -------
-    tuple
-        Rows and columns of the picture inside the input [pixels].
-    """
+    """Rows and columns that a picture fills of the input, aspect ratio kept (`letterbox_image`, integer division)."""
     tall, wide = shape
     if size / wide < size / tall:
         return tall * size // wide, size

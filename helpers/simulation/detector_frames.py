@@ -2,15 +2,13 @@
 
 The shots are those of `shots`; many pulses miss all particles and hold background alone. A photon frees a cloud of
 charge that may spread over up to four pixels; the camera clips it at its largest value and adds read noise; its
-pedestal is subtracted, so dark pixels scatter about 0. Values that the paper does not give are our choice: see the
-constants.
+pedestal is subtracted, so dark pixels scatter about 0. Values that the paper does not give are our choice.
 """
 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import h5py
 import numpy as np
 import pandas as pd
 from scipy.special import ndtr
@@ -42,42 +40,16 @@ SINGLE_SHARE = 0.4
 class Shot:
     """Truth of one pulse, before the camera counts anything."""
 
-    species: str
-    """"blank" for no particle, or a species of `shots.draw_particles`."""
-
-    size_nm: float
-    """True size of the first particle; 0 for a blank [nm]."""
-
-    centre: tuple[float, float]
-    """Position of the beam on the camera (row, column) [pixels]."""
-
-    signal: np.ndarray
-    """(rows, columns) expected scattered photons per pixel."""
-
-    background: np.ndarray
-    """(rows, columns) expected background photons per pixel."""
+    species: str  # "blank" for no particle, or a species of `shots.draw_particles`
+    size_nm: float  # true size of the first particle; 0 for a blank [nm]
+    centre: tuple[float, float]  # position of the beam on the camera (row, column) [pixels]
+    signal: np.ndarray  # (rows, columns) expected scattered photons per pixel
+    background: np.ndarray  # (rows, columns) expected background photons per pixel
 
 
-def draw_shot(rng: np.random.Generator, experiment: Experiment, *, scale: float, hit_share: float = HIT_SHARE) -> Shot:
-    """Draw one pulse: particles or none, fluence, centre and background.
-
-    Parameters
-    ----------
-    rng
-        Random generator that all draws of this pulse come from.
-    experiment
-        Geometry of the camera.
-    scale
-        Photons per unit of intensity at mean fluence, from `shots.photon_scale` [photons/nm⁶].
-    hit_share
-        Probability that particles are in the focus, 0 to 1.
-
-    Returns
-    -------
-    Shot
-        Expected photons and truth of the pulse.
-    """
-    hit = rng.random() < hit_share
+def draw_shot(rng: np.random.Generator, experiment: Experiment, *, scale: float) -> Shot:
+    """Draw one pulse: particles or none, fluence, centre and background; `scale` is that of `shots.photon_scale`."""
+    hit = rng.random() < HIT_SHARE
     species = _species(rng) if hit else "blank"
     particles = shots.draw_particles(species, rng) if hit else []
     centre = shots.draw_centre(rng, experiment)
@@ -98,27 +70,11 @@ def _species(rng: np.random.Generator) -> str:
 def camera_values(
     photons: np.ndarray, experiment: Experiment, rng: np.random.Generator, *, read_noise: float = READ_NOISE_ADU
 ) -> np.ndarray:
-    """Camera output in ADU for the photons that fell on its pixels.
+    """Camera output (rows, columns, int16) [ADU] for the whole photons that fell on its pixels.
 
     Each photon lands at a random point of its pixel, and its Gaussian cloud of charge spreads over the neighbours. A
-    pixel is clipped at the experiment's saturation, read noise is added, and the result is rounded to whole ADU.
+    pixel is clipped at the experiment's saturation, read noise [ADU] is added, and the result is rounded to whole ADU.
     Charge that leaves the detector is lost.
-
-    Parameters
-    ----------
-    photons
-        (rows, columns) whole photons that fell on each pixel.
-    experiment
-        Camera, of which `adu_per_photon` and `saturation` are used.
-    rng
-        Random generator for the landing points and the noise.
-    read_noise
-        Standard deviation of the noise of each pixel [ADU].
-
-    Returns
-    -------
-    ndarray (rows, columns)
-        Camera values, int16 [ADU].
     """
     rows, columns = photons.shape
     # one more pixel on each side takes the charge that leaves the detector
@@ -142,16 +98,7 @@ def _shares(position: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return before, 1 - before - after, after
 
 
-def simulate_frames(
-    path: str | os.PathLike,
-    *,
-    frames: int,
-    seed: int = 34117,
-    experiment: Experiment = CAMERA,
-    crop: Crop | None = None,
-    hit_share: float = HIT_SHARE,
-    photons: float = shots.PHOTONS,
-) -> None:
+def simulate_frames(path: str | os.PathLike, *, frames: int, seed: int = 34117) -> None:
     """Write simulated, unprepared detector frames in ADU with their exact truth.
 
     Frame k is drawn from `default_rng([seed, k])` alone. The per-pattern table of the file is the truth: `species`
@@ -167,63 +114,40 @@ def simulate_frames(
         Number of frames, at least 1.
     seed
         Seed of all draws; the same seed gives the same file, byte for byte.
-    experiment
-        Geometry, ADU per photon and saturation of the camera.
-    crop
-        Region in which the photons of the truth are summed; None is that of the paper.
-    hit_share
-        Fraction of frames with particles in the focus, 0 to 1.
-    photons
-        Mean number of photons that a virus of 68 nm scatters into the good pixels.
 
     Raises
     ------
     ProfileError
-        If a number is out of its range.
+        If no frame is wanted.
     """
-    if frames < 1 or not 0 <= hit_share <= 1 or not photons > 0:
-        raise ProfileError(
-            f"cannot simulate {frames} frames with a share of {hit_share} hits of {photons} photons; frames must be at "
-            f"least 1, the share 0 to 1, photons positive"
-        )
-    mask = shots.detector_mask(experiment)
-    title = f"simulated detector frames of {experiment.name}, seed {seed}"
-    given = {"mask": mask, "centre": experiment.centre, "experiment": experiment}
+    if frames < 1:
+        raise ProfileError(f"cannot simulate {frames} frames; at least 1 is needed")
+    mask = shots.detector_mask(CAMERA)
+    title = f"simulated detector frames of {CAMERA.name}, seed {seed}"
+    given = {"mask": mask, "centre": CAMERA.centre, "experiment": CAMERA}
     records = []
     with new_stack(path, patterns=frames, dtype=np.int16, title=title, **given) as image:
-        _describe_unit(image, experiment)
-        drawn = _frames(frames, seed, experiment, mask, crop or Crop(), hit_share, photons)
-        for pattern, (adu, record) in enumerate(progress(drawn, label="simulating frames", total=frames)):
+        image["data"].attrs["units"] = "ADU"
+        image["data"].attrs["adu_per_photon"] = CAMERA.adu_per_photon
+        drawn = progress(_frames(frames, seed, mask), label="simulating frames", total=frames)
+        for pattern, (adu, record) in enumerate(drawn):
             image["data"][pattern] = adu
             records.append(record)
         write_table(image, pd.DataFrame(records))
 
 
-def _describe_unit(image: h5py.Group, experiment: Experiment) -> None:
-    """Record in the file that its values are ADU."""
-    image["data"].attrs["units"] = "ADU"
-    image["data"].attrs["adu_per_photon"] = experiment.adu_per_photon
-
-
-def _frames(
-    number: int,
-    seed: int,
-    experiment: Experiment,
-    mask: np.ndarray,
-    crop: Crop,
-    hit_share: float,
-    photons: float,
-) -> Iterator[tuple[np.ndarray, dict]]:
+def _frames(number: int, seed: int, mask: np.ndarray) -> Iterator[tuple[np.ndarray, dict]]:
     """Frames (ADU) in order, each with its row of the truth table."""
-    scale = shots.photon_scale(experiment, mask, photons=photons)
-    corner = crop.corner(experiment.shape, experiment.centre)
+    scale = shots.photon_scale(CAMERA, mask)
+    crop = Crop()
+    corner = crop.corner(CAMERA.shape, CAMERA.centre)
     good = ~crop.cut(mask, corner, outside=True)
     for frame in range(number):
         rng = np.random.default_rng([seed, frame])
-        shot = draw_shot(rng, experiment, scale=scale, hit_share=hit_share)
+        shot = draw_shot(rng, CAMERA, scale=scale)
         # photons as they fall, then as the camera shows them
         counted = rng.poisson(shot.signal + shot.background)
-        adu = camera_values(counted, experiment, rng)
+        adu = camera_values(counted, CAMERA, rng)
         adu[mask] = 0
         # the truth in the region that preparation keeps
         signal, background, fallen = (

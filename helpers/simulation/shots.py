@@ -55,20 +55,10 @@ _EXPERT_WIDTH = 0.35
 
 
 def detector_mask(experiment: Experiment) -> np.ndarray:
-    """Bad pixels of the simulated detector, the same for every shot.
+    """Bad pixels (rows, columns; True = bad) of the simulated detector, the same for every shot.
 
     A half disc about the beam (saturation and stray light), one dead column and half of another, a shaded corner, and
     one pixel in 400 at random.
-
-    Parameters
-    ----------
-    experiment
-        Detector, of which shape and nominal centre are used.
-
-    Returns
-    -------
-    ndarray (rows, columns)
-        True = bad pixel.
     """
     rows, columns = experiment.shape
     mask = np.random.default_rng(experiment.shape).random(experiment.shape) < 1 / 400
@@ -80,20 +70,10 @@ def detector_mask(experiment: Experiment) -> np.ndarray:
 
 
 def draw_particles(species: str, rng: np.random.Generator) -> list[Particle]:
-    """Draw the particles in the focus.
+    """Draw the particles in the focus; none for the species "empty".
 
-    Parameters
-    ----------
-    species
-        "single", "double", "triple" (icosahedra in one pulse), "aggregate" (icosahedra that touch), "droplet" (a
-        sphere), "debris" (a spheroid) or "empty".
-    rng
-        Random generator for sizes, shapes, orientations and positions.
-
-    Returns
-    -------
-    list of Particle
-        Empty for "empty".
+    Other species are "single", "double", "triple" (icosahedra in one pulse), "aggregate" (icosahedra that touch),
+    "droplet" (a sphere) and "debris" (a spheroid).
     """
     if species == "droplet":
         return [Particle(_log_normal(rng, *_DROPLET_NM), 1.0)]
@@ -149,20 +129,7 @@ def _aggregate(rng: np.random.Generator, number: int) -> list[Particle]:
 
 
 def frequencies(experiment: Experiment, centre: Centre) -> tuple[np.ndarray, np.ndarray]:
-    """Spatial frequencies at the middles of the detector's rows and columns.
-
-    Parameters
-    ----------
-    experiment
-        Geometry of the detector.
-    centre
-        Position of the direct beam in this shot (row, column) [pixels].
-
-    Returns
-    -------
-    row_frequency, column_frequency : ndarray (rows,), (columns,)
-        Signed spatial frequencies, 0 at the beam [1/nm].
-    """
+    """Signed spatial frequencies (rows,) and (columns,) at the middles of the pixels, 0 at the beam [1/nm]."""
     step = experiment.frequency_step
     return (np.arange(experiment.rows) - centre[0]) * step, (np.arange(experiment.columns) - centre[1]) * step
 
@@ -173,21 +140,9 @@ def scattered(particles: list[Particle], experiment: Experiment, centre: Centre)
 
 
 def photon_scale(experiment: Experiment, mask: np.ndarray, *, photons: float = PHOTONS) -> float:
-    """Photons per unit of intensity at mean fluence.
+    """Photons per unit of intensity at mean fluence [photons/nm⁶].
 
-    Parameters
-    ----------
-    experiment
-        Geometry of the detector.
-    mask
-        (rows, columns), True = bad pixel.
-    photons
-        Mean number of photons that a sphere of 68 nm shall scatter into the good pixels.
-
-    Returns
-    -------
-    float
-        Factor from the intensity of `scattered` to expected counts [photons/nm⁶].
+    `photons` is the mean number that a sphere of 68 nm shall scatter into the good pixels.
     """
     return photons / float(scattered([Particle(_REFERENCE_NM, 1.0)], experiment, experiment.centre)[~mask].sum())
 
@@ -210,46 +165,18 @@ def draw_background(rng: np.random.Generator, experiment: Experiment, centre: Ce
 
 
 def detect(expected: np.ndarray, mask: np.ndarray, experiment: Experiment, rng: np.random.Generator) -> np.ndarray:
-    """Draw the counted photons: Poisson, clipped at saturation, 0 in bad pixels.
-
-    Parameters
-    ----------
-    expected
-        (rows, columns) expected counts of signal and background [photons].
-    mask
-        (rows, columns), True = bad pixel.
-    experiment
-        Detector, of which `saturation` is used.
-    rng
-        Random generator for the Poisson counts.
-
-    Returns
-    -------
-    ndarray (rows, columns)
-        Photon counts, uint16.
-    """
+    """Draw the counted photons (rows, columns; uint16): Poisson, clipped at saturation, 0 in bad pixels."""
     counts = np.zeros(expected.shape, np.uint16)
     counts[~mask] = np.minimum(rng.poisson(expected[~mask]), experiment.saturation)
     return counts
 
 
 def expert_probability(truth: bool, signal_photons: float) -> float:
-    """Probability that the expert labels a shot as a single hit.
+    """Probability, 0 to 0.93, that the expert labels a shot as a single hit.
 
     It is 0 unless the shot is one ("visual inspection did not reveal any false positive", section 2.1). A single hit
     is recognised with 0.93 / (1 + exp(−ln(signal / 2200) / 0.35)): weak ones are missed, and so are a few bright ones.
-
-    Parameters
-    ----------
-    truth
-        True if exactly one virus was in the focus.
-    signal_photons
-        Expected number of scattered photons in the good pixels.
-
-    Returns
-    -------
-    float
-        Probability, 0 to 0.93.
+    `signal_photons` are the scattered photons expected in the good pixels.
     """
     if not truth or signal_photons <= 0:
         return 0.0

@@ -2,9 +2,8 @@
 
 python -m helpers.simulation.simulated_beamline SOURCE.cxi TARGET.cxi --rate 120 --shots 7200
 
-The patterns are those of a pattern file, over and over; the k-th shot has the event id k, and `written_at` says when it
-was on disk (Unix time [s]). If the target is there, as a killed writer leaves it, its patterns go into a new file that
-takes its name, and the shots go on after them. What comes from here is simulated.
+The patterns of a file come over and over; shot k has the event id k, and `written_at` is when it was on disk (Unix
+time [s]). A target that a killed writer left is copied to a new file that takes its name, and the shots go on after it.
 """
 
 import argparse
@@ -23,30 +22,17 @@ from helpers import ROOT
 from helpers.patterns import open_stack
 from helpers.system import end_with_parent
 
-TITLE = "simulated beamline"
 READY = "writing"
 _IMAGE = "entry_1/image_1"
 _IDS_A_CHUNK = 1024
+_PATTERNS = 512
+"""Patterns of the source that are used, in turn."""
 
 
-def write_shots(source: Path, target: Path, *, rate: float, shots: int, distinct: int = 512) -> None:
-    """Write shots in the co-author's layout, one after the other.
-
-    Parameters
-    ----------
-    source
-        A file of photon counts.
-    target
-        The file that grows.
-    rate
-        Shots a second; as fast as possible if infinite.
-    shots
-        How many.
-    distinct
-        So many patterns of the source are used, in turn.
-    """
+def write_shots(source: Path, target: Path, *, rate: float, shots: int) -> None:
+    """Write shots in the co-author's layout one by one, at `rate` [shots/s]; infinite is as fast as possible."""
     with open_stack(source) as stack:
-        patterns = stack.read(slice(0, distinct)).astype(np.uint16)
+        patterns = stack.read(slice(0, _PATTERNS)).astype(np.uint16)
         mask, centre = stack.mask, stack.centre or (0.0, 0.0)
     with _file(target, mask, centre) as image:
         first = image["data"].shape[0]
@@ -68,10 +54,10 @@ def _append(data: h5py.Dataset, value: np.ndarray | float) -> None:
 
 @contextmanager
 def _file(target: Path, mask: np.ndarray, centre: tuple[float, float]) -> Iterator[h5py.Group]:
-    """The group of the images, in SWMR mode; what an earlier writer has left is taken over."""
+    """Group of the images in SWMR mode; the shots of an earlier writer are taken over."""
     begun = target.with_name(f".{target.name}.begun")
     with h5py.File(begun, "w", libver="latest") as file:
-        file["entry_1/title"] = TITLE
+        file["entry_1/title"] = "simulated beamline"
         image = file.create_group(_IMAGE)
         image["mask"] = mask.astype(np.uint32)
         image["image_center"] = np.array([centre[1], centre[0], 0.0])
@@ -106,26 +92,27 @@ def beamline(source: Path, target: Path, *, rate: float, shots: int) -> Iterator
 
     Parameters
     ----------
-    source, target, rate, shots
-        Of `write_shots`.
+    source
+        File of photon counts whose patterns are written.
+    target
+        File that grows.
+    rate
+        Shots a second; as fast as possible if infinite.
+    shots
+        Number of shots to write.
 
     Yields
     ------
     subprocess.Popen
-        It has begun to write.
+        The process, which has begun to write.
+
+    Raises
+    ------
+    RuntimeError
+        If it does not begin to write.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "helpers.simulation.simulated_beamline",
-        source,
-        target,
-        "--rate",
-        rate,
-        "--shots",
-        shots,
-    ]
-    command += ["--end-with", os.getpid()]
+    command = [sys.executable, "-m", "helpers.simulation.simulated_beamline", source, target]
+    command += ["--rate", rate, "--shots", shots, "--end-with", os.getpid()]
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     with subprocess.Popen(
         list(map(str, command)), stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": path}

@@ -10,7 +10,6 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 
@@ -18,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.errors import ProfileError
-from helpers.experiment import AMOX34117, Experiment
+from helpers.experiment import AMOX34117
 from helpers.patterns import new_stack, write_table
 from helpers.preparation import SIZE_RANGE_NM, particle_sizes
 from helpers.simulation import shots
@@ -45,7 +44,6 @@ class _Plan:
     """Settings that a worker process needs to draw candidates."""
 
     seed: int
-    experiment: Experiment
     shares: dict[str, float]
     photons: float
 
@@ -58,7 +56,6 @@ def simulate(
     outside: tuple[int, int] | None = None,
     seed: int = 34117,
     photons: float = shots.PHOTONS,
-    experiment: Experiment = AMOX34117,
     processes: int | None = None,
 ) -> None:
     """Write a simulated twin of the experiment (sections 2.1 and 2.6 of the paper; the model is in `shots`).
@@ -82,8 +79,6 @@ def simulate(
         Seed of all draws; the same seed gives the same file, byte for byte.
     photons
         Mean number of photons that a virus of 68 nm scatters into the good pixels.
-    experiment
-        Geometry and saturation of the detector.
     processes
         Number of worker processes; None takes one for each core, and small twins take fewer. It does not change the
         file.
@@ -103,15 +98,16 @@ def simulate(
         )
     labelled = round(manual_fraction * patterns)
     quotas = np.array([[outside[1], outside[0]], [patterns - labelled, labelled]])
-    plan = _Plan(seed, experiment, _shares(labelled / patterns), photons)
-    title = f"simulated twin of {experiment.name}, seed {seed}"
-    given = {"mask": shots.detector_mask(experiment), "centre": experiment.centre, "experiment": experiment}
+    plan = _Plan(seed, _shares(labelled / patterns), photons)
+    title = f"simulated twin of {AMOX34117.name}, seed {seed}"
+    given = {"mask": shots.detector_mask(AMOX34117), "centre": AMOX34117.centre, "experiment": AMOX34117}
     records = []
+    workers = min(processes or cores(), math.ceil(quotas.sum() / _CHUNK))
     with (
         new_stack(path, patterns=int(quotas.sum()), dtype=np.uint16, title=title, **given) as image,
-        _chunks(plan, min(processes or cores(), math.ceil(quotas.sum() / _CHUNK))) as chunks,
+        one_thread_processes(workers) as pool,
     ):
-        accepted = _accepted(chunks, quotas)
+        accepted = _accepted(_chunks(pool, plan, waiting=2 * workers), quotas)
         for pattern, (counts, record) in enumerate(progress(accepted, label="simulating", total=int(quotas.sum()))):
             image["data"][pattern] = counts
             records.append(record)
@@ -143,17 +139,9 @@ def _accepted(chunks: Iterator[tuple[np.ndarray, list[dict]]], quotas: np.ndarra
             return
 
 
-@contextmanager
-def _chunks(plan: _Plan, processes: int) -> Iterator[Iterator[tuple[np.ndarray, list[dict]]]]:
-    """Endless chunks of candidates in order, drawn by worker processes."""
-    with one_thread_processes(processes) as pool:
-        yield _in_order(pool, plan, count(step=_CHUNK), waiting=2 * processes)
-
-
-def _in_order(
-    pool: ProcessPoolExecutor, plan: _Plan, starts: Iterator[int], *, waiting: int
-) -> Iterator[tuple[np.ndarray, list[dict]]]:
-    """Results in the order of `starts`; only `waiting` chunks are ahead, so that memory stays small."""
+def _chunks(pool: ProcessPoolExecutor, plan: _Plan, *, waiting: int) -> Iterator[tuple[np.ndarray, list[dict]]]:
+    """Endless chunks of candidates in order; only `waiting` chunks are ahead, so that memory stays small."""
+    starts = count(step=_CHUNK)
     futures: deque[Future] = deque(pool.submit(_chunk, plan, next(starts)) for _ in range(waiting))
     while True:
         yield futures.popleft().result()
@@ -162,13 +150,13 @@ def _in_order(
 
 def _chunk(plan: _Plan, start: int) -> tuple[np.ndarray, list[dict]]:
     """Counts and records of the candidates from `start` on, with their measured sizes."""
-    experiment, mask = plan.experiment, shots.detector_mask(plan.experiment)
-    scale = shots.photon_scale(experiment, mask, photons=plan.photons)
+    mask = shots.detector_mask(AMOX34117)
+    scale = shots.photon_scale(AMOX34117, mask, photons=plan.photons)
     candidates = [_candidate(plan, number, mask, scale) for number in range(start, start + _CHUNK)]
     counts = np.stack([pattern for pattern, _ in candidates])
     records = [record for _, record in candidates]
     # as in the experiment, the size is measured about the nominal centre: the jitter is unknown
-    sizes, scores = particle_sizes(counts, mask, np.tile(experiment.centre, (_CHUNK, 1)), experiment)
+    sizes, scores = particle_sizes(counts, mask, np.tile(AMOX34117.centre, (_CHUNK, 1)), AMOX34117)
     for record, size, score in zip(records, sizes, scores, strict=True):
         record |= {"size_nm": size, "size_score": score}
     return counts, records
@@ -181,9 +169,9 @@ def _candidate(plan: _Plan, number: int, mask: np.ndarray, scale: float) -> tupl
     species = str(rng.choice(list(plan.shares), p=list(plan.shares.values())))
     particles = shots.draw_particles(species, rng)
     fluence = shots.draw_fluence(rng)
-    centre = shots.draw_centre(rng, plan.experiment)
-    signal = scale * fluence * shots.scattered(particles, plan.experiment, centre)
-    counts = shots.detect(signal + shots.draw_background(rng, plan.experiment, centre), mask, plan.experiment, rng)
+    centre = shots.draw_centre(rng, AMOX34117)
+    signal = scale * fluence * shots.scattered(particles, AMOX34117, centre)
+    counts = shots.detect(signal + shots.draw_background(rng, AMOX34117, centre), mask, AMOX34117, rng)
     signal_photons = float(signal[~mask].sum())
     truth = species == "single"
     label = rng.random() < shots.expert_probability(truth, signal_photons)
