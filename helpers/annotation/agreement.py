@@ -1,7 +1,6 @@
-"""Consistency of annotations: intra-annotator and inter-annotator agreement.
+"""Consistency of annotations, which section 4 of the paper asks for: intra-annotator and inter-annotator agreement.
 
-Section 4 of the paper asks for "more consistent annotations"; here consistency is measured with Cohen's kappa, which is
-1 for full agreement and 0 for as much agreement as chance gives.
+Cohen's kappa is 1 for full agreement, and 0 for as much agreement as chance gives.
 """
 
 import os
@@ -13,20 +12,14 @@ import pandas as pd
 from sklearn.metrics import cohen_kappa_score
 
 from helpers.annotation.labels import read_labels
-from helpers.annotation.labels_file import LABELS, NOT_SINGLE, SINGLE, LabelsFile
+from helpers.annotation.labels_file import NOT_SINGLE, SINGLE, LabelsFile
 from helpers.errors import LabelsError
 from helpers.patterns import PatternStack
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two judgements of the same patterns.
-
-    Parameters
-    ----------
-    judged
-        Columns pattern, first and second, the two labels (out of `LABELS`) of each pattern, ordered by pattern.
-    """
+    """Two judgements of the same patterns: columns pattern, first and second (out of `LABELS`), ordered by pattern."""
 
     judged: pd.DataFrame
 
@@ -53,43 +46,16 @@ class Agreement:
         """Patterns with two different labels: columns pattern, first, second."""
         return self.judged[self.judged["first"] != self.judged["second"]].reset_index(drop=True)
 
-    def table(self) -> pd.DataFrame:
-        """Number of patterns for each pair of labels: a row for each first label, a column for each second one."""
-        counted = pd.crosstab(self.judged["first"], self.judged["second"])
-        return counted.reindex(index=LABELS, columns=LABELS, fill_value=0).rename_axis(index="first", columns="second")
-
 
 def agreement(first: Mapping[int, str], second: Mapping[int, str]) -> Agreement:
-    """Compare two judgements of the patterns that have both.
-
-    Parameters
-    ----------
-    first, second
-        Labels of either judgement: pattern → one of `LABELS`.
-
-    Returns
-    -------
-    Agreement
-        Comparison of the patterns that both name.
-    """
+    """Comparison of two judgements (pattern → one of `LABELS`) of the patterns that have both."""
     common = sorted(set(first) & set(second))
     rows = [(pattern, first[pattern], second[pattern]) for pattern in common]
     return Agreement(pd.DataFrame(rows, columns=["pattern", "first", "second"]))
 
 
 def self_agreement(file: LabelsFile) -> Agreement:
-    """Intra-annotator agreement: the first label of a pattern against the one given when it was shown again.
-
-    Parameters
-    ----------
-    file
-        Labels of the annotation widget with some repeats.
-
-    Returns
-    -------
-    Agreement
-        Comparison of the patterns that the same person judged both times.
-    """
+    """Intra-annotator agreement: first against second label of the patterns that the same person judged both times."""
     firsts, seconds = file.labels, file.repeats
     same = [p for p in firsts if p in seconds and firsts[p].labeller == seconds[p].labeller]
     return agreement({p: firsts[p].label for p in same}, {p: seconds[p].label for p in same})

@@ -57,18 +57,7 @@ class Box:
             )
 
     def check_inside(self, shape: tuple[int, int]) -> None:
-        """Raise an error if the box extends beyond the pattern.
-
-        Parameters
-        ----------
-        shape
-            Number of rows and columns of a pattern.
-
-        Raises
-        ------
-        BoxError
-            If the box extends beyond the last row or column.
-        """
+        """Raise a BoxError if the box extends beyond a pattern of this shape (rows, columns)."""
         rows, columns = shape
         if self.row_stop > rows or self.column_stop > columns:
             raise BoxError(
@@ -116,11 +105,6 @@ def propose_box(counts: np.ndarray, share: float = 0.9) -> Box:
         (N, rows, columns) photon counts of the positive examples, 0 in bad pixels.
     share
         Fraction of the summed counts that must lie inside, above 0 and up to 1.
-
-    Returns
-    -------
-    Box
-        The smallest such rectangle.
 
     Raises
     ------
@@ -266,11 +250,6 @@ def read_box(path: str | os.PathLike, *, shape: tuple[int, int] | None = None) -
     shape
         Number of rows and columns of the patterns that the box is for; None does not compare them with the file's.
 
-    Returns
-    -------
-    Box
-        Rectangle in detector pixels.
-
     Raises
     ------
     BoxError
@@ -288,7 +267,7 @@ def read_box(path: str | os.PathLike, *, shape: tuple[int, int] | None = None) -
     if shape is not None and (rows, columns) != tuple(shape):
         raise BoxError(
             f"{path} holds a box for patterns of {rows} × {columns} pixels, but these have "
-            f"{shape[0]} × {shape[1]}; delete it and draw the box again"
+            f"{shape[0]} × {shape[1]}; {advice}"
         )
     return box
 

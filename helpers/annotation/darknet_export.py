@@ -2,9 +2,8 @@
 
     cd FOLDER && darknet detector train single_hit.data NETWORK.cfg FIRST.weights
 
-Paths in the lists are relative to the folder. A label file lies beside its picture, where Darknet finds it by replacing
-`.png` with `.txt`; Darknet would also replace "images" or "raw" in a path, so neither occurs here
-(`fill_truth_detection` in Darknet's src/data.c).
+Paths in the lists are relative to the folder. Darknet finds a label file by replacing `.png` with `.txt`, and would
+also replace "images" or "raw", so neither occurs in a path (`fill_truth_detection` in its src/data.c).
 """
 
 import os
@@ -47,12 +46,7 @@ def label_line(box: Box, shape: tuple[int, int]) -> str:
 
 
 def export_darknet(
-    folder: str | os.PathLike,
-    stack: PatternStack,
-    sets: pd.DataFrame,
-    box: Box,
-    *,
-    representation: Representation,
+    folder: str | os.PathLike, stack: PatternStack, sets: pd.DataFrame, box: Box, *, representation: Representation
 ) -> None:
     """Write the training and validation sets for Darknet.
 
@@ -95,11 +89,5 @@ def export_darknet(
     for name in SETS:
         write_text(folder / f"{name}.txt", "".join(lists[name]))
     write_text(folder / f"{CLASS}.names", f"{CLASS}\n")
-    entries = {
-        "classes": 1,
-        "train": "training.txt",
-        "valid": "validation.txt",
-        "names": f"{CLASS}.names",
-        "backup": ".",
-    }
-    write_text(folder / f"{CLASS}.data", "".join(f"{key} = {value}\n" for key, value in entries.items()))
+    entries = ("classes = 1", "train = training.txt", "valid = validation.txt", f"names = {CLASS}.names", "backup = .")
+    write_text(folder / f"{CLASS}.data", "".join(f"{entry}\n" for entry in entries))

@@ -17,27 +17,11 @@ _COLUMNS = {"label": ("label", "manual"), "truth": ("truth", "single")}
 
 
 def read_labels(path: str | os.PathLike, stack: PatternStack) -> pd.DataFrame:
-    """Read labels from a CSV file with `single` (0 or 1) and `index` or `event_id`, or from the widget's JSON.
+    """Labels from CSV with `single` (0, 1) and `index` or `event_id`, or from the widget's JSON without "unsure".
 
-    A selection written by this workbook is such a CSV file. If it has both columns, `index` names the pattern and
-    `event_id` must agree. In the JSON file (see `labels_file`) patterns labelled "unsure" are left out.
-
-    Parameters
-    ----------
-    path
-        The CSV or JSON file; patterns that it does not name stay unlabelled.
-    stack
-        Open stack of the patterns that the file labels.
-
-    Returns
-    -------
-    DataFrame
-        Columns pattern (index in the stack) and label (bool, True = single hit), in the order of the patterns.
-
-    Raises
-    ------
-    LabelsError
-        If the file or a column is missing, or a row names no pattern, a pattern twice, or a label other than 0 and 1.
+    A selection of this workbook is such a CSV file: `index` names the pattern, and `event_id` must agree. Returns the
+    columns pattern (index in the stack) and label (bool), ordered by pattern; raises LabelsError for a missing file or
+    column, an unknown pattern, a pattern named twice, or a label other than 0 and 1.
     """
     path = Path(path)
     if path.suffix == ".json":

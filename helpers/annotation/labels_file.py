@@ -1,12 +1,9 @@
 """JSON file of the labels that people give in the widget, and of the box that they draw.
 
-    {"file": "twin.cxi", "patterns": 2140, "shape": [123, 240], "checksum": "…",
-     "box": {"rows": [0, 61], "columns": [60, 180], "share": 0.91},
-     "labels": [{"pattern": 17, "event_id": 4711, "label": "single", "labeller": "anna"}, …],
-     "repeats": [second judgements of patterns that were shown twice, in the same form]}
-
-Every change is on disk when the call returns, and the file is never half written. Changes that another program has made
-to the file in the meantime are read first, so that neither loses the other's labels.
+{"file": "twin.cxi", "patterns": 2140, "shape": [123, 240], "checksum": "…",
+ "box": {"rows": [0, 61], "columns": [60, 180], "share": 0.91},
+ "labels": [{"pattern": 17, "event_id": 4711, "label": "single", "labeller": "anna"}, …],
+ "repeats": [second judgements of patterns that were shown twice, in the same form]}
 """
 
 import hashlib
@@ -31,15 +28,7 @@ _SECTIONS = ("labels", "repeats")
 
 @dataclass(frozen=True)
 class Judgement:
-    """Label of a pattern, and the person who gave it.
-
-    Parameters
-    ----------
-    label
-        One of `LABELS`.
-    labeller
-        Name of the person.
-    """
+    """Label of a pattern, one of `LABELS`, and the name of the person who gave it."""
 
     label: str
     labeller: str
@@ -57,6 +46,9 @@ class _Content:
 
 class LabelsFile:
     """Labels and box in a JSON file; opening it writes nothing.
+
+    Every change is on disk when the call returns, and the file is never half written. Changes by another program are
+    read first, so that neither loses the other's labels.
 
     Parameters
     ----------

@@ -25,19 +25,9 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Queue:
-    """Patterns in the order in which they are shown.
+    """Patterns in the order in which they are shown: indices int64 (positions,) and repeats bool (positions,).
 
-    Parameters
-    ----------
-    patterns
-        int64 (positions,) indices of the patterns in the stack.
-    repeats
-        bool (positions,), True where the pattern has been shown before.
-
-    Raises
-    ------
-    LabelsError
-        If a pattern occurs twice without being a repeat, or as a repeat before its first time.
+    Raises LabelsError unless each pattern occurs once, and then at most once as a repeat.
     """
 
     patterns: np.ndarray
@@ -207,11 +197,6 @@ def with_repeats(patterns: np.ndarray, *, every: int, apart: int = 30, seed: int
         Smallest number of positions between the two times, at least 1.
     seed
         Seed of the choice; the same seed gives the same queue.
-
-    Returns
-    -------
-    Queue
-        The patterns with their repeats.
 
     Raises
     ------

@@ -36,28 +36,9 @@ Answer = tuple[dict[str, Any], list[bytes]]
 
 
 class AnnotationSession:
-    """Annotation session: one person labels patterns and draws the box.
+    """Annotation session: one person labels patterns and draws the box; the parameters are those of `annotate`.
 
-    Parameters
-    ----------
-    stack
-        Open stack of the patterns; it must stay open.
-    file
-        File that stores labels and box.
-    queue
-        Patterns in the order in which they are shown.
-    labeller
-        Name of the person who labels.
-    positives
-        Patterns to draw the box on, for instance those of the training set; None takes the patterns of the queue that
-        are labelled single in `file`.
-    share
-        Fraction of the positives' counts that the proposed box holds, above 0 and up to 1.
-
-    Raises
-    ------
-    LabelsError
-        If the queue is empty or names a pattern that is not in the stack, or if `labeller` is empty.
+    Raises LabelsError if the queue is empty or names a pattern that is not in the stack, or if `labeller` is empty.
     """
 
     def __init__(
@@ -82,7 +63,7 @@ class AnnotationSession:
         self._queued = frozenset(queue.patterns.tolist())
         self._share = share
         table = stack.table()
-        self._size_nm = table["size_nm"].to_numpy() if "size_nm" in table else None
+        self._size_nm = table["size_nm"].to_numpy() if "size_nm" in table else np.full(len(stack), np.nan)
         self._summed = np.zeros(file.shape)
         self._in_sum: frozenset[int] = frozenset()
         self._proposals: dict[frozenset[int], Box] = {}
@@ -99,20 +80,9 @@ class AnnotationSession:
         }
 
     def answer(self, message: Mapping[str, Any]) -> Answer:
-        """Answer a message of the page.
+        """Answer to a message of the page, with its `revision` and `view`, and pictures from `levels`.
 
-        Parameters
-        ----------
-        message
-            Message with a `kind` and its content, see the table above.
-
-        Returns
-        -------
-        dict
-            Answer, with `revision` and `view` of the message; of the kind `refused`, with a `reason`, if nothing was
-            changed.
-        list of bytes
-            Pictures as deflated uint8 arrays (2, rows, columns): their levels on the linear and the log scale.
+        An answer of the kind `refused`, with a `reason`, says that nothing was changed.
         """
         marks = {name: message[name] for name in ("revision", "view", "position", "pattern") if name in message}
         try:
@@ -127,13 +97,7 @@ class AnnotationSession:
         return self._queued.intersection(self.file.labelled(SINGLE).tolist()) if self._known is None else self._known
 
     def read_positives(self) -> np.ndarray:
-        """Photon counts (positives, rows, columns) of `positives`, in the order of their numbers.
-
-        Raises
-        ------
-        LabelsError
-            If there are none.
-        """
+        """Photon counts (positives, rows, columns) of `positives`, ascending; a LabelsError without any."""
         if not self.positives:
             raise LabelsError("no pattern is called single yet: label some in the widget, then run the cells below it")
         return self._stack.read(np.array(sorted(self.positives)))
@@ -195,9 +159,9 @@ class AnnotationSession:
             positions, counts.sum(axis=(1, 2)), counts.max(axis=(1, 2)), strict=True
         ):
             pattern = int(self.queue.patterns[position])
-            size = None if self._size_nm is None or not np.isfinite(self._size_nm[pattern]) else self._size_nm[pattern]
+            size = float(self._size_nm[pattern])
             frame = {"position": position, "pattern": pattern, "photons": float(photons), "brightest": float(brightest)}
-            frames.append(frame | {"size_nm": None if size is None else float(size)})
+            frames.append(frame | {"size_nm": size if np.isfinite(size) else None})
         self._shown.update(positions)
         return {"kind": "frames", "frames": frames}, levels(counts)
 
@@ -232,8 +196,6 @@ class AnnotationSession:
 
     def _keep(self, box: Box | None) -> None:
         """Store a box with the share of the counts inside, or remove it."""
-        if box is not None:
-            box.check_inside(self.file.shape)
         summed = self.summed
         self.file.draw(box, share=held_share(summed, box) if box is not None and summed.sum() > 0 else None)
 
@@ -259,17 +221,9 @@ class AnnotationSession:
 
 
 def levels(counts: np.ndarray) -> list[bytes]:
-    """Levels of each pixel on both intensity scales (section 2.5), deflated, for the page to colour.
+    """Levels of (N, rows, columns) photon counts on both intensity scales (section 2.5), for the page to colour.
 
-    Parameters
-    ----------
-    counts
-        (N, rows, columns) photon counts, of patterns or of their sum.
-
-    Returns
-    -------
-    list of bytes
-        For each picture zlib data of uint8 (2, rows, columns): linear, log.
+    Each picture is a deflated uint8 array (2, rows, columns): linear, log.
     """
     counts = np.asarray(counts, dtype=np.float32)
     both = np.stack([colour_index(counts, scale).numpy().astype(np.uint8) for scale in ("linear", "log")], axis=1)

@@ -31,13 +31,7 @@ _COLOURS = Representation("jet", "log")
 
 
 class AnnotationWidget(anywidget.AnyWidget):
-    """Widget in which a person labels patterns and draws the box of the positives; made by `annotate`.
-
-    Parameters
-    ----------
-    session
-        Session that answers the messages of the page.
-    """
+    """Widget in which a person labels patterns and draws the box of the positives; made by `annotate`."""
 
     _esm = "\n".join((_STATIC / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     _css = _STATIC / "widget.css"
@@ -81,13 +75,7 @@ class AnnotationWidget(anywidget.AnyWidget):
         return sorted(self._session.positives)
 
     def read_positives(self) -> np.ndarray:
-        """Photon counts (positives, rows, columns) of the patterns that the box is drawn on.
-
-        Raises
-        ------
-        LabelsError
-            If there are none yet.
-        """
+        """Photon counts (positives, rows, columns) of `positives`, ascending; a LabelsError without any."""
         return self._session.read_positives()
 
     def preview(self) -> bytes:

@@ -12,6 +12,8 @@ import pandas as pd
 
 from helpers.evaluation.scores import iterations_of, scores_at
 
+_LEVEL = 0.95  # of the confidence intervals
+
 
 @dataclass(frozen=True)
 class Confusion:
@@ -67,11 +69,6 @@ class Confusion:
             Number of positives of the reference.
         patterns
             Number of all patterns.
-
-        Returns
-        -------
-        Confusion
-            The four counts.
         """
         return cls(
             intersection,
@@ -212,49 +209,19 @@ def validation_curve(scores: pd.DataFrame, labels: np.ndarray, threshold: float)
     """
     iterations = iterations_of(scores)
     counts = Confusion.from_selection(scores_at(scores, iterations) > threshold, labels)
-    return pd.DataFrame(
-        {
-            "iteration": iterations,
-            "accuracy": counts.accuracy,
-            "precision": counts.precision,
-            "recall": counts.recall,
-            "f1": counts.f1,
-        }
-    )
+    metrics = {name: getattr(counts, name) for name in ("accuracy", "precision", "recall", "f1")}
+    return pd.DataFrame({"iteration": iterations, **metrics})
 
 
-def intervals(
-    counts: Confusion, *, seed: int, draws: int = 2000, level: float = 0.95
-) -> dict[str, tuple[float, float]]:
-    """Bootstrap confidence intervals of the metrics (percentile method).
-
-    Parameters
-    ----------
-    counts
-        Confusion of one selection.
-    seed
-        Seed of the random draws.
-    draws
-        Number of bootstrap samples.
-    level
-        Confidence level, 0 to 1.
-
-    Returns
-    -------
-    dict
-        Metric → (lower, upper) end of its interval.
-    """
+def intervals(counts: Confusion, *, seed: int, draws: int = 2000) -> dict[str, tuple[float, float]]:
+    """Bootstrap confidence intervals of 95 % (percentile method): metric → (lower, upper) end."""
     # patterns drawn with replacement have multinomial counts, so no pattern has to be drawn one by one
     cells = np.array([counts.true_positive, counts.false_positive, counts.false_negative, counts.true_negative])
     redrawn = Confusion(*np.random.default_rng(seed).multinomial(cells.sum(), cells / cells.sum(), size=draws).T)
-    tails = [(1 - level) / 2, (1 + level) / 2]
+    tails = [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]
     names = ("iou", "accuracy", "precision", "recall", "f1", "mcc")
-    return {name: tuple(np.nanquantile(_finite(getattr(redrawn, name)), tails)) for name in names}
-
-
-def _finite(values: np.ndarray) -> np.ndarray:
-    """Metrics with 0 in place of NaN, so that an empty selection has an interval, too."""
-    return np.nan_to_num(values, nan=0.0)
+    # 0 in place of NaN, so that an empty selection has an interval, too
+    return {name: tuple(np.quantile(np.nan_to_num(getattr(redrawn, name)), tails)) for name in names}
 
 
 def agreement(selections: Mapping[str, np.ndarray]) -> pd.DataFrame:

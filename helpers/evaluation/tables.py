@@ -84,12 +84,11 @@ def table_4(selections: Mapping[str, np.ndarray], references: Mapping[str, np.nd
         Columns family, reference, selected, intersection, iou, accuracy, precision, recall, f1, mcc.
     """
     patterns = len(next(iter(references.values())))
-    rows = []
-    for family, selected in {**selections, NEVER_SINGLE: np.zeros(patterns, dtype=bool)}.items():
-        for name, reference in references.items():
-            rows.append(
-                {"family": family, "reference": name, **table_4_row(Confusion.from_selection(selected, reference))}
-            )
+    rows = [
+        {"family": family, "reference": name, **table_4_row(Confusion.from_selection(selected, reference))}
+        for family, selected in {**selections, NEVER_SINGLE: np.zeros(patterns, dtype=bool)}.items()
+        for name, reference in references.items()
+    ]
     return pd.DataFrame(rows)
 
 

@@ -17,7 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "curves": ["precision_recall_figure", "training_figure"],
         "distributions": ["label_bias_figure", "photon_histogram", "size_histogram"],
         "geometry": ["figure_1"],
-        "house_style": ["family_colour", "family_dashes", "save_figure", "save_picture", "style"],
+        "house_style": ["save_figure", "save_picture", "style"],
         "online": ["online_rates_figure", "online_scores_figure"],
         "patterns": [
             "by_brightness",

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from helpers.darknet import Network
-from helpers.figures.house_style import INK, QUIET, TWO_COLUMNS, new_figure, styled
+from helpers.figures.colours import INK, QUIET
+from helpers.figures.house_style import TWO_COLUMNS, new_figure, styled
 from helpers.figures.network_stages import Edge, Stage, stages
 
 _STRIP = 0.13
@@ -124,15 +125,10 @@ def _draw_network(axes: Axes, found: Sequence[Stage]) -> None:
     sides = sorted({stage.shape_out.side for stage in found}, reverse=True)
     pitch = (TWO_COLUMNS - _LEFT - _RIGHT) / len(sides)
     tops = _row_tops(found)
-    boxes = [
-        _Box(
-            stage,
-            _LEFT + pitch * sides.index(stage.shape_out.side) + pitch * (1 - _BOX_SHARE) / 2,
-            tops[row],
-            pitch * _BOX_SHARE,
-        )
-        for stage, row in zip(found, _rows(found), strict=True)
-    ]
+    boxes = []
+    for stage, row in zip(found, _rows(found), strict=True):
+        left = _LEFT + pitch * sides.index(stage.shape_out.side) + pitch * (1 - _BOX_SHARE) / 2
+        boxes.append(_Box(stage, left, tops[row], pitch * _BOX_SHARE))
     for box in boxes:
         _draw_box(axes, box)
         for edge in box.stage.edges:
@@ -165,19 +161,9 @@ def _draw_box(axes: Axes, box: _Box) -> None:
 
 def _draw_group(axes: Axes, box: _Box, first: int) -> None:
     """Frame around the heading of residual blocks and their two convolutions."""
-    left, top, width, height = box.left + 0.02, box.top + _STRIP * first + 0.015, box.width - 0.04, 3 * _STRIP - 0.03
-    axes.add_patch(
-        FancyBboxPatch(
-            (left, top),
-            width,
-            height,
-            boxstyle="round,pad=0,rounding_size=0.03",
-            fill=False,
-            edgecolor="#009E73",
-            linewidth=0.7,
-            zorder=3,
-        )
-    )
+    corner, width, height = (box.left + 0.02, box.top + _STRIP * first + 0.015), box.width - 0.04, 3 * _STRIP - 0.03
+    shape = {"boxstyle": "round,pad=0,rounding_size=0.03", "fill": False, "zorder": 3}
+    axes.add_patch(FancyBboxPatch(corner, width, height, edgecolor="#009E73", linewidth=0.7, **shape))
 
 
 def _draw_edge(axes: Axes, edge: Edge, box: _Box, boxes: Sequence[_Box]) -> None:
@@ -225,19 +211,8 @@ def _draw_route(axes: Axes, edge: Edge, origin: _Box, box: _Box, y: float) -> No
 def _arrow(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
     """Thin line through points, with an arrowhead at its end."""
     axes.plot(*zip(*points, strict=True), color=INK, linewidth=0.7, solid_joinstyle="miter", zorder=4)
-    axes.annotate(
-        "",
-        points[-1],
-        points[-2],
-        arrowprops={
-            "arrowstyle": "-|>,head_length=0.28,head_width=0.12",
-            "color": INK,
-            "linewidth": 0.7,
-            "shrinkA": 0,
-            "shrinkB": 0,
-        },
-        zorder=4,
-    )
+    arrow = {"arrowstyle": "-|>,head_length=0.28,head_width=0.12", "color": INK, "linewidth": 0.7}
+    axes.annotate("", points[-1], points[-2], arrowprops={**arrow, "shrinkA": 0, "shrinkB": 0}, zorder=4)
 
 
 def _draw_legend(axes: Axes, y: float) -> None:

@@ -6,15 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from helpers.figures.house_style import (
-    HIGHLIGHT,
-    NEUTRAL,
-    TWO_COLUMNS,
-    letter,
-    new_figure,
-    number_twos_and_fives,
-    styled,
-)
+from helpers.figures.colours import HIGHLIGHT, NEUTRAL
+from helpers.figures.house_style import TWO_COLUMNS, letter, new_figure, number_twos_and_fives, styled
 from helpers.figures.patterns import gallery
 from helpers.patterns import PatternStack
 from helpers.preparation import HitRule, whole_photons

@@ -9,17 +9,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from helpers.figures.house_style import (
-    BAD_PIXEL,
-    HIGHLIGHT,
-    NEUTRAL,
-    QUIET,
-    TWO_COLUMNS,
-    letter,
-    new_figure,
-    styled,
-    thumbnail,
-)
+from helpers.figures.colours import HIGHLIGHT, NEUTRAL, PHOTON_COLOURS, QUIET
+from helpers.figures.house_style import TWO_COLUMNS, letter, new_figure, styled, thumbnail
 
 _KNOWN = "icosahedra of known sizes"
 _GAMMA = 0.5
@@ -169,7 +160,6 @@ def rings_figure(radii: np.ndarray, profiles: np.ndarray, chosen: Sequence[int],
 
 def _show(axes: Axes, picture: np.ndarray, *, from_lowest: bool = False) -> None:
     """Draw a class average without ticks."""
-    colours = matplotlib.colormaps["viridis"].with_extremes(bad=BAD_PIXEL)
     norm = PowerNorm(_GAMMA, np.nanmin(picture) if from_lowest else 0.0, np.nanmax(picture))
-    axes.imshow(picture, norm=norm, cmap=colours)
+    axes.imshow(picture, norm=norm, cmap=PHOTON_COLOURS)
     thumbnail(axes)

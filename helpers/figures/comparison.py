@@ -7,7 +7,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from helpers.evaluation import NEVER_SINGLE
-from helpers.figures.house_style import QUIET, TWO_COLUMNS, family_colour, family_title, letter, new_figure, styled
+from helpers.figures.colours import QUIET, family_colour, family_title
+from helpers.figures.house_style import TWO_COLUMNS, letter, new_figure, styled
 
 _REFERENCES = {"manual": "against the manual selection", "truth": "against the simulated truth"}
 _NO_SKILL = "without skill: every pattern selected"
@@ -47,15 +48,7 @@ def table_4_figure(table_4: pd.DataFrame) -> Figure:
 def no_skill_f1(table_4: pd.DataFrame) -> float:
     """F₁ of selecting every pattern, 2p / (1 + p), where p is one minus the accuracy of selecting nothing.
 
-    Parameters
-    ----------
-    table_4
-        Rows of Table 4 for one reference, `never-single` among them.
-
-    Returns
-    -------
-    float
-        F₁, or NaN without that row.
+    The rows of Table 4 are those of one reference; NaN without `never-single` among them.
     """
     share = 1 - table_4.loc[table_4["family"] == NEVER_SINGLE, "accuracy"].mean()
     return float(2 * share / (1 + share))

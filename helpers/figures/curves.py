@@ -10,21 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from helpers.figures.house_style import (
-    INK,
-    QUIET,
-    TWO_COLUMNS,
-    family_colour,
-    family_dashes,
-    family_title,
-    letter,
-    new_figure,
-    styled,
-)
+from helpers.figures.colours import INK, QUIET, family_colour, family_dashes, family_title
+from helpers.figures.house_style import TWO_COLUMNS, letter, new_figure, styled
 
 _ROW_INCHES = 1.45
 _RAW = {"alpha": 0.35, "linewidth": 0.4}
 _RATE = {"color": INK, "linewidth": 0.7, "linestyle": (0, (3, 2)), "zorder": 1}
+_RING = {"markeredgecolor": "black", "markeredgewidth": 0.6}
 _SHADE = {"facecolor": "#E6E6E6", "linewidth": 0}
 
 
@@ -91,26 +83,11 @@ def precision_recall_figure(
     axes = figure.subplots()
     for family, (precision, recall, _) in curves.items():
         # from the highest threshold on; scikit-learn's last point (1, 0) belongs to no threshold
-        axes.plot(
-            recall[-2::-1],
-            precision[-2::-1],
-            color=family_colour(family),
-            linestyle=family_dashes(family),
-            drawstyle="steps-post",
-            label=family_title(family),
-        )
+        look = {"color": family_colour(family), "linestyle": family_dashes(family), "label": family_title(family)}
+        axes.plot(recall[-2::-1], precision[-2::-1], drawstyle="steps-post", **look)
     for family, (precision, recall) in points.items():
-        axes.plot(
-            recall,
-            precision,
-            "o",
-            color=family_colour(family),
-            markeredgecolor="black",
-            markeredgewidth=0.6,
-            zorder=4,
-            clip_on=False,
-        )
-    axes.plot([], [], "o", color="white", markeredgecolor="black", markeredgewidth=0.6, label="stable selection")
+        axes.plot(recall, precision, "o", color=family_colour(family), zorder=4, clip_on=False, **_RING)
+    axes.plot([], [], "o", color="white", label="stable selection", **_RING)
     axes.axhline(positives_share, color=QUIET, linewidth=0.8, linestyle=(0, (2, 2)), label="random choice")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall (fraction)", ylabel="precision (fraction)")
     axes.grid(visible=True)
@@ -131,15 +108,8 @@ def _draw_loss(axes: Axes, loss: pd.DataFrame, family: str) -> None:
 def _draw_f1(axes: Axes, curve: pd.DataFrame, family: str, table_2_range: tuple[int, int]) -> None:
     """Draw F₁ of the checkpoints over the shaded range of Table 2."""
     axes.axvspan(*table_2_range, **_SHADE)
-    axes.plot(
-        curve["iteration"],
-        curve["f1"],
-        "o",
-        linestyle=family_dashes(family),
-        color=family_colour(family),
-        markersize=2.5,
-        linewidth=0.7,
-    )
+    look = {"linestyle": family_dashes(family), "color": family_colour(family), "markersize": 2.5, "linewidth": 0.7}
+    axes.plot(curve["iteration"], curve["f1"], "o", **look)
     axes.set(ylim=(0, 1.02), ylabel="$F_1$, validation set")
 
 
@@ -154,18 +124,7 @@ def _legend_handles() -> list[Artist]:
 
 
 def rate_changes(loss: pd.DataFrame) -> np.ndarray:
-    """Iterations at which the learning rate changes and then stays; a burn-in, where it always rises, counts as one.
-
-    Parameters
-    ----------
-    loss
-        Table of the training loss with the columns iteration and learning_rate.
-
-    Returns
-    -------
-    ndarray
-        First iteration with each new rate.
-    """
+    """Iterations at which the learning rate changes and then stays; a burn-in, where it always rises, counts as one."""
     rate = loss["learning_rate"].to_numpy()
     changed = np.append(np.diff(rate) != 0, False)
     starts = np.flatnonzero(changed[:-1] & ~changed[1:]) + 1

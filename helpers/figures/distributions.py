@@ -1,15 +1,19 @@
 """Distributions of photons, sizes and labels over patterns."""
 
 from collections.abc import Mapping
+from itertools import cycle
 
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import beta
 
-from helpers.figures.house_style import NEUTRAL, ONE_COLUMN, QUIET, new_figure, styled
+from helpers.figures.colours import NEUTRAL, QUIET
+from helpers.figures.house_style import ONE_COLUMN, new_figure, styled
 
 _BINS = 40
 _SHARE_BINS = 12
+_DASHES = ("-", "--", "-.", ":")
+"""Line styles in turn, so that the lines differ in gray print, too."""
 
 
 @styled
@@ -30,7 +34,7 @@ def photon_histogram(photons: Mapping[str, np.ndarray]) -> Figure:
     axes = figure.subplots()
     everything = np.concatenate([np.maximum(values, 1) for values in photons.values()])
     edges = np.geomspace(everything.min(), everything.max() * 1.001 + 1, _BINS + 1)
-    for (species, values), dashes in zip(photons.items(), _dashes(len(photons)), strict=True):
+    for (species, values), dashes in zip(photons.items(), cycle(_DASHES), strict=False):
         axes.hist(np.maximum(values, 1), edges, histtype="step", linestyle=dashes, label=f"{species} ({len(values)})")
     axes.set(xscale="log", xlabel="photons in a pattern", ylabel="patterns per bin")
     figure.legend(loc="outside upper center", ncols=2)
@@ -57,7 +61,7 @@ def size_histogram(sizes: Mapping[str, np.ndarray], size_range: tuple[float, flo
     axes = figure.subplots()
     edges = np.histogram_bin_edges(np.concatenate(list(sizes.values())), _BINS)
     axes.axvspan(*size_range, color="#EEEEEE", linewidth=0, label=f"{size_range[0]:g}–{size_range[1]:g} nm")
-    for (label, values), dashes in zip(sizes.items(), _dashes(len(sizes)), strict=True):
+    for (label, values), dashes in zip(sizes.items(), cycle(_DASHES), strict=False):
         axes.hist(values, edges, histtype="step", linestyle=dashes, label=f"{label} ({len(values)})")
     axes.set(xlabel="particle size (nm)", ylabel="patterns per bin", yscale="log")
     figure.legend(loc="outside upper center", ncols=2)
@@ -90,15 +94,8 @@ def label_bias_figure(photons: np.ndarray, label: np.ndarray, truth: np.ndarray)
     figure = new_figure(ONE_COLUMN, 2.4)
     axes = figure.subplots()
     axes.axhline(overall, color=QUIET, linewidth=0.8, linestyle=(0, (3, 2)), label=f"all: {overall:.2f}")
-    axes.errorbar(
-        middle,
-        share,
-        yerr=(share - lower, upper - share),
-        fmt="o",
-        color=NEUTRAL,
-        elinewidth=0.8,
-        label="95 % interval",
-    )
+    bars = (share - lower, upper - share)
+    axes.errorbar(middle, share, yerr=bars, fmt="o", color=NEUTRAL, elinewidth=0.8, label="95 % interval")
     axes.set(
         xscale="log",
         ylim=(0, 1),
@@ -112,15 +109,7 @@ def label_bias_figure(photons: np.ndarray, label: np.ndarray, truth: np.ndarray)
 def labelled_share(photons: np.ndarray, label: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, ...]:
     """Fraction of single hits with a label, in bins of equal numbers of them, with 95 % Clopper–Pearson intervals.
 
-    Parameters
-    ----------
-    photons, label, truth
-        (N,) photons, expert's label and truth of each pattern, as in `label_bias_figure`.
-
-    Returns
-    -------
-    middle, share, lower, upper : ndarray (bins,)
-        Median photons of a bin [photons], the labelled fraction, and the ends of its interval.
+    Returns the median photons of each bin, the fraction, and the lower and upper end of its interval, each (bins,).
     """
     order = np.argsort(photons[truth], kind="stable")
     bins = np.array_split(order, min(_SHARE_BINS, len(order)))
@@ -131,8 +120,3 @@ def labelled_share(photons: np.ndarray, label: np.ndarray, truth: np.ndarray) ->
     lower = np.where(labelled > 0, beta.ppf(0.025, np.maximum(labelled, 1), number - labelled + 1), 0.0)
     upper = np.where(labelled < number, beta.ppf(0.975, labelled + 1, np.maximum(number - labelled, 1)), 1.0)
     return middle, labelled / number, lower, upper
-
-
-def _dashes(lines: int) -> list[str]:
-    """Line styles in turn, so that the lines differ in gray print, too."""
-    return [("-", "--", "-.", ":")[k % 4] for k in range(lines)]

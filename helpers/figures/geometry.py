@@ -10,14 +10,14 @@ from matplotlib.patches import Circle, Ellipse, Polygon, RegularPolygon
 from scipy import constants
 
 from helpers.experiment import AMOX34117, Experiment
-from helpers.figures.house_style import HIGHLIGHT, INK, NEUTRAL, TWO_COLUMNS, letter, new_figure, pixel_axes, styled
+from helpers.figures.colours import HIGHLIGHT, INK, NEUTRAL
+from helpers.figures.house_style import TWO_COLUMNS, letter, new_figure, pixel_axes, styled
 from helpers.preparation import sphere_form_factor
 
 PANEL_SHAPE = (512, 1024)
 """Rows and columns of the pnCCD panel [pixels] (section 2.1 of the paper)."""
 
 _SPHERE_NM = 68.0
-_HEIGHT = 2.9
 _SKETCH = (4.35, 2.65)
 _BEAM_Y = 0.92
 _FOCUS_X = 1.55
@@ -26,17 +26,12 @@ _PANEL_INCHES = 2.3
 _DEPTH = np.array([0.56, 0.27])
 _BEAM = "#7B4FA3"
 _TEXT = 7
-_STREAM = (
-    (-0.02, 1.93),
-    (0.03, 1.74),
-    (-0.03, 1.55),
-    (0.02, 1.34),
-    (-0.02, 1.15),
-    (0.03, 0.66),
-    (-0.02, 0.47),
-    (0.02, 0.3),
-)
-"""Particles that are not hit: across and up [in]."""
+_ARROW = {"linewidth": 0.5, "shrinkA": 0, "shrinkB": 0}
+_PARTICLE = {"facecolor": "#E69F00", "edgecolor": INK}
+
+# particles that are not hit: across and up [in]
+_STREAM_ACROSS = (-0.02, 0.03, -0.03, 0.02, -0.02, 0.03, -0.02, 0.02)
+_STREAM_UP = (1.93, 1.74, 1.55, 1.34, 1.15, 0.66, 0.47, 0.3)
 
 
 @styled
@@ -55,7 +50,7 @@ def figure_1(experiment: Experiment) -> Figure:
     Figure
         6.9 in wide.
     """
-    figure = new_figure(TWO_COLUMNS, _HEIGHT)
+    figure = new_figure(TWO_COLUMNS, 2.9)
     grid = figure.add_gridspec(2, 2, width_ratios=(1.72, 1), height_ratios=(1, 0.62))
     sketch, crop, numbers = (figure.add_subplot(place) for place in (grid[:, 0], grid[0, 1], grid[1, 1]))
     sketch.set(xlim=(0, _SKETCH[0]), ylim=(0, _SKETCH[1]), aspect="equal", anchor="W")
@@ -73,11 +68,6 @@ def figure_1(experiment: Experiment) -> Figure:
 def photon_energy_kev(experiment: Experiment) -> float:
     """Photon energy, h c / λ [keV]."""
     return constants.h * constants.c / (experiment.wavelength_nm * constants.nano) / (constants.kilo * constants.eV)
-
-
-def largest_q(experiment: Experiment) -> float:
-    """Momentum transfer at the farthest corner of the crop [1/nm]."""
-    return float(experiment.q().max())
 
 
 def _on_panel(across: np.ndarray | float, up: np.ndarray | float) -> np.ndarray:
@@ -105,13 +95,8 @@ def _draw_detector(axes: Axes, experiment: Experiment) -> None:
     _draw_rings(axes, experiment)
     axes.add_patch(Polygon(corners, fill=False, edgecolor=HIGHLIGHT, linewidth=0.9))
     left, top = _on_panel(-columns / wide / 2, rows / wide + edge)
-    axes.text(
-        left - 0.15,
-        top + 0.2,
-        f"{name}\n{rows} × {columns} pixels\nof {_pixel_text(experiment)}",
-        size=_TEXT,
-        ha="center",
-    )
+    panel = f"{name}\n{rows} × {columns} pixels\nof {_pixel_text(experiment)}"
+    axes.text(left - 0.15, top + 0.2, panel, size=_TEXT, ha="center")
     axes.annotate(
         f"crop {experiment.rows} × {experiment.columns}",
         corners[1],
@@ -120,7 +105,7 @@ def _draw_detector(axes: Axes, experiment: Experiment) -> None:
         color=HIGHLIGHT,
         ha="left",
         va="top",
-        arrowprops={"arrowstyle": "-", "color": HIGHLIGHT, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 1},
+        arrowprops={"arrowstyle": "-", "color": HIGHLIGHT, **_ARROW, "shrinkB": 1},
     )
 
 
@@ -147,30 +132,13 @@ def _draw_rings(axes: Axes, experiment: Experiment) -> None:
 
 def _draw_beam(axes: Axes, experiment: Experiment) -> None:
     """Draw the pulses, which are focused and pass through the gap below the panel."""
-    axes.add_patch(
-        Polygon(
-            [(0.05, _BEAM_Y + 0.17), (_FOCUS_X, _BEAM_Y + 0.012), (_FOCUS_X, _BEAM_Y - 0.012), (0.05, _BEAM_Y - 0.17)],
-            facecolor=_BEAM,
-            alpha=0.15,
-            linewidth=0,
-        )
-    )
+    ends = [(0.05, _BEAM_Y + 0.17), (_FOCUS_X, _BEAM_Y + 0.012), (_FOCUS_X, _BEAM_Y - 0.012), (0.05, _BEAM_Y - 0.17)]
+    axes.add_patch(Polygon(ends, facecolor=_BEAM, alpha=0.15, linewidth=0))
     for x in (0.25, 0.68, 1.11):
         height = 0.34 * (_FOCUS_X - x) / (_FOCUS_X - 0.05)
         axes.add_patch(Ellipse((x, _BEAM_Y), 0.06, height, facecolor=_BEAM, linewidth=0))
-    axes.annotate(
-        "",
-        (_SKETCH[0] - 0.03, _BEAM_Y),
-        (0.05, _BEAM_Y),
-        arrowprops={
-            "arrowstyle": "-|>,head_width=0.12,head_length=0.3",
-            "color": _BEAM,
-            "linewidth": 0.5,
-            "linestyle": (0, (4, 2)),
-            "shrinkA": 0,
-            "shrinkB": 0,
-        },
-    )
+    arrow = {"arrowstyle": "-|>,head_width=0.12,head_length=0.3", "color": _BEAM, "linestyle": (0, (4, 2)), **_ARROW}
+    axes.annotate("", (_SKETCH[0] - 0.03, _BEAM_Y), (0.05, _BEAM_Y), arrowprops=arrow)
     energy = f"{photon_energy_kev(experiment):.2f} keV\nλ = {experiment.wavelength_nm:.3f} nm"
     axes.text(0.05, _BEAM_Y - 0.24, f"focused XFEL pulses\n{energy}", size=_TEXT, color=_BEAM, va="top")
 
@@ -181,21 +149,10 @@ def _draw_injector(axes: Axes) -> None:
     nozzle = [(x - 0.17, 2.6), (x + 0.17, 2.6), (x + 0.17, 2.25), (x + 0.04, 2.03), (x - 0.04, 2.03), (x - 0.17, 2.25)]
     axes.add_patch(Polygon(nozzle, facecolor="#D5D5D5", edgecolor=INK))
     axes.text(x - 0.25, 2.42, "aerodynamic\nlens injector", size=_TEXT, ha="right", va="center")
-    for across, y in _STREAM:
-        axes.add_patch(
-            RegularPolygon(
-                (x + across, y),
-                6,
-                radius=0.035,
-                orientation=9 * across,
-                facecolor="#E69F00",
-                edgecolor=INK,
-                linewidth=0.4,
-            )
-        )
-    axes.add_patch(
-        RegularPolygon((x, _BEAM_Y), 6, radius=0.05, facecolor="#E69F00", edgecolor=INK, linewidth=0.5, zorder=5)
-    )
+    for across, y in zip(_STREAM_ACROSS, _STREAM_UP, strict=True):
+        particle = RegularPolygon((x + across, y), 6, radius=0.035, orientation=9 * across, linewidth=0.4, **_PARTICLE)
+        axes.add_patch(particle)
+    axes.add_patch(RegularPolygon((x, _BEAM_Y), 6, radius=0.05, linewidth=0.5, zorder=5, **_PARTICLE))
     axes.add_patch(Circle((x, _BEAM_Y), 0.13, fill=False, edgecolor=INK, linewidth=0.5, linestyle=(0, (2, 1.5))))
     axes.text(x - 0.1, 1.62, "particle\nstream", size=_TEXT, ha="right", va="center")
     axes.text(x + 0.1, _BEAM_Y - 0.17, "interaction\nregion", size=_TEXT, ha="left", va="top")
@@ -207,26 +164,10 @@ def _draw_distance(axes: Axes, experiment: Experiment) -> None:
     for x in (_FOCUS_X, _DETECTOR_X):
         axes.plot((x, x), (y - 0.06, y + 0.06), color=INK, linewidth=0.5)
     axes.plot((_DETECTOR_X, _DETECTOR_X), (y, _BEAM_Y), color=INK, linewidth=0.4, linestyle=(0, (1, 2)))
-    axes.annotate(
-        "",
-        (_DETECTOR_X, y),
-        (_FOCUS_X, y),
-        arrowprops={
-            "arrowstyle": "<|-|>,head_width=0.1,head_length=0.25",
-            "color": INK,
-            "linewidth": 0.5,
-            "shrinkA": 0,
-            "shrinkB": 0,
-        },
-    )
-    axes.text(
-        (_FOCUS_X + _DETECTOR_X) / 2,
-        y + 0.04,
-        f"D = {experiment.distance_m:.3f} m",
-        size=_TEXT,
-        ha="center",
-        va="bottom",
-    )
+    arrow = {"arrowstyle": "<|-|>,head_width=0.1,head_length=0.25", "color": INK, **_ARROW}
+    axes.annotate("", (_DETECTOR_X, y), (_FOCUS_X, y), arrowprops=arrow)
+    middle, distance = (_FOCUS_X + _DETECTOR_X) / 2, f"D = {experiment.distance_m:.3f} m"
+    axes.text(middle, y + 0.04, distance, size=_TEXT, ha="center", va="bottom")
 
 
 def _draw_crop(axes: Axes, experiment: Experiment) -> None:
@@ -242,7 +183,7 @@ def _draw_crop(axes: Axes, experiment: Experiment) -> None:
 def _write_numbers(axes: Axes, experiment: Experiment) -> None:
     """Write the numbers that follow from the geometry."""
     axes.axis("off")
-    q = largest_q(experiment)
+    q = experiment.q().max()
     lines = (
         ("pattern shown", f"calculated, sphere of {_SPHERE_NM:.0f} nm"),
         ("pixel", _pixel_text(experiment)),

@@ -1,10 +1,9 @@
-"""House style of all figures: style file, colours of families, panel letters, photon colour bars, saving."""
+"""House style of all figures: style file, panel letters, photon colour bars, saving."""
 
 import functools
 import io
 import os
 import string
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,53 +15,21 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import Colormap, LogNorm, Normalize
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from helpers.errors import ProfileError
-from helpers.family import Family
+from helpers.figures.colours import PHOTON_COLOURS
 from helpers.system import written_whole
 
 ONE_COLUMN = 3.35
 TWO_COLUMNS = 6.9
 """Print widths [in]."""
 
-BAD_PIXEL = "#BBBBBB"
-INK = "#333333"
-QUIET = "#888888"
-HIGHLIGHT = "#D55E00"
-NEUTRAL = "#0072B2"
-
 _STYLE_FILE = Path(__file__).with_name("style.mplstyle")
 _PDF_IMAGE_DPI = 600
-_NO_STAMPS = {
-    "png": {"Software": None},
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-}
-
-# the colours of Okabe and Ito without yellow for the paper's families; the others are only distinct and dark enough
-_FAMILY_COLOURS = {
-    "yolov2-jet-linear": "#0072B2",
-    "yolov2-jet-log": "#009E73",
-    "yolov2-gray-linear": "#D55E00",
-    "yolov2-gray-log": "#CC79A7",
-    "yolov3-jet-linear": "#56B4E9",
-    "yolov3-gray-linear": "#E69F00",
-    "yolov3-jet-log": "#999933",
-    "yolov3-gray-log": "#882255",
-    "em": "#7F7F7F",
-    "never-single": "#000000",
-}
-_OTHER_COLOURS = ("#332288", "#117733", "#AA4499", "#661100", "#44AA99", "#6699CC", "#888888")
-_DASHES = {
-    "jet-linear": "-",
-    "jet-log": (0, (5, 1.5)),
-    "gray-linear": (0, (5, 1.2, 1, 1.2)),
-    "gray-log": (0, (1.2, 1.2)),
-}
-_TITLES = {"em": "EM", "never-single": "never single", "manual": "manual selection", "truth": "simulated truth"}
+_NO_STAMPS = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
 
 Arguments = ParamSpec("Arguments")
 
@@ -101,61 +68,15 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
 
 
 def new_figure(width: float, height: float, *, layout: str = "constrained") -> Figure:
-    """Empty figure that pyplot does not know.
+    """Empty figure of this size [in], which pyplot does not know and a notebook shows once.
 
-    Parameters
-    ----------
-    width, height
-        Size on paper [in].
-    layout
-        Layout engine of Matplotlib: "constrained"; "compressed", which keeps pictures of fixed shape together; or
-        "none" for a drawing that positions everything itself.
-
-    Returns
-    -------
-    Figure
-        Figure that a notebook shows once.
+    The layout is "constrained"; "compressed", which keeps pictures of fixed shape together; or "none".
     """
     return _WorkbookFigure(figsize=(width, height), layout=layout)
 
 
-def family_colour(name: str) -> str:
-    """Colour of a family, the same in every figure.
-
-    Parameters
-    ----------
-    name
-        Name of a family, or of another row of Table 4 ("em", "never-single").
-
-    Returns
-    -------
-    str
-        Hexadecimal colour.
-    """
-    return _FAMILY_COLOURS.get(name) or _OTHER_COLOURS[zlib.crc32(name.encode()) % len(_OTHER_COLOURS)]
-
-
-def family_dashes(name: str) -> str | tuple[float, tuple[float, ...]]:
-    """Line style of a family: one for each representation, so that lines differ in gray print, too."""
-    return _DASHES.get(name.partition("-")[2], "-")
-
-
-def family_title(name: str) -> str:
-    """Title of a family as in the paper, or a readable name for another row of Table 4."""
-    try:
-        return Family.from_name(name).title
-    except ProfileError:
-        return _TITLES.get(name, name)
-
-
 def number_twos_and_fives(*axes: Axis) -> None:
-    """Label 1, 2 and 5 in each decade: on a logarithmic axis of one or two decades, 1 alone is too little.
-
-    Parameters
-    ----------
-    axes
-        Logarithmic axes, `Axes.xaxis` or `Axes.yaxis`.
-    """
+    """Label 1, 2 and 5 in each decade: on a logarithmic axis of one or two decades, 1 alone is too little."""
     plain = FuncFormatter(lambda value, _: f"{value:g}")
     for axis in axes:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -165,15 +86,7 @@ def number_twos_and_fives(*axes: Axis) -> None:
 
 
 def letter(axes: Iterable[Axes], titles: Sequence[str] | None = None) -> None:
-    """Write (a), (b), … and the panels' titles above their left edges.
-
-    Parameters
-    ----------
-    axes
-        Panels, in reading order.
-    titles
-        Title of each panel; None writes letters alone.
-    """
+    """Write (a), (b), … and the panels' titles above their left edges; without titles, letters alone."""
     for panel, (number, axis) in enumerate(zip(string.ascii_lowercase, axes, strict=False)):
         title = titles[panel] if titles else ""
         axis.set_title(f"({number})  {title}".rstrip(), loc="left")
@@ -182,69 +95,39 @@ def letter(axes: Iterable[Axes], titles: Sequence[str] | None = None) -> None:
 def show_photons(
     axes: Axes, counts: np.ndarray, *, norm: Normalize | None = None, mask: np.ndarray | None = None
 ) -> AxesImage:
-    """Show counts on a logarithmic colour scale; zero has the lowest colour, bad pixels are gray.
+    """Show (rows, columns) counts on a logarithmic colour scale; 0 has the lowest colour, masked (bad) pixels are gray.
 
-    Parameters
-    ----------
-    axes
-        Panel to draw in.
-    counts
-        (rows, columns) photon counts.
-    norm
-        Colour scale from `photon_norm`; None fits it to these counts.
-    mask
-        (rows, columns), True = bad pixel; None shows all pixels.
-
-    Returns
-    -------
-    AxesImage
-        Image, for `photon_bar`.
+    The scale is that of `photon_norm`, fitted to these counts unless one is given.
     """
     norm = norm or photon_norm(counts)
     shown = np.ma.array(np.maximum(counts, norm.vmin), mask=mask)
-    return axes.imshow(shown, norm=norm, cmap=photon_colours())
+    return axes.imshow(shown, norm=norm, cmap=PHOTON_COLOURS)
 
 
-def photon_colours() -> Colormap:
-    """Colour map viridis, with gray for bad pixels."""
-    return matplotlib.colormaps["viridis"].with_extremes(bad=BAD_PIXEL)
-
-
-def photon_norm(counts: np.ndarray, *, log: bool = True) -> Normalize:
-    """Colour scale from 0 photons (half a photon stands for it on a logarithmic scale) to the highest count."""
-    highest = float(np.max(counts, initial=1.0))
-    return LogNorm(0.5, max(highest, 2.0)) if log else Normalize(0.0, highest)
+def photon_norm(counts: np.ndarray) -> LogNorm:
+    """Logarithmic colour scale from 0 photons, for which half a photon stands, to the highest count."""
+    return LogNorm(0.5, max(float(np.max(counts, initial=1.0)), 2.0))
 
 
 def photon_bar(figure: Figure, image: AxesImage, axes: Axes | Sequence[Axes], **options: float | str) -> Colorbar:
-    """Add a colour bar labelled "photons", with a 0 at its end if it is logarithmic."""
+    """Add a colour bar labelled "photons", with a 0 at its end."""
     bar = figure.colorbar(image, ax=axes, **{"label": "photons", "pad": 0.02, "aspect": 25, **options})
-    if isinstance(image.norm, LogNorm):
-        decades = 10 ** np.arange(np.floor(np.log10(image.norm.vmax)) + 1)
-        bar.set_ticks([image.norm.vmin, *decades], labels=["0", *(f"{decade:.0f}" for decade in decades)])
-        bar.minorticks_off()
+    decades = 10 ** np.arange(np.floor(np.log10(image.norm.vmax)) + 1)
+    bar.set_ticks([image.norm.vmin, *decades], labels=["0", *(f"{decade:.0f}" for decade in decades)])
+    bar.minorticks_off()
     bar.outline.set_linewidth(0.4)
     return bar
 
 
-def pixel_axes(axes: Axes, *, rows: bool = True, columns: bool = True) -> None:
-    """Label the axes of a picture as detector rows and columns."""
-    if columns:
-        axes.set_xlabel("column (pixels)")
-    if rows:
-        axes.set_ylabel("row (pixels)")
-    box_in(axes)
+def pixel_axes(axes: Axes) -> None:
+    """Label the axes of a picture as detector rows and columns, in a frame of four sides."""
+    axes.set(xlabel="column (pixels)", ylabel="row (pixels)")
+    axes.spines[:].set_visible(True)
 
 
 def thumbnail(axes: Axes) -> None:
     """Show a picture without ticks, in a thin frame."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    box_in(axes)
-
-
-def box_in(axes: Axes) -> None:
-    """Draw all four sides of the frame."""
+    axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(True)
 
 

@@ -8,60 +8,36 @@ from helpers.darknet import Network, Section
 
 
 class Shape(NamedTuple):
-    """Dimensions of the data between two layers."""
+    """Dimensions of the data between two layers: width and height [pixels], and the number of channels."""
 
     side: int
-    """Width and height [pixels]."""
-
     channels: int
-    """Number of channels."""
 
     def __str__(self) -> str:
         return f"{self.side}×{self.side}×{self.channels}"
 
 
 class Strip(NamedTuple):
-    """One line of a stage: a layer, or the heading of a group of equal residual blocks."""
+    """One line of a stage: a layer, or the heading of a group of equal residual blocks.
+
+    The kind decides the colour; layer is the number of the layer, or of the last one of a group.
+    """
 
     kind: str
-    """Kind of the layer, which decides the colour."""
-
     text: str
-    """Text of the line."""
-
     layer: int
-    """Number of the layer, or of the last one of a group."""
 
 
 class Edge(NamedTuple):
-    """Data that flow from an earlier layer into a stage."""
+    """Data that flow from an earlier layer (−1 is the image) into a strip of a stage, counted from 0."""
 
     source: int
-    """Number of the layer that they come from; −1 is the image."""
-
     strip: int
-    """Number of the strip of this stage that they enter."""
 
 
 @dataclass
 class Stage:
-    """Consecutive layers between two changes of resolution or of path.
-
-    Parameters
-    ----------
-    first
-        Number of the first layer of the stage.
-    shape_in
-        Dimensions of its input.
-    shape_out
-        Dimensions of its output.
-    strips
-        Lines for its layers, in order; repeated residual blocks are one group.
-    edges
-        Connections from earlier layers.
-    convolutions, residual_blocks
-        Numbers of convolutions and of residual blocks in the stage.
-    """
+    """Consecutive layers between two changes of resolution or path; equal residual blocks are one group of strips."""
 
     first: int
     shape_in: Shape
@@ -78,20 +54,10 @@ class Stage:
 
 
 def stages(network: Network) -> list[Stage]:
-    """Divide a network into stages.
+    """Stages of a network, in the order of its layers.
 
     A stage begins where the image is shrunk, where the path goes back to an earlier layer (a `route` with one source),
     and after the last residual block of a resolution.
-
-    Parameters
-    ----------
-    network
-        Network to divide.
-
-    Returns
-    -------
-    list of Stage
-        In the order of the layers.
     """
     net, *layers = network.sections
     shapes = [Shape(layer.shape.side, layer.shape.channels) for layer in network.layers]

@@ -5,17 +5,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from helpers.figures.house_style import (
-    HIGHLIGHT,
-    INK,
-    NEUTRAL,
-    ONE_COLUMN,
-    QUIET,
-    TWO_COLUMNS,
-    letter,
-    new_figure,
-    styled,
-)
+from helpers.figures.colours import HIGHLIGHT, INK, NEUTRAL, QUIET
+from helpers.figures.house_style import ONE_COLUMN, TWO_COLUMNS, letter, new_figure, styled
 
 
 @styled

@@ -11,9 +11,8 @@ from matplotlib.patches import Rectangle
 
 from helpers.annotation import Box
 from helpers.family import REPRESENTATIONS
+from helpers.figures.colours import BAD_PIXEL, HIGHLIGHT
 from helpers.figures.house_style import (
-    BAD_PIXEL,
-    HIGHLIGHT,
     ONE_COLUMN,
     TWO_COLUMNS,
     letter,
@@ -27,8 +26,6 @@ from helpers.figures.house_style import (
 )
 from helpers.patterns import PatternStack
 from helpers.rendering import to_rgb
-
-_LAYERS = ("red", "green", "blue")
 
 
 @styled
@@ -86,8 +83,7 @@ def figure_4(rgb_linear: np.ndarray, rgb_log: np.ndarray) -> Figure:
             shown = axes.imshow(rgb[..., layer], cmap="gray", vmin=0, vmax=255)
     for axes in panels.flat:
         thumbnail(axes)
-    titles = 2 * ["image", *_LAYERS]
-    letter(panels.flat, titles)
+    letter(panels.flat, 2 * ["image", "red", "green", "blue"])
     panels[0, 0].set_ylabel("linear scale")
     panels[1, 0].set_ylabel("logarithmic scale")
     bar = figure.colorbar(
@@ -123,8 +119,7 @@ def figure_5(counts_positive: np.ndarray, counts_negative: np.ndarray, box: Box)
         for axes in row[: len(counts_positive)]:
             _outline(axes, box.column_start, box.row_start, box.column_stop, box.row_stop)
         row[0].set_ylabel(f"{representation.colour}, {representation.scale}")
-    headings = ["positive", "positive", "negative", "negative"]
-    letter(panels.flat, [*headings, *[""] * 12])
+    letter(panels.flat, ["positive", "positive", "negative", "negative", *[""] * 12])
     return figure
 
 
@@ -135,10 +130,9 @@ def gallery(
     *,
     columns: int,
     mask: np.ndarray | None = None,
-    log: bool = True,
     unit: str = "photons",
 ) -> Figure:
-    """Thumbnails of patterns on one colour scale.
+    """Thumbnails of patterns on one logarithmic colour scale.
 
     Parameters
     ----------
@@ -150,8 +144,6 @@ def gallery(
         Number of thumbnails in a row.
     mask
         (rows, columns), True = bad pixel; None shows all pixels.
-    log
-        True for a logarithmic colour scale, False for a linear one.
     unit
         Label of the colour bar.
 
@@ -161,7 +153,7 @@ def gallery(
         6.9 in wide.
     """
     panels, figure = _grid(len(counts), columns, np.shape(counts)[1:], bar=True)
-    norm = photon_norm(counts, log=log)
+    norm = photon_norm(counts)
     for axes, pattern, title in zip(panels, counts, titles, strict=True):
         shown = show_photons(axes, pattern, norm=norm, mask=mask)
         axes.set_title(title, size=7)

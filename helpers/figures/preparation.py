@@ -3,23 +3,18 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from helpers.figures.house_style import (
-    HIGHLIGHT,
-    NEUTRAL,
-    ONE_COLUMN,
-    QUIET,
-    TWO_COLUMNS,
-    letter,
-    new_figure,
-    number_twos_and_fives,
-    styled,
-)
+from helpers.figures.colours import HIGHLIGHT, NEUTRAL, QUIET
+from helpers.figures.house_style import ONE_COLUMN, TWO_COLUMNS, letter, new_figure, number_twos_and_fives, styled
 
 _BINS = 8
+_DOTS = {"s": 5, "color": NEUTRAL, "alpha": 0.5, "linewidths": 0}
+
+# tolerated errors, which the figures mark [pixels, nm, fraction]
+_CENTRE_PIXELS, _SIZE_NM, _PHOTON_BIAS = 0.5, 3.0, 0.01
 
 
 @styled
-def centre_error_figure(photons: np.ndarray, errors: np.ndarray, *, within: float = 0.5) -> Figure:
+def centre_error_figure(photons: np.ndarray, errors: np.ndarray) -> Figure:
     """Measured minus true beam centre: (a) along rows and columns, (b) the distance against the photons.
 
     Parameters
@@ -28,8 +23,6 @@ def centre_error_figure(photons: np.ndarray, errors: np.ndarray, *, within: floa
         (N,) number of photons in each pattern.
     errors
         (N, 2) measured minus true row and column [pixels].
-    within
-        Tolerated distance, which the figure marks [pixels].
 
     Returns
     -------
@@ -39,26 +32,25 @@ def centre_error_figure(photons: np.ndarray, errors: np.ndarray, *, within: floa
     distance = np.hypot(*np.asarray(errors, float).T)
     figure = new_figure(TWO_COLUMNS, 2.6)
     across, against = figure.subplots(1, 2)
-    across.scatter(errors[:, 1], errors[:, 0], **_dots())
+    across.scatter(errors[:, 1], errors[:, 0], **_DOTS)
     angle = np.linspace(0, 2 * np.pi, 200)
-    across.plot(within * np.cos(angle), within * np.sin(angle), color=HIGHLIGHT, linewidth=0.9)
-    reach = 1.15 * max(within, float(np.quantile(distance, 0.995)))
+    across.plot(_CENTRE_PIXELS * np.cos(angle), _CENTRE_PIXELS * np.sin(angle), color=HIGHLIGHT, linewidth=0.9)
+    reach = 1.15 * max(_CENTRE_PIXELS, float(np.quantile(distance, 0.995)))
     across.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     across.set(xlabel="column, measured − true (pixels)", ylabel="row, measured − true\n(pixels)")
-    against.scatter(photons, distance, **_dots())
-    against.axhline(within, color=HIGHLIGHT, linewidth=0.9)
+    against.scatter(photons, distance, **_DOTS)
+    against.axhline(_CENTRE_PIXELS, color=HIGHLIGHT, linewidth=0.9)
     against.set(
         xscale="log", yscale="log", xlabel="photons in a pattern", ylabel="distance from the\ntrue centre (pixels)"
     )
     number_twos_and_fives(against.xaxis, against.yaxis)
-    letter(
-        (across, against), [f"{np.mean(distance <= within):.1%} within {within:g} pixels", f"{len(distance)} patterns"]
-    )
+    share = np.mean(distance <= _CENTRE_PIXELS)
+    letter((across, against), [f"{share:.1%} within {_CENTRE_PIXELS:g} pixels", f"{len(distance)} patterns"])
     return figure
 
 
 @styled
-def size_error_figure(true_nm: np.ndarray, size_nm: np.ndarray, *, within: float = 3.0) -> Figure:
+def size_error_figure(true_nm: np.ndarray, size_nm: np.ndarray) -> Figure:
     """Measured against true particle size.
 
     Parameters
@@ -67,8 +59,6 @@ def size_error_figure(true_nm: np.ndarray, size_nm: np.ndarray, *, within: float
         (N,) true size, the diameter of the sphere of the same volume [nm].
     size_nm
         (N,) measured size [nm].
-    within
-        Tolerated error, which the figure marks [nm].
 
     Returns
     -------
@@ -79,16 +69,16 @@ def size_error_figure(true_nm: np.ndarray, size_nm: np.ndarray, *, within: float
     figure = new_figure(ONE_COLUMN, 2.6)
     axes = figure.subplots()
     ends = np.array([true_nm.min(), true_nm.max()])
-    axes.fill_between(ends, -within, within, color="#EEEEEE", linewidth=0)
+    axes.fill_between(ends, -_SIZE_NM, _SIZE_NM, color="#EEEEEE", linewidth=0)
     axes.axhline(0, color=QUIET, linewidth=0.8)
-    axes.scatter(true_nm, size_nm - true_nm, **_dots())
+    axes.scatter(true_nm, size_nm - true_nm, **_DOTS)
     axes.set(xlabel="true size (nm)", ylabel="measured − true size (nm)")
-    letter([axes], [f"{np.mean(np.abs(size_nm - true_nm) <= within):.1%} of {size_nm.size} within {within:g} nm"])
+    letter([axes], [f"{np.mean(np.abs(size_nm - true_nm) <= _SIZE_NM):.1%} of {size_nm.size} within {_SIZE_NM:g} nm"])
     return figure
 
 
 @styled
-def photon_bias_figure(signal: np.ndarray, sums: dict[str, np.ndarray], *, within: float = 0.01) -> Figure:
+def photon_bias_figure(signal: np.ndarray, sums: dict[str, np.ndarray]) -> Figure:
     """Mean relative error of photon sums, in bins of equal numbers of patterns.
 
     Points are Σ measured / Σ true − 1 in a bin, bars its standard error from the scatter between patterns.
@@ -99,8 +89,6 @@ def photon_bias_figure(signal: np.ndarray, sums: dict[str, np.ndarray], *, withi
         (N,) true expected number of scattered photons in each pattern.
     sums
         Name → (N,) measured photon sums, for instance before and after the removal of the background.
-    within
-        Tolerated bias, which the figure marks, as a fraction.
 
     Returns
     -------
@@ -109,7 +97,7 @@ def photon_bias_figure(signal: np.ndarray, sums: dict[str, np.ndarray], *, withi
     """
     figure = new_figure(ONE_COLUMN, 2.8)
     axes = figure.subplots()
-    axes.axhspan(-100 * within, 100 * within, color="#EEEEEE", linewidth=0)
+    axes.axhspan(-100 * _PHOTON_BIAS, 100 * _PHOTON_BIAS, color="#EEEEEE", linewidth=0)
     axes.axhline(0, color=QUIET, linewidth=0.8)
     for (name, measured), marker in zip(sums.items(), "os^Dv", strict=False):
         middle, bias, error = binned_bias(signal, measured)
@@ -124,17 +112,9 @@ def photon_bias_figure(signal: np.ndarray, sums: dict[str, np.ndarray], *, withi
 
 
 def binned_bias(signal: np.ndarray, measured: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Σ measured / Σ true − 1 in bins of equal numbers of patterns, and its standard error.
+    """Median of the true photons, Σ measured / Σ true − 1 and its standard error, in bins of equal numbers of patterns.
 
-    Parameters
-    ----------
-    signal, measured
-        (N,) true expected and measured number of photons in each pattern.
-
-    Returns
-    -------
-    middle, bias, error : ndarray (bins,)
-        Median of the true photons in each bin, the bias and its standard error, both as fractions.
+    Signal and measured are the true expected and the measured photons (N,) of each pattern; all results are (bins,).
     """
     signal, measured = np.asarray(signal, float), np.asarray(measured, float)
     order = np.argsort(signal, kind="stable")
@@ -143,8 +123,3 @@ def binned_bias(signal: np.ndarray, measured: np.ndarray) -> tuple[np.ndarray, n
     bias = np.array([measured[members].sum() / signal[members].sum() - 1 for members in bins])
     scatter = [np.std(measured[members] - signal[members], ddof=1) * np.sqrt(members.size) for members in bins]
     return middle, bias, np.array(scatter) / np.array([signal[members].sum() for members in bins])
-
-
-def _dots() -> dict[str, object]:
-    """Options of a scatter plot for one pattern among many."""
-    return {"s": 5, "color": NEUTRAL, "alpha": 0.5, "linewidths": 0}

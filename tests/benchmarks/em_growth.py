@@ -25,7 +25,8 @@ from record import PATH, record
 from helpers.em import EMSettings, PolarGrid, PolarPatterns
 from helpers.em.expectation_maximisation import CHUNK, begin, iterate, noise
 from helpers.figures import save_figure
-from helpers.figures.house_style import HIGHLIGHT, NEUTRAL, QUIET, TWO_COLUMNS, letter, new_figure, styled
+from helpers.figures.colours import HIGHLIGHT, NEUTRAL, QUIET
+from helpers.figures.house_style import TWO_COLUMNS, letter, new_figure, styled
 from helpers.patterns import open_stack
 from helpers.simulation import simulate
 from helpers.simulation.twin import PATTERNS

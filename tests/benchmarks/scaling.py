@@ -26,7 +26,8 @@ from record import PATH, record
 
 from helpers.classification.files import classify_file
 from helpers.figures import save_figure
-from helpers.figures.house_style import HIGHLIGHT, QUIET, TWO_COLUMNS, letter, new_figure, styled
+from helpers.figures.colours import HIGHLIGHT, QUIET
+from helpers.figures.house_style import TWO_COLUMNS, letter, new_figure, styled
 from helpers.simulation import simulate
 from helpers.system import write_csv
 
