@@ -198,17 +198,7 @@ def _left(tasks: Sequence[Task]) -> list[Task]:
 
 
 class _Selections:
-    """The selections of some files, each written while its file is open.
-
-    Parameters
-    ----------
-    files
-        All files; where several have one output, it is a list of them all.
-    trained
-        The family.
-    threshold
-        Score of a single hit at each checkpoint.
-    """
+    """The selections of some files, each written while its file is open; of several with one output, one list."""
 
     def __init__(self, files: Sequence[_Scored], trained: TrainedFamily, threshold: float) -> None:
         self._files = {file.source: file for file in files}
@@ -231,13 +221,7 @@ class _Selections:
         self._tables[source] = selection_table(stack, patterns=patterns, **given)
 
     def finish(self) -> np.ndarray:
-        """Write what is left, and delete the chunks that the selections are made from: bool (patterns of all files,).
-
-        Raises
-        ------
-        PatternFileError
-            If a file has changed since its patterns were scored.
-        """
+        """Write what is left, and delete the chunks that selections are made from: bool (patterns of all files,)."""
         for source, file in self._files.items():
             if source not in self._selected:
                 with open_stack(file.path, source.options) as stack:

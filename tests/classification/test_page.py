@@ -75,7 +75,7 @@ def test_history_has_a_row_a_second(online):
     assert history["scored"].sum() == history["selected"].sum() == first
     assert history["second"].tolist() == [0]
     online.clock.now += 2
-    online.batches.append(Batch(online.clock(), Tally(3, 1, 2, 1), np.array([0.1, 0.2, 0.6, 0.2]), False, {}, "a.cxi"))
+    online.batches.append(Batch(online.clock(), Tally(3, 1, 2, 1), np.array([0.1, 0.2, 0.6, 0.2]), {}, "a.cxi"))
     history = online.history()
     assert list(history) == ["second", "scored", "hits", "selected", "delay"]
     assert history["scored"].tolist() == [first, 0, 3]

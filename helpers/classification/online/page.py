@@ -22,13 +22,7 @@ _COLUMNS = 4
 
 
 class OnlinePage(ipywidgets.VBox):
-    """A widget with a line of rates, and pictures below.
-
-    Parameters
-    ----------
-    online
-        The classification that runs.
-    """
+    """A widget with a line of rates and pictures of the classification that runs."""
 
     def __init__(self, online: OnlineClassification) -> None:
         self._online = online
