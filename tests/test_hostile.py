@@ -333,4 +333,4 @@ def test_the_jupyter_server_of_make_lab_keeps_its_token(tmp_path):
 
 def test_a_run_has_no_place_for_names_from_files(tmp_path):
     run = Run(load_profile("demo"), tmp_path, tmp_path / "a.cxi", None)
-    assert run.family_folder("yolov2-jet-log").parent == tmp_path / "families"
+    assert run.family("yolov2-jet-log").path.parent == tmp_path / "families"

@@ -59,16 +59,31 @@ def test_a_notebook_is_a_lesson(path):
     assert notebook.cells[0].source.startswith("# ")
     parameters = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     assert len(parameters) == 1
-    for name in ("profile", "results", "data", "labels"):
-        assert f"{name} = " in parameters[0].source
-        assert f"| `{name}` |" in prose
-    assert len(notebook.cells) <= 40
+    lines = parameters[0].source.splitlines()
+    assert [line.split(" = ")[0] for line in lines[:4]] == ["profile", "results", "data", "labels"]
+    assert all(re.fullmatch(r"[a-z_]+ = .+  # .{10,}", line) for line in lines)
+    assert len(notebook.cells) <= 55
     assert {"profile", "reads", "writes"} == set(notebook.metadata["workbook"]) - {"may_write"}
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            assert len(cell.source.splitlines()) <= 25
             assert not cell.outputs
             assert cell.execution_count is None
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_cells_are_short_enough_to_read_at_a_glance(path):
+    sources = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    lengths = [len(source.splitlines()) for source in sources]
+    assert np.median(lengths) <= 5
+    assert max(lengths) <= 20
+    lines = [line for source in sources for line in source.splitlines()]
+    assert max(map(len, lines)) <= 100
+    assert not [line for line in lines if line.rstrip().endswith(";") or "; " in line.split("#")[0].split('"')[0]]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_no_notebook_takes_the_papers_experiment_for_that_of_the_file(path):
+    assert "AMOX34117" not in "".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
 
 
 def test_every_notebook_ran_without_an_error_or_a_warning_and_left_its_page(run):

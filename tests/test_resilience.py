@@ -53,7 +53,7 @@ with open_stack(run.data) as stack:
     sets.loc[12:, "set"] = "validation"
     examples = Examples.from_stack(stack, sets, Box(0, 80, 60, 180))
 plans = {
-    run.family_folder(name): Plan(
+    run.family(name).path: Plan(
         Family.from_name(name), examples, settings, consensus=[10, 12], threshold=0.24, device=torch.device("cpu")
     )
     for name in ("yolov2-jet-log", "yolov2-gray-linear")

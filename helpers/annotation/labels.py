@@ -171,3 +171,25 @@ def _stored(stack: PatternStack, table: pd.DataFrame, name: str) -> np.ndarray |
     if not pd.api.types.is_numeric_dtype(table[column]):
         raise LabelsError(f"{stack.path}: the column {column} must hold numbers, 0 or 1; rename it, or give a CSV file")
     return table[column].to_numpy() != 0
+
+
+def kinds_of(stack: PatternStack, labels: pd.DataFrame) -> pd.Series:
+    """Kind of each pattern, in words: its species where the file knows it, as in simulated data, else its label.
+
+    Parameters
+    ----------
+    stack
+        The patterns.
+    labels
+        Columns pattern and label, from `labels_of`.
+
+    Returns
+    -------
+    pandas.Series
+        One text a pattern of the stack.
+    """
+    if "species" in stack.column_names:
+        return stack.table()["species"].rename("kind")
+    kinds = pd.Series("without a label", index=range(len(stack)), name="kind")
+    kinds[labels["pattern"]] = np.where(labels["label"], "labelled single", "labelled not single")
+    return kinds

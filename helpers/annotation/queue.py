@@ -5,6 +5,7 @@ Some patterns of a queue are shown a second time, without notice, to measure the
 """
 
 import bisect
+from collections.abc import Callable
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -13,9 +14,13 @@ import pandas as pd
 
 from helpers.errors import LabelsError
 from helpers.evaluation import iterations_of, scores_at
+from helpers.patterns import PatternStack
 
 _ROUNDING = 1e-6
 """Smallest distance of a score from 0 and 1: beyond it, a logarithm would show only rounding errors."""
+
+_BATCH = 256
+"""Patterns that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,51 @@ def disputed_first(scores: pd.DataFrame, threshold: float) -> np.ndarray:
     checkpoints = _checkpoints(scores)
     distance = _distance(checkpoints, threshold)
     return _ordered(scores, np.abs((checkpoints > threshold).mean(axis=1) - 0.5), distance)
+
+
+def in_order(
+    order: str,
+    stack: PatternStack,
+    candidates: np.ndarray,
+    *,
+    seed: int,
+    scored: Callable[[], tuple[pd.DataFrame, float]] | None = None,
+) -> np.ndarray:
+    """Patterns in the order in which they are to be labelled.
+
+    Parameters
+    ----------
+    order
+        "random", "photons", "least sure" or "disputed".
+    stack
+        The patterns; read whole for "photons" only.
+    candidates
+        (n,) patterns that may be labelled, ascending.
+    seed
+        Of the random order.
+    scored
+        Gives the scores of the candidates and the threshold of a trained family; called for the last two orders only.
+
+    Returns
+    -------
+    ndarray
+        int64 (n,).
+
+    Raises
+    ------
+    LabelsError
+        If there is no such order, or none without a family.
+    """
+    if order == "random":
+        return at_random(candidates, seed=seed)
+    if order == "photons":
+        photons = np.concatenate([counts.sum(axis=(1, 2)) for _, counts in stack.batches(_BATCH)])
+        return by_photons(candidates, photons[candidates])
+    by_scores = {"least sure": least_sure_first, "disputed": disputed_first}
+    if order not in by_scores or scored is None:
+        known = ", ".join(["random", "photons", *by_scores])
+        raise LabelsError(f"order is one of {known} (the last two with a trained family), got {order!r}")
+    return by_scores[order](*scored())
 
 
 def with_repeats(patterns: np.ndarray, *, every: int, apart: int = 30, seed: int) -> Queue:

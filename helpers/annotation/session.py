@@ -126,6 +126,18 @@ class AnnotationSession:
         """Patterns that the box is drawn on; labels of patterns outside the queue, as of a test set, do not count."""
         return self._queued.intersection(self.file.labelled(SINGLE).tolist()) if self._known is None else self._known
 
+    def read_positives(self) -> np.ndarray:
+        """Photon counts (positives, rows, columns) of `positives`, in the order of their numbers.
+
+        Raises
+        ------
+        LabelsError
+            If there are none.
+        """
+        if not self.positives:
+            raise LabelsError("no pattern is called single yet: label some in the widget, then run the cells below it")
+        return self._stack.read(np.array(sorted(self.positives)))
+
     @property
     def box(self) -> Box | None:
         """Box that the user has drawn, else the proposed one; None as long as there are no positives."""

@@ -80,6 +80,16 @@ class AnnotationWidget(anywidget.AnyWidget):
         """Patterns that the box is drawn on, ascending."""
         return sorted(self._session.positives)
 
+    def read_positives(self) -> np.ndarray:
+        """Photon counts (positives, rows, columns) of the patterns that the box is drawn on.
+
+        Raises
+        ------
+        LabelsError
+            If there are none yet.
+        """
+        return self._session.read_positives()
+
     def preview(self) -> bytes:
         """Picture (PNG) for pages without a kernel: the sum of the positives with the box, or the first pattern."""
         box, summed = self.box, self._session.summed

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "class_choice": [
             "class_profiles",
+            "class_titles",
             "icosahedron_profiles",
             "likeness",
             "pattern_profiles",
@@ -19,7 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "class_picker": ["ClassPicker"],
         "expectation_maximisation": ["PolarPatterns"],
         "polar_grid": ["PolarGrid"],
-        "runs": ["blocks", "classify"],
+        "runs": ["blocks", "classify", "classify_runs"],
         "settings": ["EMSettings"],
     },
 )

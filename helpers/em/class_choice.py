@@ -133,6 +133,20 @@ def likeness(profiles: np.ndarray, references: np.ndarray) -> np.ndarray:
     return found
 
 
+def class_titles(classes: np.ndarray, like: np.ndarray) -> list[str]:
+    """What is known of the classes of a run without any label: how many patterns are in each, and its likeness.
+
+    Parameters
+    ----------
+    classes
+        (N,) class of each pattern, from 0.
+    like
+        (classes,) from `likeness`.
+    """
+    members = np.bincount(classes, minlength=len(like))
+    return [f"{k}: {n} patterns, {one:.4f}" for k, (n, one) in enumerate(zip(members, like, strict=True))]
+
+
 def proposed_classes(like: np.ndarray, *, least: float = LEAST_LIKENESS) -> list[int]:
     """Classes that are like enough; the one most alike if none is."""
     chosen = np.flatnonzero(like >= least)

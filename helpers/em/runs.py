@@ -77,6 +77,25 @@ def classify(
     return state
 
 
+def classify_runs(data: PolarPatterns, settings: EMSettings, folder: Path, *, seed: int) -> list[EMState]:
+    """All independent runs of EM, one after the other, each in a folder `run_1`, `run_2`, … of its own.
+
+    Parameters
+    ----------
+    data, settings, seed
+        As in `classify`.
+    folder
+        Of all runs.
+
+    Returns
+    -------
+    list of EMState
+        Of each run, after its last iteration.
+    """
+    runs = range(1, settings.runs + 1)
+    return [classify(data, settings, folder / f"run_{run}", seed=seed, run=run) for run in runs]
+
+
 def converged(state: EMState, settings: EMSettings) -> bool:
     """True if the last iteration gained less log-likelihood per pattern than the tolerance."""
     if state.iteration < 2:

@@ -4,7 +4,7 @@ The score of a pattern is its highest objectness × class probability; a pattern
 exceeds the threshold of the network (section 2.3). All metrics are fractions, not percent; 0/0 is NaN.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,6 +144,53 @@ def stable_selection(scores: np.ndarray, threshold: float) -> np.ndarray:
         bool, True = selected.
     """
     return (scores > threshold).all(axis=1)
+
+
+def consensus_f1(scores: pd.DataFrame, labels: np.ndarray, threshold: float, iterations: Sequence[int]) -> float:
+    """F₁ of the stable selection of some checkpoints.
+
+    Parameters
+    ----------
+    scores
+        One row a pattern, one column an iteration.
+    labels
+        bool (patterns,): the manual labels.
+    threshold
+        Score above which a checkpoint calls a pattern a single hit.
+    iterations
+        The checkpoints that must agree.
+
+    Returns
+    -------
+    float
+        0..1.
+    """
+    selected = stable_selection(scores_at(scores, iterations), threshold)
+    return float(Confusion.from_selection(selected, labels).f1)
+
+
+def by_score(chosen: np.ndarray, score: np.ndarray, *, lowest_first: bool = False, most: int = 12) -> np.ndarray:
+    """Positions of chosen patterns in the order of their scores, the first few.
+
+    Parameters
+    ----------
+    chosen
+        bool (patterns,).
+    score
+        (patterns,).
+    lowest_first
+        Begin with the lowest score instead of the highest.
+    most
+        At most so many.
+
+    Returns
+    -------
+    ndarray
+        int64 (n,).
+    """
+    order = np.argsort(-np.asarray(score), kind="stable")
+    order = order[::-1] if lowest_first else order
+    return order[np.asarray(chosen, bool)[order]][:most]
 
 
 def validation_curve(scores: pd.DataFrame, labels: np.ndarray, threshold: float) -> pd.DataFrame:

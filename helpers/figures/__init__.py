@@ -10,7 +10,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "architecture": ["figure_2"],
-        "camera": ["camera_figure"],
+        "augmentation": ["augmentation_figure"],
+        "camera": ["brightest_frames", "camera_figure"],
         "classes": ["classes_figure", "convergence_figure", "evolution_figure", "rings_figure"],
         "comparison": ["agreement_figure", "table_4_figure"],
         "curves": ["precision_recall_figure", "training_figure"],
@@ -18,7 +19,17 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "geometry": ["figure_1"],
         "house_style": ["family_colour", "family_dashes", "save_figure", "save_picture", "style"],
         "online": ["online_rates_figure", "online_scores_figure"],
-        "patterns": ["detections_figure", "figure_3", "figure_4", "figure_5", "gallery", "sum_image"],
+        "patterns": [
+            "by_brightness",
+            "detections_figure",
+            "figure_3",
+            "figure_4",
+            "figure_5",
+            "gallery",
+            "kinds_gallery",
+            "scored_gallery",
+            "sum_image",
+        ],
         "preparation": ["centre_error_figure", "photon_bias_figure", "size_error_figure"],
     },
 )

@@ -30,7 +30,11 @@ _SHADE = {"facecolor": "#E6E6E6", "linewidth": 0}
 
 @styled
 def training_figure(
-    losses: Mapping[str, pd.DataFrame], curves: Mapping[str, pd.DataFrame], *, table_2_range: tuple[int, int]
+    losses: Mapping[str, pd.DataFrame],
+    curves: Mapping[str, pd.DataFrame],
+    *,
+    table_2_range: tuple[int, int],
+    network: str = "",
 ) -> Figure:
     """Loss of each iteration (left) and F₁ of each checkpoint (right), a row for each family (Figures 6 and 7).
 
@@ -42,12 +46,15 @@ def training_figure(
         Family → metrics of its checkpoints, from `evaluation.validation_curve`.
     table_2_range
         First and last iteration that Table 2 averages over, shaded in the figure.
+    network
+        Only families of this network; all if empty.
 
     Returns
     -------
     Figure
         6.9 in wide; letters (a), (b), … along the rows.
     """
+    losses = {family: loss for family, loss in losses.items() if not network or family.startswith(f"{network}-")}
     figure = new_figure(TWO_COLUMNS, _ROW_INCHES * len(losses) + 0.45)
     panels = figure.subplots(len(losses), 2, sharex="col", sharey="col", squeeze=False)
     for (left, right), (family, loss) in zip(panels, losses.items(), strict=True):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Ellipse, Polygon, RegularPolygon
 from scipy import constants
 
-from helpers.experiment import Experiment
+from helpers.experiment import AMOX34117, Experiment
 from helpers.figures.house_style import HIGHLIGHT, INK, NEUTRAL, TWO_COLUMNS, letter, new_figure, pixel_axes, styled
 from helpers.preparation import sphere_form_factor
 
@@ -93,9 +93,10 @@ def _rectangle(width: float, bottom: float, top: float) -> np.ndarray:
 
 def _draw_detector(axes: Axes, experiment: Experiment) -> None:
     """Draw the panel above the beam, the crop with its rings, and the cone of scattered light."""
-    rows, wide = PANEL_SHAPE
+    (rows, columns), wide, name = _panel(experiment)
     edge = -experiment.centre_row / wide
-    axes.add_patch(Polygon(_rectangle(1, edge, rows / wide + edge), facecolor="#EDEDED", edgecolor=INK))
+    panel = _rectangle(columns / wide, edge, rows / wide + edge)
+    axes.add_patch(Polygon(panel, facecolor="#EDEDED", edgecolor=INK))
     corners = _rectangle(experiment.columns / wide, edge, experiment.rows / wide + edge)
     focus = np.array([_FOCUS_X, _BEAM_Y])
     axes.add_patch(Polygon([focus, corners[0], corners[3], corners[2]], facecolor=NEUTRAL, alpha=0.13, linewidth=0))
@@ -103,11 +104,11 @@ def _draw_detector(axes: Axes, experiment: Experiment) -> None:
         axes.plot(*zip(focus, corner, strict=True), color=NEUTRAL, linewidth=0.4)
     _draw_rings(axes, experiment)
     axes.add_patch(Polygon(corners, fill=False, edgecolor=HIGHLIGHT, linewidth=0.9))
-    left, top = _on_panel(-0.5, rows / wide + edge)
+    left, top = _on_panel(-columns / wide / 2, rows / wide + edge)
     axes.text(
         left - 0.15,
         top + 0.2,
-        f"pnCCD panel\n{rows} × {wide} pixels\nof {_pixel_text(experiment)}",
+        f"{name}\n{rows} × {columns} pixels\nof {_pixel_text(experiment)}",
         size=_TEXT,
         ha="center",
     )
@@ -123,9 +124,21 @@ def _draw_detector(axes: Axes, experiment: Experiment) -> None:
     )
 
 
+def _panel(experiment: Experiment) -> tuple[tuple[int, int], float, str]:
+    """Rows and columns of the detector, pixels that fill the width of the sketch, and the detector's name.
+
+    Where the crop is no part of the paper's panel, all that is known of the detector is the crop itself.
+    """
+    fits = experiment.rows <= PANEL_SHAPE[0] and experiment.columns <= PANEL_SHAPE[1]
+    if fits and math.isclose(experiment.pixel_m, AMOX34117.pixel_m):
+        return PANEL_SHAPE, PANEL_SHAPE[1], "pnCCD panel"
+    above = experiment.rows - experiment.centre_row
+    return experiment.shape, max(experiment.columns, 2 * above, 4 * experiment.centre_row), "detector"
+
+
 def _draw_rings(axes: Axes, experiment: Experiment) -> None:
     """Draw the pattern of a sphere on the crop, in the perspective of the sketch."""
-    wide = PANEL_SHAPE[1]
+    _, wide, _ = _panel(experiment)
     row, column = np.mgrid[0 : experiment.rows + 1 : 3, 0 : experiment.columns + 1 : 3]
     corners = _on_panel((column - experiment.columns / 2) / wide, (row - experiment.centre_row) / wide)
     pattern = _sphere_pattern(experiment)[1::3, 1::3][: row.shape[0] - 1, : row.shape[1] - 1]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -24,6 +25,7 @@ from helpers.figures.house_style import (
     styled,
     thumbnail,
 )
+from helpers.patterns import PatternStack
 from helpers.rendering import to_rgb
 
 _LAYERS = ("red", "green", "blue")
@@ -164,6 +166,88 @@ def gallery(
         shown = show_photons(axes, pattern, norm=norm, mask=mask)
         axes.set_title(title, size=7)
     photon_bar(figure, shown, panels, label=unit)
+    return figure
+
+
+def by_brightness(photons: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
+    """Positions of the patterns at some quantiles of the photons of a pattern.
+
+    Parameters
+    ----------
+    photons
+        (N,) photons of each pattern [photons].
+    quantiles
+        0 (the darkest) to 1 (the brightest).
+
+    Returns
+    -------
+    ndarray
+        One position for each quantile.
+    """
+    order = np.argsort(photons)
+    return order[[int(quantile * (len(order) - 1)) for quantile in quantiles]]
+
+
+def kinds_gallery(
+    stack: PatternStack, kinds: pd.Series, photons: np.ndarray, quantiles: Sequence[float] = (0.5, 0.75, 0.9, 0.98)
+) -> Figure:
+    """A row of thumbnails for each kind of pattern, the most frequent kind first, from middling to bright patterns.
+
+    Parameters
+    ----------
+    stack
+        The patterns.
+    kinds
+        Kind of each pattern, from `annotation.kinds_of`.
+    photons
+        (N,) photons of each pattern [photons].
+    quantiles
+        Of the photons of a kind: one thumbnail each.
+
+    Returns
+    -------
+    Figure
+        6.9 in wide.
+    """
+    shown, titles = [], []
+    for kind in kinds.value_counts().index:
+        members = np.flatnonzero(kinds == kind)
+        shown += list(members[by_brightness(photons[members], quantiles)])
+        titles += [f"{kind}: {photons[pattern]:.0f}" for pattern in shown[-len(quantiles) :]]
+    return gallery(stack.read(np.array(shown)), titles, columns=len(quantiles), mask=stack.mask)
+
+
+def scored_gallery(stack: PatternStack, patterns: np.ndarray, scores: np.ndarray, *, digits: int = 2) -> Figure:
+    """Thumbnails of patterns in four columns, each under its species (where the file knows it) and its score.
+
+    Parameters
+    ----------
+    stack
+        The patterns.
+    patterns
+        (N,) numbers of the patterns that are shown; without any, the figure says that there are none.
+    scores
+        (N,) score of each in 0..1.
+    digits
+        Of the scores.
+
+    Returns
+    -------
+    Figure
+        6.9 in wide.
+    """
+    if not len(patterns):
+        return _nothing_to_show()
+    species = stack.table()["species"].to_numpy() if "species" in stack.column_names else np.full(len(stack), "")
+    titles = [f"{species[p]} {score:.{digits}f}".strip() for p, score in zip(patterns, scores, strict=True)]
+    return gallery(stack.read(patterns), titles, columns=4, mask=stack.mask)
+
+
+@styled
+def _nothing_to_show() -> Figure:
+    """A line in place of a gallery."""
+    figure = new_figure(TWO_COLUMNS, 0.4)
+    figure.text(0.5, 0.5, "there are no such patterns", ha="center", va="center")
     return figure
 
 

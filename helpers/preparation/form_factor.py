@@ -2,7 +2,11 @@
 
 import numpy as np
 
+from helpers.experiment import Experiment
 from helpers.particles import solid_sphere
+
+_FIRST_MINIMUM = 4.4934
+"""qR of the first minimum of a sphere: the first root of tan x = x."""
 
 _SMALL = 0.1
 
@@ -27,6 +31,24 @@ def sphere_form_factor(q: np.ndarray, radius_nm: np.ndarray | float) -> np.ndarr
     """
     volume = 4 / 3 * np.pi * np.asarray(radius_nm, dtype=float) ** 3
     return (volume * solid_sphere(np.asarray(q) * radius_nm)) ** 2
+
+
+def first_dark_ring(size_nm: np.ndarray | float, experiment: Experiment) -> np.ndarray:
+    """Radius of the first dark ring of a sphere, at q R = 4.4934.
+
+    Parameters
+    ----------
+    size_nm
+        Diameter of the sphere, any shape [nm].
+    experiment
+        Wavelength, distance and pixel size.
+
+    Returns
+    -------
+    ndarray
+        Shape of `size_nm` [pixels].
+    """
+    return _FIRST_MINIMUM / (experiment.q_step * np.asarray(size_nm) / 2)
 
 
 def relative_intensity(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

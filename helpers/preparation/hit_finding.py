@@ -7,7 +7,9 @@ from typing import Protocol
 import numpy as np
 
 from helpers.errors import PatternFileError
+from helpers.experiment import Experiment
 from helpers.preparation.background import PixelHistograms
+from helpers.preparation.crop import Crop
 from helpers.preparation.hits import LIT_ABOVE, LIT_PIXELS, are_hits, lit_pixels
 from helpers.preparation.photons import CONVERSIONS, ImpossibleValues, to_photons, without_impossible
 from helpers.system import progress
@@ -130,6 +132,33 @@ def whole_photons(
             f"(adu_per_photon, --adu-per-photon)"
         )
     return photons, lit, impossible
+
+
+def share_found(
+    frames: np.ndarray, mask: np.ndarray, counted: np.ndarray, experiment: Experiment, conversion: str
+) -> float:
+    """Photons that a conversion finds in the paper's crop, as a share of those that were there.
+
+    Parameters
+    ----------
+    frames, mask
+        As in `whole_photons` [ADU].
+    counted
+        (N,) true photons in the crop of each frame [photons].
+    experiment
+        Of the frames.
+    conversion
+        How charge becomes photons, one of `CONVERSIONS`.
+
+    Returns
+    -------
+    float
+        1 where no photon is lost.
+    """
+    crop = Crop()
+    photons, _, _ = whole_photons(frames, mask, HitRule(experiment.adu_per_photon, conversion))
+    cut = crop.cut(photons, crop.corner(experiment.shape, experiment.centre))
+    return float(cut.sum() / np.sum(counted))
 
 
 def blocks(frames: Frames, chosen: np.ndarray, *, label: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "darknet_networks": ["load_network"],
+        "detected_boxes": ["detected_boxes"],
         "families": ["table_families", "train_families"],
         "family_folder": ["FamilyFolder"],
         "plan": ["Examples", "Plan"],

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +11,16 @@ import pandas as pd
 
 from helpers import ROOT
 from helpers.errors import LabelsError, MissingStepError, PatternFileError, RunFileError, WorkbookError
-from helpers.system import Kind, code_digest, locked, read_csv, text_digest, write_csv, write_text
+from helpers.experiment import AMOX34117, Experiment
+from helpers.family import Family
+from helpers.system import Kind, code_digest, locked, pick_device, read_csv, text_digest, write_csv, write_text
 from helpers.workbook.profile import Profile, load_profile
 from helpers.workbook.tables import shown, to_html, to_latex
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from helpers.training import Examples, FamilyFolder, Plan, TrainingSettings
 
 DATA = ROOT / "data"
 RESULTS = ROOT / "results"
@@ -101,16 +105,111 @@ class Run:
         with open_stack(self.data) as stack:
             return "simulat" in stack.title.lower()
 
-    def family_folder(self, family: object) -> Path:
-        """Folder of a family, given as a `Family` or by its name."""
-        return self.families / str(family)
+    @cached_property
+    def experiment(self) -> Experiment:
+        """Wavelength, distance, pixels and beam centre of the pattern file; AMOX34117's where it tells too little.
+
+        The first time that AMOX34117 stands in for a file of another experiment, a sentence is printed that says so.
+        """
+        from helpers.patterns import open_stack
+
+        with open_stack(self.data) as stack:
+            if stack.experiment is not None:
+                return stack.experiment
+            (rows, columns), centre = stack.shape[1:], stack.centre
+            missing = ", ".join(stack.missing) or "its experiment"
+        row, column = centre or (AMOX34117.centre_row, (columns - 1) / 2)
+        whose = "the file's" if centre else "assumed"
+        print(
+            f"{self.data.name} does not tell {missing}: q and sizes are computed with wavelength, distance and pixel "
+            f"size of {AMOX34117.name}; beam centre ({row:g}, {column:g}), {whose}"
+        )
+        return replace(AMOX34117, rows=rows, columns=columns, centre_row=row, centre_column=column)
+
+    def family(self, name: str) -> "FamilyFolder":
+        """Files of a trained family: checkpoints, losses, stored scores.
+
+        Parameters
+        ----------
+        name
+            `network-colour-scale`, for instance "yolov2-jet-linear".
+        """
+        from helpers.training import FamilyFolder
+
+        return FamilyFolder(self.families / str(Family.from_name(name)))
+
+    @property
+    def first_weights(self) -> str:
+        """From which weights the training of the families began, as words for a caption."""
+        starts = {self.family(name).description()["start"] for name in self.profile.families}
+        return " and ".join(sorted(starts))
+
+    def threshold(self, name: str) -> float:
+        """Score above which a family calls a pattern a single hit, from the profile.
+
+        Parameters
+        ----------
+        name
+            Of the family, as in `family`.
+        """
+        return self.profile.thresholds[Family.from_name(name).network]
+
+    def settings(self, network: str) -> "TrainingSettings":
+        """Hyper-parameters of a network, from the profile, with the run's seed where the network has none of its own.
+
+        Parameters
+        ----------
+        network
+            For instance "yolov2"; one of the profile's.
+
+        Raises
+        ------
+        ProfileError
+            If a value is impossible.
+        """
+        from helpers.training import TrainingSettings
+
+        return TrainingSettings.from_mapping({"seed": self.profile.seed} | self.profile.networks[network])
+
+    def plan(self, name: str, examples: "Examples") -> "Plan":
+        """Training of a family, as the profile describes it, on the GPU if there is one.
+
+        Parameters
+        ----------
+        name
+            Of the family, as in `family`.
+        examples
+            Training and validation patterns.
+        """
+        from helpers.training import Plan
+
+        family = Family.from_name(name)
+        return Plan(
+            family,
+            examples,
+            self.settings(family.network),
+            consensus=self.profile.consensus,
+            threshold=self.threshold(name),
+            device=pick_device(),
+            weights=self.weights,
+        )
 
     def write_sets(self, sets: pd.DataFrame) -> None:
         """Store the training, validation and test sets: the table of `dataset.split`."""
         write_csv(self.folder / "sets.csv", sets)
 
-    def read_sets(self) -> pd.DataFrame:
-        """Read the sets.
+    def read_sets(self, name: str | None = None) -> pd.DataFrame:
+        """Read the sets of Table 1.
+
+        Parameters
+        ----------
+        name
+            "training", "validation", "test" or "unused": only the patterns of this set; all if None.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a pattern: pattern, label, in_size_range, set, and event_id and the truth where they are known.
 
         Raises
         ------
@@ -125,7 +224,12 @@ class Run:
         sets = read_csv(path, _SETS, error=RunFileError, advice=_AGAIN)
         if not sets["set"].isin(["training", "validation", "test", "unused"]).all():
             raise RunFileError(f"{path}: names other sets than training, validation, test and unused; {_AGAIN}")
-        return sets
+        return sets if name is None else sets[sets["set"] == name].reset_index(drop=True)
+
+    @property
+    def has_sets(self) -> bool:
+        """Whether notebook 01 has divided the patterns into sets."""
+        return (self.folder / "sets.csv").is_file()
 
     def save_table(
         self,
@@ -135,8 +239,8 @@ class Run:
         caption: str,
         percent: Sequence[str] = (),
         formats: Mapping[str, str] | None = None,
-    ) -> None:
-        """Write a table as CSV (the truth), LaTeX and HTML.
+    ) -> pd.DataFrame:
+        """Write a table as CSV (the truth), LaTeX and HTML, and return it as readers see it.
 
         Parameters
         ----------
@@ -150,20 +254,26 @@ class Run:
             Columns of fractions that LaTeX and HTML show in percent.
         formats
             Column → format for LaTeX and HTML, for instance {"std": "{:.1f}"}; three decimals where none is given.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The text of LaTeX and HTML, for the end of a cell.
         """
         caption = self._caption(caption)
         text = shown(table, percent, formats)
         write_csv(self.tables / f"{name}.csv", table)
         write_text(self.tables / f"{name}.tex", to_latex(table, text, name, caption))
         write_text(self.tables / f"{name}.html", to_html(table, text, caption))
+        return text
 
-    def save_figure(self, figure: "Figure", name: str, *, caption: str, of_data: bool = True) -> None:
-        """Write a figure as PNG and PDF, and its caption for the page of the run.
+    def save_figure(self, figure: "Figure", name: str, *, caption: str, of_data: bool = True) -> "Figure":
+        """Write a figure as PNG and PDF, and its caption for the page of the run; return it.
 
         Parameters
         ----------
         figure
-            It stays open, so that the notebook shows it.
+            It stays open, so that the cell that ends with this call shows it.
         name
             For instance "figure_3".
         caption
@@ -178,6 +288,7 @@ class Run:
             self.figures / f"{name}.json",
             json.dumps({"caption": self._caption(caption) if of_data else caption}) + "\n",
         )
+        return figure
 
     def _caption(self, caption: str) -> str:
         return f"{caption} {SIMULATED}" if self.is_simulated else caption

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.annotation import at_random, by_photons, disputed_first, least_sure_first, with_repeats
+from helpers.annotation import at_random, by_photons, disputed_first, in_order, least_sure_first, with_repeats
 from helpers.annotation.queue import Queue
 from helpers.errors import LabelsError
 
@@ -81,3 +81,21 @@ def test_a_queue_shows_a_pattern_once_and_then_perhaps_again(patterns, repeats):
 def test_impossible_repeats_are_refused():
     with pytest.raises(LabelsError, match="apart 0"):
         with_repeats(np.arange(3), every=1, apart=0, seed=0)
+
+
+def test_each_order_has_a_name(to_label):
+    candidates = np.array([1, 4, 7])
+    table = pd.DataFrame(
+        {"pattern": candidates, "iteration_000001": [0.5, 0.9, 0.4], "iteration_000002": [0.6, 0.9, 0.7]}
+    )
+    given = {"seed": 3, "scored": lambda: (table, 0.5)}
+    assert in_order("photons", to_label, candidates, seed=3).tolist() == [7, 4, 1]
+    np.testing.assert_array_equal(in_order("random", to_label, candidates, seed=3), at_random(candidates, seed=3))
+    assert in_order("least sure", to_label, candidates, **given).tolist() == least_sure_first(table, 0.5).tolist()
+    assert in_order("disputed", to_label, candidates, **given).tolist() == disputed_first(table, 0.5).tolist()
+
+
+@pytest.mark.parametrize("order", ["brightest", "disputed"])
+def test_an_order_that_is_not_known_or_has_no_family_is_named(to_label, order):
+    with pytest.raises(LabelsError, match=f"random, photons, least sure, disputed .* got '{order}'"):
+        in_order(order, to_label, np.array([1]), seed=3)

@@ -216,3 +216,13 @@ def test_the_sum_reads_a_pattern_once(to_label, path, monkeypatch):
 def test_a_queue_that_does_not_fit_or_nobody_at_work_is_refused(to_label, path, queue, labeller):
     with pytest.raises(LabelsError, match=r"0 to 11|labeller is empty"):
         AnnotationSession(to_label, LabelsFile(path, to_label), queue, labeller=labeller)
+
+
+def test_the_counts_of_the_positives_are_read_in_the_order_of_their_numbers(session, to_label):
+    np.testing.assert_array_equal(session.read_positives(), to_label.read(np.array([1, 4])))
+
+
+def test_without_a_positive_the_next_step_is_named(to_label, path):
+    session = AnnotationSession(to_label, LabelsFile(path, to_label), QUEUE, labeller="anna")
+    with pytest.raises(LabelsError, match="no pattern is called single yet: label some"):
+        session.read_positives()

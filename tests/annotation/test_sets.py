@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.annotation import LabelsFile, SetSizes, beside_published, labels_of, split, table_1
+from helpers.annotation import LabelsFile, SetSizes, beside_published, kinds_of, labels_of, split, table_1
 from helpers.annotation.labels import read_labels
 from helpers.errors import LabelsError
 from helpers.experiment import AMOX34117
@@ -277,3 +277,12 @@ def test_beside_its_own_numbers_the_papers_table_1_shows_no_difference(papers):
     table = beside_published(table_1(papers))
     for column in ("patterns", "positive", "negative"):
         assert (table[column] == table[f"{column}_paper"]).all()
+
+
+def test_a_kind_is_the_species_or_else_the_label(twin, to_label):
+    with open_stack(twin) as stack:
+        assert kinds_of(stack, labels_of(stack)).tolist() == stack.table()["species"].tolist()
+    labels = pd.DataFrame({"pattern": [3, 5], "label": [True, False]})
+    kinds = kinds_of(to_label, labels)
+    assert kinds[[3, 5, 6]].tolist() == ["labelled single", "labelled not single", "without a label"]
+    assert kinds.value_counts().to_dict()["without a label"] == 10

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from helpers.classification import OnlineClassification, follow, load_family, rates, score_stack, steps
-from helpers.classification.online.command import BETWEEN_LINES_S
+from helpers.classification import OnlineClassification, follow, load_family, score_stack
+from helpers.classification.online.command import BETWEEN_LINES_S, rates, steps
 from helpers.classification.online.score_log import ScoreLog, known_patterns
 from helpers.classification.online.scoring import Batch, Tally
 from helpers.errors import LockedError, MissingStepError, PatternFileError

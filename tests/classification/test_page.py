@@ -2,15 +2,18 @@
 
 import io
 import shutil
+import signal
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.classification import OnlineClassification, OnlinePage, latest_figure, rates
-from helpers.classification.online.page import EACH_S
+from helpers.classification import OnlineClassification, latest_figure, watch
+from helpers.classification.online.command import rates
+from helpers.classification.online.page import EACH_S, OnlinePage
 from helpers.classification.online.scoring import Batch, Tally
+from helpers.system import SPARSE
 
 
 class Clock:
@@ -81,3 +84,22 @@ def test_history_has_a_row_a_second(online):
     assert history["scored"].tolist() == [first, 0, 3]
     assert history.iloc[2, 1:].tolist() == [3, 2, 1, 0.2]
     assert np.isnan(history["delay"][1])
+
+
+@pytest.mark.parametrize("sparse", ["1", ""])
+def test_watching_scores_everything_with_a_page_or_without(online, monkeypatch, capsys, sparse):
+    monkeypatch.setenv(SPARSE, sparse)
+    updates = []
+    monkeypatch.setattr(OnlinePage, "update", lambda page: updates.append(page))
+    online.clock = time.monotonic
+    watch(online, stop_after=1.5)
+    assert online.total.scored == 44  # 40 in the size range and 4 outside
+    assert bool(updates) == (not sparse)
+    assert ("OnlinePage" in capsys.readouterr().out) == (not sparse)
+
+
+def test_a_stopped_cell_ends_the_watch(online, monkeypatch, capsys):
+    monkeypatch.setenv(SPARSE, "1")
+    monkeypatch.setattr(online, "step", lambda: signal.raise_signal(signal.SIGINT))
+    watch(online, stop_after=None)
+    assert capsys.readouterr().out == "stopped\n"

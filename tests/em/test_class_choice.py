@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from helpers.em import (
     EMSettings,
     class_profiles,
+    class_titles,
     icosahedron_profiles,
     likeness,
     pattern_profiles,
@@ -121,3 +122,11 @@ def test_a_source_that_there_is_not_is_refused(tmp_path):
 def test_the_key_tells_runs_apart():
     classes = np.array([[0, 1], [1, 0]])
     assert runs_key(classes) == runs_key(classes.astype(np.int32)) != runs_key(classes[::-1])
+
+
+def test_a_title_has_class_patterns_and_likeness():
+    assert class_titles(np.array([0, 2, 2]), np.array([0.5, 0.0, 0.99991])) == [
+        "0: 1 patterns, 0.5000",
+        "1: 0 patterns, 0.0000",
+        "2: 2 patterns, 0.9999",
+    ]

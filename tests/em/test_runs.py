@@ -1,13 +1,14 @@
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from helpers import ROOT
-from helpers.em import EMSettings, PolarGrid, PolarPatterns, blocks, classify
+from helpers.em import EMSettings, PolarGrid, PolarPatterns, blocks, classify, classify_runs
 from helpers.em.runs import converged, read_state
 from helpers.errors import NetworkFileError
 from helpers.patterns import open_stack
@@ -131,3 +132,11 @@ def test_a_damaged_state_is_refused(data, tmp_path):
     (tmp_path / "state.safetensors").write_bytes(b"not a state")
     with pytest.raises(NetworkFileError, match=r"state\.safetensors: not a"):
         classify(data, SETTINGS, tmp_path, seed=2)
+
+
+def test_all_runs_have_folders_of_their_own_and_other_noise(data, undisturbed, tmp_path):
+    settings = replace(SETTINGS, runs=2)
+    states = classify_runs(data, settings, tmp_path, seed=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run_1", "run_2"]
+    assert (tmp_path / "run_1" / "state.safetensors").read_bytes() == (undisturbed / "state.safetensors").read_bytes()
+    assert states[0].log_likelihood != states[1].log_likelihood

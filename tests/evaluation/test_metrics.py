@@ -129,3 +129,17 @@ def test_agreement_is_symmetric_and_one_with_itself():
     table = evaluation.agreement({"a": a, "b": b})
     assert table.loc["a", "b"] == table.loc["b", "a"] == 0.25
     assert list(np.diag(table)) == [1, 1]
+
+
+def test_the_f1_of_a_consensus_is_that_of_the_stable_selection():
+    table = pd.DataFrame({"iteration_000001": [0.9, 0.9, 0.9, 0.1], "iteration_000002": [0.8, 0.1, 0.7, 0.9]})
+    labels = np.array([True, True, False, False])
+    assert evaluation.consensus_f1(table, labels, 0.5, [1, 2]) == pytest.approx(0.5)  # one right, one wrong, one missed
+    assert evaluation.consensus_f1(table, labels, 0.5, [1]) == pytest.approx(0.8)
+
+
+def test_chosen_patterns_are_ordered_by_their_score():
+    chosen, score = np.array([True, False, True, True, True]), np.array([0.2, 0.9, 0.5, 0.8, 0.5])
+    assert evaluation.by_score(chosen, score).tolist() == [3, 2, 4, 0]
+    assert evaluation.by_score(chosen, score, most=2).tolist() == [3, 2]
+    assert evaluation.by_score(chosen, score, lowest_first=True).tolist() == [0, 4, 2, 3]

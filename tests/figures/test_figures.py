@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -25,7 +26,10 @@ from helpers.figures.geometry import largest_q, photon_energy_kev
 from helpers.figures.house_style import new_figure, number_twos_and_fives, photon_norm
 from helpers.figures.network_stages import stages
 from helpers.figures.preparation import binned_bias
+from helpers.patterns import open_stack
+from helpers.preparation import HitRule
 from helpers.rendering import render, to_rgb
+from helpers.simulation import simulate_frames
 
 ROWS, COLUMNS = 24, 40
 BOX = Box(row_start=0, row_stop=12, column_start=8, column_stop=32)
@@ -167,9 +171,8 @@ def test_every_figure_is_labelled_and_fits_its_page(counts, mask, losses, curves
             {"positive": np.linspace(60, 75, 30), "negative": np.linspace(40, 120, 60)}, (55.0, 84.0)
         ),
         figures.sum_image(counts.mean(0), mask, (0.5, 19.5)),
-        figures.camera_figure(
-            np.linspace(-20, 400, 500), np.geomspace(100, 4000, 60), adu_per_photon=130, fewest_lit=500
-        ),
+        figures.camera_figure(130 * counts, mask, HitRule(adu_per_photon=130)),
+        figures.augmentation_figure(counts[0], np.array([0.5, 0.5, 0.3, 0.4], np.float32), seed=1),
         figures.detections_figure(to_rgb(counts, REPRESENTATIONS[0]), np.full((6, 4), 0.4), np.linspace(0, 1, 6)),
         figures.label_bias_figure(np.geomspace(100, 1e4, 300), truth, np.ones(300, bool)),
         *class_figures(),
@@ -201,6 +204,13 @@ def test_figure_1_states_what_follows_from_the_geometry():
         f"{2 * math.pi / q:.1f} nm",
     ):
         assert number in written
+
+
+def test_figure_1_calls_the_detector_of_another_experiment_no_pnccd():
+    other = replace(AMOX34117, pixel_m=1e-4, rows=400, columns=380, centre_row=200.5, centre_column=190)
+    written = texts(figures.figure_1(other))
+    assert "detector\n400 × 380 pixels\nof 100 × 100 µm²" in written
+    assert not any("pnCCD" in text for text in written)
 
 
 def test_figure_2_shows_the_computed_dimensions_of_every_stage(networks):
@@ -497,3 +507,52 @@ def test_an_axis_of_a_decade_is_numbered_by_twos_and_fives():
     shown = [label.get_text() for label in axes.get_xticklabels() if 150 <= label.get_position()[0] <= 4000]
     assert shown == ["200", "500", "1000", "2000"]
     assert not any(label.get_text() for label in axes.get_xticklabels(minor=True))
+
+
+def titles(figure: Figure) -> list[str]:
+    return [axes.get_title() for axes in figure.axes if axes.get_title()]
+
+
+def test_brightness_is_a_quantile_of_the_photons():
+    photons = np.array([50, 10, 40, 20, 30])
+    assert figures.by_brightness(photons, (0, 0.5, 0.8, 1)).tolist() == [1, 4, 2, 0]
+
+
+def test_a_gallery_of_kinds_has_a_row_a_kind_the_most_frequent_first(twin):
+    with open_stack(twin) as stack:
+        photons = stack.read(slice(None)).sum(axis=(1, 2))
+        kinds = pd.Series(np.where(np.arange(len(stack)) < 10, "rare", "frequent"))
+        figure = figures.kinds_gallery(stack, kinds, photons, quantiles=(0.5, 1))
+    assert titles(figure) == [
+        f"{kind}: {number:.0f}"
+        for kind, part in (("frequent", photons[10:]), ("rare", photons[:10]))
+        for number in np.sort(part)[[(len(part) - 1) // 2, -1]]
+    ]
+
+
+def test_a_scored_gallery_names_species_and_score_and_says_when_there_is_none(twin):
+    with open_stack(twin) as stack:
+        species = stack.table()["species"]
+        figure = figures.scored_gallery(stack, np.array([7, 3]), np.array([0.25, 1.0]))
+        nothing = figures.scored_gallery(stack, np.array([], int), np.array([]))
+    assert titles(figure) == [f"{species[7]} 0.25", f"{species[3]} 1.00"]
+    assert texts(nothing) == ["there are no such patterns"]
+
+
+def test_the_brightest_frame_of_each_kind_is_shown(tmp_path):
+    simulate_frames(tmp_path / "frames.cxi", frames=40, seed=5)
+    with open_stack(tmp_path / "frames.cxi") as frames:
+        truth = frames.table()
+        figure = figures.brightest_frames(frames, truth)
+    single = truth.loc[truth["species"] == "single", "counted_photons"].idxmax()
+    assert f"single, frame {single}" in titles(figure)
+
+
+def test_training_curves_can_be_those_of_one_network(losses, curves):
+    chosen = {"yolov3-jet-linear": losses["yolov2-jet-log"]}
+    both = {**losses, **chosen}
+    figure = figures.training_figure(
+        both, curves | {"yolov3-jet-linear": curves["yolov2-jet-log"]}, table_2_range=(1, 2), network="yolov3"
+    )
+    assert len(figure.axes) == 2
+    assert any("YOLOv3" in text for text in texts(figure))

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from helpers.errors import PatternFileError
-from helpers.preparation import HitRule, are_hits, lit_pixels, whole_photons
+from helpers.preparation import HitRule, are_hits, lit_pixels, share_found, whole_photons
 from helpers.preparation.photons import to_photons, without_impossible
 from helpers.simulation import CAMERA
 from helpers.simulation.detector_frames import camera_values
@@ -104,3 +104,12 @@ def test_a_hit_has_enough_lit_pixels_and_not_too_many():
     lit = np.array([0, 9, 10, 50, 51])
     assert are_hits(lit, (10, 50)).tolist() == [False, False, True, True, False]
     assert are_hits(lit, (10, None)).tolist() == [False, False, True, True, True]
+
+
+def test_the_share_of_photons_found_is_that_of_the_crop():
+    values = np.zeros((2, *CAMERA.shape), np.float32)
+    row, column = (int(place) for place in CAMERA.centre)
+    values[:, row + 30, column + 5] = 3 * CAMERA.adu_per_photon
+    values[1, row + 40, column] = 0.4 * CAMERA.adu_per_photon  # a photon that has lost most of its charge
+    mask = np.zeros(CAMERA.shape, bool)
+    assert share_found(values, mask, np.array([3, 4]), CAMERA, "round") == pytest.approx(6 / 7)

@@ -6,7 +6,7 @@ from scipy.optimize import brentq
 from scipy.signal import argrelmin
 
 from helpers.experiment import AMOX34117
-from helpers.preparation import SIZE_RANGE_NM, particle_sizes, radial_average, sphere_form_factor
+from helpers.preparation import SIZE_RANGE_NM, first_dark_ring, particle_sizes, radial_average, sphere_form_factor
 from helpers.preparation.form_factor import relative_intensity
 from helpers.preparation.size import fitted_radii, search_range
 
@@ -32,6 +32,7 @@ def test_first_minimum_on_the_detector_is_within_a_pixel_of_theory(diameter, pix
     profile = radial_average(sphere_pattern(diameter)[None], np.zeros(AMOX34117.shape, bool), CENTRE)[0]
     found = argrelmin(profile[15:])[0][0] + 15
     expected = 4.4934 / (AMOX34117.q_step * diameter / 2)
+    assert first_dark_ring(diameter, AMOX34117) == expected
     assert expected == pytest.approx(pixels, abs=0.05)
     assert abs(found - expected) <= 1
 

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.classification import load_family, score_stack
 from helpers.errors import MissingStepError, NetworkFileError
+from helpers.patterns import open_stack
 from helpers.system import load_tensors, save_tensors
-from helpers.training import FamilyFolder
+from helpers.training import FamilyFolder, detected_boxes
 from helpers.training.family_folder import darknet_line
 
 CPU = torch.device("cpu")
@@ -59,3 +61,12 @@ def test_history_is_written_as_a_table_without_times_and_as_darknet_prints_it(tm
     assert "seconds" not in FamilyFolder(tmp_path).loss().columns
     assert darknet_line(row) == "1: 2.500000, 2.500000 avg, 0.000100 rate, 0.250000 seconds, 64 images"
     assert (tmp_path / "training.log").read_text() == darknet_line(row) + "\n"
+
+
+def test_the_best_box_of_a_picture_comes_with_the_score_of_the_last_checkpoint(model, twin):
+    with open_stack(twin) as stack:
+        counts = stack.read(slice(0, 3))
+        stored = score_stack(stack, load_family(model, CPU), np.arange(3))
+    pictures, boxes = detected_boxes(FamilyFolder(model), counts)
+    assert (pictures.shape, pictures.dtype, boxes.shape) == ((3, 64, 64, 3), np.uint8, (3, 5))
+    np.testing.assert_allclose(boxes[:, 4], stored["iteration_000006"], atol=1e-5)

@@ -1,12 +1,18 @@
 import json
+from dataclasses import replace
 
+import h5py
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from helpers import ROOT
-from helpers.errors import LabelsError, PatternFileError, WorkbookError
+from helpers.errors import LabelsError, MissingStepError, PatternFileError, ProfileError, WorkbookError
+from helpers.experiment import AMOX34117
+from helpers.patterns.writing import write_stack
 from helpers.system import read_exact_csv, sha256
+from helpers.training import Examples
 from helpers.workbook import open_run
 from helpers.workbook import run as module
 
@@ -25,7 +31,7 @@ TABLE = pd.DataFrame({"family": ["yolov2-jet-linear"], "f1": [0.1 + 0.2]})
 
 
 def test_folders_are_those_of_the_design(simulated):
-    assert simulated.family_folder("yolov2-jet-log") == simulated.folder / "families" / "yolov2-jet-log"
+    assert simulated.family("yolov2-jet-log").path == simulated.folder / "families" / "yolov2-jet-log"
     assert simulated.tables == simulated.folder / "tables"
     assert simulated.figures == simulated.folder / "figures"
     assert simulated.selections == simulated.folder / "selections"
@@ -112,3 +118,89 @@ def test_another_seed_is_another_twin(tmp_path):
     (tmp_path / "other.yaml").write_text(yaml.safe_dump({**content, "seed": content["seed"] + 1}))
     names = {module.twin_path(module.load_profile(profile)) for profile in ("demo", tmp_path / "other.yaml")}
     assert len(names) == 2
+
+
+OTHER = replace(AMOX34117, name="", wavelength_nm=0.2, distance_m=0.5, pixel_m=1e-4)
+
+
+def written(path, centre=(2.0, 3.5), *, without=()):
+    """A run with a file of another experiment, some of whose numbers are missing."""
+    counts = np.ones((2, 8, 10), np.uint16)
+    given = {"mask": np.zeros((8, 10), bool), "centre": centre, "experiment": OTHER}
+    write_stack(path / "other.cxi", counts, table=pd.DataFrame({"event_id": [1, 2]}), **given)
+    with h5py.File(path / "other.cxi", "r+") as file:
+        for name in without:
+            del file[name]
+    return open_run("demo", path / "run", path / "other.cxi")
+
+
+def test_the_experiment_is_that_of_the_file(tmp_path, capsys):
+    found = written(tmp_path).experiment
+    assert (found.wavelength_nm, found.distance_m, found.pixel_m) == pytest.approx((0.2, 0.5, 1e-4))
+    assert (found.shape, found.centre) == ((8, 10), (2.0, 3.5))
+    assert capsys.readouterr().out == ""
+
+
+def test_a_file_that_tells_too_little_gets_the_papers_experiment_and_a_sentence(tmp_path, capsys):
+    run = written(tmp_path, without=["entry_1/instrument_1/source_1"])
+    found = run.experiment
+    assert found.q_step == AMOX34117.q_step
+    assert (found.shape, found.centre) == ((8, 10), (2.0, 3.5))
+    said = capsys.readouterr().out
+    assert "other.cxi does not tell source_1/energy" in said
+    assert "AMOX34117; beam centre (2, 3.5), the file's" in said
+    assert run.experiment is found
+    assert capsys.readouterr().out == ""
+
+
+def test_a_file_without_a_centre_gets_one_and_it_is_named(tmp_path, capsys):
+    found = written(tmp_path, without=["entry_1/image_1/image_center"]).experiment
+    assert found.centre == (1.5, 4.5)
+    assert "beam centre (1.5, 4.5), assumed" in capsys.readouterr().out
+
+
+def test_settings_and_thresholds_are_those_of_the_network(simulated):
+    settings = simulated.settings("yolov3")
+    assert settings.seed == simulated.profile.seed
+    assert settings.size == simulated.profile.networks["yolov3"]["size"]
+    assert simulated.threshold("yolov2-jet-log") == simulated.profile.thresholds["yolov2"] == 0.24
+    assert simulated.threshold("yolov3-gray-linear") == 0.5
+
+
+def test_a_plan_holds_what_the_profile_says_of_a_family(simulated):
+    empty = np.zeros((0, 4, 6))
+    examples = Examples(empty, np.zeros((0, 4)), empty, np.zeros(0, int))
+    plan = simulated.plan("yolov3-gray-linear", examples)
+    assert str(plan.family) == "yolov3-gray-linear"
+    assert plan.examples is examples
+    assert plan.settings == simulated.settings("yolov3")
+    assert (list(plan.consensus), plan.threshold) == (list(simulated.profile.consensus), 0.5)
+    assert plan.weights == simulated.weights
+    with pytest.raises(ProfileError, match="network-colour-scale"):
+        simulated.plan("yolov3", examples)
+
+
+def test_a_caption_names_all_first_weights(simulated):
+    starts = ["random weights", "darknet19"] + ["random weights"] * 20
+    for name, start in zip(simulated.profile.families, starts, strict=False):
+        simulated.family(name).claim({"start": start})
+    assert simulated.first_weights == "darknet19 and random weights"
+
+
+def test_one_set_or_all_can_be_read(simulated):
+    assert not simulated.has_sets
+    with pytest.raises(MissingStepError, match="run notebook 01"):
+        simulated.read_sets()
+    names = ["test", "training", "test", "unused"]
+    sets = pd.DataFrame({"pattern": range(4), "label": True, "in_size_range": True, "set": names})
+    simulated.write_sets(sets)
+    assert simulated.has_sets
+    assert list(simulated.read_sets()["set"]) == names
+    assert simulated.read_sets("test")["pattern"].to_dict() == {0: 0, 1: 2}
+
+
+def test_what_is_saved_comes_back_for_the_end_of_a_cell(simulated):
+    shown = simulated.save_table(TABLE, "table_4", caption="Comparison.", percent=["f1"])
+    assert shown.to_dict("list") == {"family": ["YOLOv2 color, linear"], "F₁ (%)": ["30.0"]}
+    figure = Figure()
+    assert simulated.save_figure(figure, "figure_3", caption="A pattern.") is figure

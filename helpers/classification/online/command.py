@@ -56,17 +56,7 @@ def ended_by_signals() -> Iterator[None]:
 def steps(online: OnlineClassification, *, say: Callable[[str], None], stop_after: float | None) -> Iterator[bool]:
     """Step after step, until nothing has come for `stop_after` seconds [s]; without end if None.
 
-    Parameters
-    ----------
-    online
-        The classification.
-    say
-        Prints a line: a pattern that is not scored, or a file that cannot be read.
-
-    Yields
-    ------
-    bool
-        True where it is time for a line on rates.
+    `say` prints a line: a pattern that is not scored, a file that cannot be read. Yields True when rates are due.
     """
     last_new = last_line = online.clock()
     known: set[tuple[str, str]] = set()

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import ipywidgets
 import numpy as np
+from IPython.display import display
 from matplotlib.figure import Figure
 
-from helpers.classification.online.command import rates
+from helpers.classification.online.command import rates, steps
 from helpers.classification.online.scoring import OnlineClassification, SingleHit
 from helpers.figures import gallery, online_rates_figure, online_scores_figure, style
+from helpers.system import is_sparse
 
 EACH_S = 2.0
 """Time between updates, at least [s]."""
@@ -50,6 +52,29 @@ class OnlinePage(ipywidgets.VBox):
             online_scores_figure(online.histogram, online.threshold),
             latest_figure(online),
         )
+
+
+def watch(online: OnlineClassification, *, stop_after: float | None) -> None:
+    """Follow until nothing comes any more or the cell is stopped: a live page in Jupyter, lines of text elsewhere.
+
+    Parameters
+    ----------
+    online
+        The classification to run.
+    stop_after
+        Time without new patterns after which it ends [s]; default: only when the cell is stopped.
+    """
+    page = None if is_sparse() else OnlinePage(online)
+    if page is not None:
+        display(page)
+    try:
+        for is_due in steps(online, say=print, stop_after=stop_after):
+            if page is not None:
+                page.update()
+            elif is_due:
+                print(rates(online))
+    except KeyboardInterrupt:
+        print("stopped")
 
 
 def latest_figure(online: OnlineClassification) -> Figure | None:
