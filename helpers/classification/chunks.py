@@ -67,9 +67,7 @@ class ChunkFolder:
         try:
             with open(self.path / chunk.name, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 scores, stored_origin = stored["scores"], str(stored["origin"])
-        except FileNotFoundError:
-            return None
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):  # not written by us, or damaged since
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):  # not there, or damaged since
             return None
         return scores if stored_origin == origin and len(scores) == len(chunk) else None
 

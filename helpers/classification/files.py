@@ -46,9 +46,6 @@ class _Scored:
     source: Source
     chunks: Sequence[Chunk]
 
-    def tasks(self) -> list[Task]:
-        return [(self.source, chunk) for chunk in self.chunks]
-
 
 def classify_file(path: Path, model: Path, **given: Any) -> str:
     """Classify every pattern of a file with a trained family and write the selection: `classify_files` of one file."""
@@ -109,7 +106,7 @@ def classify_files(
     trained = load_once(model)
     outputs = _outputs(paths, str(trained.family), output)
     files = [_probed(path, model, trained, to, options) for path, to in zip(paths, outputs, strict=True)]
-    tasks = [task for file in files for task in file.tasks()]
+    tasks = [(file.source, chunk) for file in files for chunk in file.chunks]
     if share is not None:
         return _compute_share(tasks, trained, *share)
     threshold = trained.threshold if threshold is None else threshold

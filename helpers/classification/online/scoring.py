@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
@@ -144,7 +145,7 @@ class OnlineClassification:
         self.following = Following(
             where,
             most=_most_at_once(self.trained),
-            check=lambda stack: check_shape(stack, self.trained),
+            check=partial(check_shape, trained=self.trained),
             known=known_patterns(logged),
             clock=clock,
             options=options,
