@@ -7,8 +7,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "consensus": ["load_family", "score_stack", "stored_scores", "stored_selection", "write_stable_selection"],
         "files": ["classify_files"],
-        "online.command": ["follow", "rates", "steps"],
-        "online.page": ["OnlinePage", "latest_figure", "watch"],
+        "online.command": ["follow"],
+        "online.page": ["latest_figure", "watch"],
         "online.scoring": ["OnlineClassification"],
     },
 )

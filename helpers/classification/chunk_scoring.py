@@ -21,20 +21,8 @@ from helpers.system import progress
 class Source:
     """What a process needs to know to score any chunk of a file; paths are absolute.
 
-    Parameters
-    ----------
-    path
-        The pattern file.
-    options
-        How it is read.
-    model
-        Folder of the family.
-    family
-        Of `provenance.family_state`: a worker that lives long loads a family again when it has changed.
-    origin
-        Of `provenance.origin_of`.
-    folder
-        Where the scores go.
+    `family` (`provenance.family_state`) lets a worker that lives long load a family again when it has changed; `origin`
+    is of `provenance.origin_of`; the scores go to `folder`.
     """
 
     path: Path
@@ -71,18 +59,9 @@ def compute_in_a_loop(
     label: str,
     then: Callable[[Source, PatternStack], None] | None = None,
 ) -> None:
-    """Score chunks in this process, one after the other, and store each when it is complete.
+    """Score chunks (those of a file in a row) in this process, and store each when it is complete.
 
-    Parameters
-    ----------
-    tasks
-        Chunks, those of a file in a row.
-    trained
-        The family.
-    label
-        Of the progress.
-    then
-        Called with each file while it is open, when its chunks are scored.
+    `then` is called with each file while it is open, when its chunks are scored.
     """
     batches = sum(len(chunk.batches()) for _, chunk in tasks)
     done = (
@@ -96,13 +75,7 @@ def compute_in_a_loop(
 
 
 def compute_in_worker(source: Source, chunk: Chunk) -> None:
-    """Score one chunk in a worker process, which keeps the family for the next one.
-
-    Raises
-    ------
-    ClusterError
-        If the worker has other code than the machine that asks.
-    """
+    """Score one chunk in a worker process, which keeps the family; a ClusterError if the worker has other code."""
     if code_in(source.origin) != scoring_code():
         raise ClusterError(
             "a worker has another version of this workbook than the machine that asks; install the same on both, and "

@@ -23,17 +23,7 @@ _CHUNKS_A_FILE = 32
 
 @dataclass(frozen=True)
 class Chunk:
-    """Patterns of a file that are scored together.
-
-    Parameters
-    ----------
-    name
-        Name of the file with its scores.
-    start, stop
-        First pattern, and the one after the last.
-    batch
-        Patterns that go through the networks together.
-    """
+    """Patterns `start` … `stop` - 1 of a file, scored `batch` at a time; `name` is the file with their scores."""
 
     name: str
     start: int
@@ -49,17 +39,7 @@ class Chunk:
 
 
 def chunks_of(path: Path, patterns: int, *, batch: int) -> list[Chunk]:
-    """The chunks of a file; they do not depend on where they are computed.
-
-    Parameters
-    ----------
-    path
-        The pattern file.
-    patterns
-        Number of patterns in the file.
-    batch
-        Patterns that go through the networks together.
-    """
+    """The chunks of a file of so many patterns, scored `batch` at a time, the same wherever they are computed."""
     length = batch * max(1, min(PATTERNS_A_CHUNK, patterns // _CHUNKS_A_FILE) // batch)
     stem = f"{path.stem}-{text_digest(str(path.resolve()))[:8]}"
     bounds = [(start, min(start + length, patterns)) for start in range(0, patterns, length)]
@@ -68,13 +48,7 @@ def chunks_of(path: Path, patterns: int, *, batch: int) -> list[Chunk]:
 
 @dataclass(frozen=True)
 class ChunkFolder:
-    """Folder of files with the scores of chunks.
-
-    Parameters
-    ----------
-    path
-        The folder; it is made with the first chunk.
-    """
+    """Folder of files with the scores of chunks; it is made with the first one."""
 
     path: Path
 
@@ -84,17 +58,7 @@ class ChunkFolder:
         return cls(selection.with_name(f"{selection.name}.chunks"))
 
     def write(self, chunk: Chunk, scores: np.ndarray, origin: str) -> None:
-        """Store the scores (patterns, checkpoints) of a chunk, whole or not at all.
-
-        Parameters
-        ----------
-        chunk
-            The patterns.
-        scores
-            Score of each pattern under each checkpoint (patterns, checkpoints).
-        origin
-            Text of `provenance.origin_of`.
-        """
+        """Store the scores (patterns, checkpoints) of a chunk and their `provenance.origin_of`, whole or not at all."""
         with written_whole(self.path / chunk.name) as partial, open(partial, "wb") as stream:
             np.savez(stream, scores=scores, origin=np.array(origin))
 
@@ -103,9 +67,7 @@ class ChunkFolder:
         try:
             with open(self.path / chunk.name, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 scores, stored_origin = stored["scores"], str(stored["origin"])
-        except FileNotFoundError:
-            return None
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):  # not written by us, or damaged since
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):  # not there, or damaged since
             return None
         return scores if stored_origin == origin and len(scores) == len(chunk) else None
 

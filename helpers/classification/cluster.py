@@ -10,16 +10,15 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from helpers.errors import ClusterError
-from helpers.system import progress
+from helpers.system import in_short, progress
 
 if TYPE_CHECKING:
     from distributed import Client
 
-SPECIFICATIONS = "local:4, slurm:PROFILE[:JOBS] or tcp://HOST:PORT"
 _SPECIFICATION = re.compile(r"local:(?P<local>[1-9]\d*)|slurm:(?P<slurm>[\w.-]+)(:(?P<jobs>[1-9]\d*))?|tcp://.+:\d+")
 _SLURM_JOBS = 8
 _SECONDS_FOR_A_SCHEDULER = 60.0
@@ -28,22 +27,14 @@ _AGAIN = "run the same command again: chunks that are done stay done"
 
 
 def check_cluster(specification: str) -> None:
-    """Refuse what cannot be a cluster, before any work is done.
+    """Refuse with a ClusterError what cannot be a cluster, or Dask that is not installed, before any work is done.
 
-    Parameters
-    ----------
-    specification
-        "local:4": four processes of one thread each on this machine. "slurm:PROFILE" or "slurm:PROFILE:JOBS": jobs as a
-        profile of dask-jobqueue says (`jobqueue.PROFILE` in ~/.config/dask/*.yaml), at most 8 or JOBS at a time.
-        "tcp://HOST:PORT": the workers of a scheduler that runs already.
-
-    Raises
-    ------
-    ClusterError
-        If it is none of these, or Dask is not installed.
+    "local:4": four processes of one thread each on this machine. "slurm:PROFILE" or "slurm:PROFILE:JOBS": jobs as a
+    profile of dask-jobqueue says (`jobqueue.PROFILE` in ~/.config/dask/*.yaml), at most 8 or JOBS at a time.
+    "tcp://HOST:PORT": the workers of a scheduler that runs already.
     """
     if not (match := _SPECIFICATION.fullmatch(specification)):
-        raise ClusterError(f"--cluster {specification}: is not {SPECIFICATIONS}")
+        raise ClusterError(f"--cluster {specification}: is not local:4, slurm:PROFILE[:JOBS] or tcp://HOST:PORT")
     try:
         import distributed  # noqa: F401
 
@@ -59,30 +50,20 @@ def check_cluster(specification: str) -> None:
 def compute_on_cluster(
     specification: str, task: Callable[..., None], left: Callable[[], Sequence[tuple]], *, label: str
 ) -> None:
-    """Run tasks on the workers of a cluster; a task whose worker is lost goes to another one.
+    """Run tasks on the workers of a cluster (as `check_cluster` takes it); one whose worker is lost goes to another.
 
-    Parameters
-    ----------
-    specification
-        The cluster, as `check_cluster` takes it.
-    task
-        Function of a module; it stores its own result, and may be run twice.
-    left
-        Gives the arguments of each task whose result is not there; asked before and after the work.
-    label
-        Name of the work, for its progress.
-
-    Raises
-    ------
-    ClusterError
-        If there is no scheduler or it is lost, if tasks end their workers, or if results do not arrive.
-    WorkbookError
-        What a task raises; no more tasks are begun then.
+    `task` is a function of a module; it stores its own result, and may be run twice. `left` gives the arguments of each
+    task whose result is not there; it is asked before and after the work. What a task raises ends the work; a
+    ClusterError says that the scheduler is lost, that tasks end their workers, or that results do not arrive.
     """
-    with _quiet(), _connected(specification) as client:
-        tasks = left()
-        print(f"{label}: {len(tasks)} chunks on {specification}", flush=True)
-        _run(client, specification, task, tasks, label=label)
+    logging.disable(logging.CRITICAL)  # Dask tells at length what an error of ours says in one line
+    try:
+        with _connected(specification) as client:
+            tasks = left()
+            print(f"{label}: {len(tasks)} chunks on {specification}", flush=True)
+            _run(client, specification, task, tasks, label=label)
+    finally:
+        logging.disable(logging.NOTSET)
     _wait_for_results(specification, left)
 
 
@@ -98,13 +79,9 @@ def _run(
         for future in progress(completed, label=label, total=len(tasks)):
             future.result()
     except KilledWorker as error:
+        number = error.allowed_failures + 1
         raise ClusterError(
-            f"{error.allowed_failures + 1} workers ended while they had the same chunk (out of memory?); give them "
-            f"more, and {_AGAIN}"
-        ) from error
-    except ImportError as error:
-        raise ClusterError(
-            f"a worker cannot import {error.name}; install this workbook where the workers are"
+            f"{number} workers ended while they had the same chunk (out of memory?); give them more, and {_AGAIN}"
         ) from error
     except CancelledError as error:  # Dask's client cancels all when the connection ends
         raise ClusterError(f"{specification}: the scheduler is lost; start it anew, and {_AGAIN}") from error
@@ -113,51 +90,50 @@ def _run(
 @contextmanager
 def _connected(specification: str) -> Iterator["Client"]:
     """A client of the scheduler that a specification names or starts."""
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
-    if specification.startswith("tcp://"):
+    with _scheduler(specification) as scheduler:
         try:
-            client = Client(specification, timeout=_SECONDS_FOR_A_SCHEDULER, set_as_default=False)
+            client = Client(scheduler, timeout=_SECONDS_FOR_A_SCHEDULER, set_as_default=False)
         except OSError as error:
+            wait = f"{_SECONDS_FOR_A_SCHEDULER:.0f} s"
             raise ClusterError(
-                f"{specification}: no scheduler answers within {_SECONDS_FOR_A_SCHEDULER:.0f} s; start it (dask "
-                f"scheduler), and {_AGAIN}"
+                f"{specification}: no scheduler answers within {wait}; start it (dask scheduler), and {_AGAIN}"
             ) from error
         with client:
             yield client
-        return
-    if specification.startswith("local:"):
-        options = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": ":0"}
-        cluster = LocalCluster(n_workers=int(specification[6:]), silence_logs=logging.CRITICAL, **options)
-    else:
-        cluster = _slurm_cluster(specification)
-    with cluster, Client(cluster, set_as_default=False) as client:
-        yield client
 
 
-def _slurm_cluster(specification: str) -> Any:
+def _scheduler(specification: str) -> AbstractContextManager:
+    """The address of a scheduler that runs already, or a cluster of Dask's that ends with the block."""
+    from distributed import LocalCluster
+
+    kind, name, *jobs = specification.split(":")
+    if kind == "tcp":
+        return nullcontext(specification)
+    if kind == "slurm":
+        return _slurm_cluster(name, int(jobs[0]) if jobs else _SLURM_JOBS)
+    options = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": ":0"}
+    return LocalCluster(n_workers=int(name), silence_logs=logging.CRITICAL, **options)
+
+
+def _slurm_cluster(profile: str, jobs: int) -> Any:
     """Jobs as a profile of dask-jobqueue says; one that ends at its time limit is submitted again."""
     from dask import config
     from dask_jobqueue import SLURMCluster
 
-    _, profile, *jobs = specification.split(":")
-    if config.get(f"jobqueue.{profile}", None) is None:
-        known = ", ".join(sorted(config.get("jobqueue", {})))
-        raise ClusterError(
-            f"--cluster {specification}: no profile jobqueue.{profile} in {config.PATH}/*.yaml (there are {known}); "
-            "docs/slurm.md shows one"
-        )
     if shutil.which("sbatch") is None:
-        raise ClusterError(
-            f"--cluster {specification}: there is no sbatch here; run the command where jobs are submitted"
-        )
-    usual = config.get("jobqueue.slurm")  # for what the profile does not say; asked for again with each job
-    config.set({f"jobqueue.{profile}": usual | config.get(f"jobqueue.{profile}")})
+        raise ClusterError("--cluster slurm: there is no sbatch here; run the command where jobs are submitted")
     try:
+        # the usual is for what the profile does not say; it is asked for again with each job
+        config.set({f"jobqueue.{profile}": config.get("jobqueue.slurm") | config.get(f"jobqueue.{profile}")})
         cluster = SLURMCluster(config_name=profile)
-    except ValueError as error:
-        raise ClusterError(f"--cluster {specification}: jobqueue.{profile} makes no job: {error}") from error
-    cluster.adapt(minimum_jobs=1, maximum_jobs=int(jobs[0]) if jobs else _SLURM_JOBS)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ClusterError(
+            f"--cluster slurm:{profile}: no profile jobqueue.{profile} that makes a job in {config.PATH}/*.yaml "
+            f"({in_short(repr(error))}); docs/slurm.md shows one"
+        ) from error
+    cluster.adapt(minimum_jobs=1, maximum_jobs=jobs)
     return cluster
 
 
@@ -171,14 +147,3 @@ def _wait_for_results(specification: str, left: Callable[[], Sequence[tuple]]) -
                 "selection must be one that all machines see"
             )
         time.sleep(1)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the logs of Dask, which tell at length what an error of ours says in one line."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -37,22 +37,8 @@ _AGAIN = "delete it, and run the notebook that writes it again"
 class TrainedFamily:
     """The checkpoints of a family that vote on a pattern.
 
-    Parameters
-    ----------
-    family
-        Network and representation.
-    settings
-        Settings of the training; the input size and the resize are needed again.
-    threshold
-        Score above which a checkpoint calls a pattern a single hit.
-    consensus
-        Iterations of the checkpoints that vote.
-    shape
-        Rows and columns of the patterns it was trained on.
-    scorers
-        Gives the scores of images, one a checkpoint.
-    device
-        Device of the networks.
+    A checkpoint calls a pattern a single hit above the `threshold`; `consensus` are the iterations that vote, `shape`
+    is (rows, columns) of the patterns it was trained on, and `scorers` give the scores of images, one a checkpoint.
     """
 
     family: Family
@@ -140,13 +126,7 @@ def score_stack(stack: PatternStack, trained: TrainedFamily, patterns: np.ndarra
 
 
 def check_shape(stack: PatternStack, trained: TrainedFamily) -> None:
-    """Refuse patterns of another shape than those that the family was trained on.
-
-    Raises
-    ------
-    PatternFileError
-        If the shape differs.
-    """
+    """Refuse patterns of another shape than those that the family was trained on, with a PatternFileError."""
     if tuple(stack.shape[1:]) != trained.shape:
         raise PatternFileError(
             f"{stack.path}: {stack.dataset} holds patterns of {_times(stack.shape[1:])} pixels, "
@@ -158,21 +138,9 @@ def check_shape(stack: PatternStack, trained: TrainedFamily) -> None:
 def score_batches(
     stack: PatternStack, trained: TrainedFamily, batches: Iterable[slice | np.ndarray]
 ) -> Iterator[np.ndarray]:
-    """Scores of batches of patterns; the next ones are read meanwhile, and a few batches are in memory at a time.
+    """Scores (patterns, checkpoints), float32, of each batch of pattern numbers; `check_shape` has passed the stack.
 
-    Parameters
-    ----------
-    stack
-        The patterns, of the shape that `check_shape` demands.
-    trained
-        The family.
-    batches
-        Pattern numbers of each batch, as `PatternStack.read` takes them.
-
-    Yields
-    ------
-    ndarray (patterns, checkpoints)
-        Scores of one batch, float32.
+    The next ones are read meanwhile, and a few batches are in memory at a time.
     """
     with closing(read_ahead(stack.read, batches)) as blocks:
         for counts in blocks:
@@ -263,10 +231,8 @@ def stored_selection(path: Path, patterns: np.ndarray) -> np.ndarray | None:
 
     Raises
     ------
-    MissingStepError
-        If the file is a selection of other patterns.
-    RunFileError
-        If the file is damaged.
+    MissingStepError, RunFileError
+        If it is a selection of other patterns; if it is damaged.
     """
     if not path.is_file():
         return None

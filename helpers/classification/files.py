@@ -46,9 +46,6 @@ class _Scored:
     source: Source
     chunks: Sequence[Chunk]
 
-    def tasks(self) -> list[Task]:
-        return [(self.source, chunk) for chunk in self.chunks]
-
 
 def classify_file(path: Path, model: Path, **given: Any) -> str:
     """Classify every pattern of a file with a trained family and write the selection: `classify_files` of one file."""
@@ -109,7 +106,7 @@ def classify_files(
     trained = load_once(model)
     outputs = _outputs(paths, str(trained.family), output)
     files = [_probed(path, model, trained, to, options) for path, to in zip(paths, outputs, strict=True)]
-    tasks = [task for file in files for task in file.tasks()]
+    tasks = [(file.source, chunk) for file in files for chunk in file.chunks]
     if share is not None:
         return _compute_share(tasks, trained, *share)
     threshold = trained.threshold if threshold is None else threshold
@@ -198,17 +195,7 @@ def _left(tasks: Sequence[Task]) -> list[Task]:
 
 
 class _Selections:
-    """The selections of some files, each written while its file is open.
-
-    Parameters
-    ----------
-    files
-        All files; where several have one output, it is a list of them all.
-    trained
-        The family.
-    threshold
-        Score of a single hit at each checkpoint.
-    """
+    """The selections of some files, each written while its file is open; of several with one output, one list."""
 
     def __init__(self, files: Sequence[_Scored], trained: TrainedFamily, threshold: float) -> None:
         self._files = {file.source: file for file in files}
@@ -231,13 +218,7 @@ class _Selections:
         self._tables[source] = selection_table(stack, patterns=patterns, **given)
 
     def finish(self) -> np.ndarray:
-        """Write what is left, and delete the chunks that the selections are made from: bool (patterns of all files,).
-
-        Raises
-        ------
-        PatternFileError
-            If a file has changed since its patterns were scored.
-        """
+        """Write what is left, and delete the chunks that selections are made from: bool (patterns of all files,)."""
         for source, file in self._files.items():
             if source not in self._selected:
                 with open_stack(file.path, source.options) as stack:

@@ -13,17 +13,6 @@ def origin_of(stack: PatternStack, model: Path, options: ReadOptions, *, batch: 
     """All that the scores of a stack depend on, as one text: stored scores hold where it is the same.
 
     Files stand there with path, size and time of change, because they may be gigabytes.
-
-    Parameters
-    ----------
-    stack
-        The patterns.
-    model
-        Folder of the family.
-    options
-        How the stack was opened.
-    batch
-        Patterns that go through the networks together.
     """
     content = {
         "files": [_state(path) for path in _files_of(stack, options)],

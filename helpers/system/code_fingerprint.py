@@ -1,11 +1,9 @@
 """Fingerprint of the code that a result depends on: the modules that it imports, and all that those import.
 
-The door of a room (its `__init__`, a table for `lazy_loader`) is looked through: a name that it hands on counts as the
-module that defines it, so one name of a room does not tie a result to all of the room. Comments, docstrings and layout
-do not count, nor do types that only annotate arguments and results of functions (those of a class's fields do: its
-objects hold them), and neither do `errors`, `system` and `workbook`: they make no number, and a better report page must
-not train seven families again. An import inside a
-function does not count either: so a module says that its numbers do not come from there.
+The door of a room (its `__init__`) is looked through: a name counts as the module that defines it. Comments, docstrings
+and layout do not count; nor do types that only annotate functions (those of a class's fields do), imports inside a
+function (a module says so that its numbers do not come from there), and `errors`, `system` and `workbook`, which make
+no number: a better report page must not train seven families again.
 """
 
 import ast
@@ -176,13 +174,5 @@ def text_digest(text: str) -> str:
 
 
 def code_digest(module: str, package: Path = PACKAGE) -> str:
-    """Checksum of a module of the package and of all that it imports.
-
-    Parameters
-    ----------
-    module
-        Dotted name, for instance "helpers.simulation.twin"; of a room all names on its door count.
-    package
-        Folder of the package.
-    """
+    """Checksum of a module of the package (dotted name; of a room all names on its door) and of all that it imports."""
     return text_digest("".join(map(source_digest, modules_of([f"import {module}"], package))))

@@ -79,13 +79,7 @@ def partial_beside(final: Path) -> Path:
 
 
 def delete_leftovers(paths: Iterable[Path]) -> None:
-    """Delete those that are temporary files of processes of this machine that have ended.
-
-    Parameters
-    ----------
-    paths
-        For instance all in a folder.
-    """
+    """Delete those paths that are temporary files of processes of this machine that have ended."""
     for path in paths:
         if (name := _PARTIAL.fullmatch(path.name)) and not _runs(int(name[1])):
             path.unlink(missing_ok=True)
@@ -170,15 +164,7 @@ def write_csv(path: str | os.PathLike, table: pd.DataFrame, *, index: bool = Fal
 
 
 def read_exact_csv(path: str | os.PathLike, **options: Any) -> pd.DataFrame:
-    """Read a table that `write_csv` has written, to the last digit.
-
-    Parameters
-    ----------
-    path
-        The CSV file.
-    **options
-        Further options of `pandas.read_csv`.
-    """
+    """Read a table that `write_csv` has written, to the last digit; options are those of `pandas.read_csv`."""
     return pd.read_csv(path, **_EXACT, **options)
 
 

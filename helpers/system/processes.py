@@ -130,13 +130,7 @@ _DEATH_SIGNAL = 1
 
 
 def end_with_parent(parent: int) -> None:
-    """End this process when its parent dies: at once on Linux, elsewhere within a fifth of a second.
-
-    Parameters
-    ----------
-    parent
-        Process id of the parent; if it has ended already, so does this process.
-    """
+    """End this process when its parent (a process id) dies or has died: at once on Linux, elsewhere within 0.2 s."""
 
     def look() -> None:
         while os.getppid() == parent:

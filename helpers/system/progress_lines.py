@@ -35,11 +35,6 @@ def progress(items: Iterable[Item], *, label: str, total: int | None = None) -> 
         Name of the work, shown before the numbers: "simulating".
     total
         Number of items, where `len(items)` does not tell.
-
-    Yields
-    ------
-    Item
-        The items, unchanged.
     """
     if not is_sparse():
         yield from tqdm(items, desc=label, total=total, leave=False)

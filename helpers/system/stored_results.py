@@ -9,12 +9,7 @@ STORED_ONLY = "WORKBOOK_STORED_ONLY"
 
 
 def begin_long_computation(what: str) -> None:
-    """Announce a computation whose result is kept in files, such as a training.
-
-    Parameters
-    ----------
-    what
-        Family or run, as the message names it.
+    """Announce a computation whose result is kept in files, such as the training of the family `what`.
 
     Raises
     ------

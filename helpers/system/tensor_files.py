@@ -111,17 +111,10 @@ def _checksum(whole: bytes | bytearray, place: int) -> bytes:
 def check_finite(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """Refuse weights that are no numbers: every score would be NaN, and no pattern a single hit.
 
-    Parameters
-    ----------
-    path
-        File that they are from, as the message names it.
-    tensors
-        Name → weights.
-
     Raises
     ------
     NetworkFileError
-        If there are any; the tensor is named.
+        If there are any; the file and the tensor are named.
     """
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():

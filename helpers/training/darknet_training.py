@@ -27,22 +27,8 @@ _LOSSES_AT_ONCE = 10
 def train(plan: Plan, folder: Path) -> FamilyFolder:
     """Train a family, or go on with a training that was killed; a finished one is left as it is.
 
-    Parameters
-    ----------
-    plan
-        The family, its examples and settings.
-    folder
-        Folder of the family; what lies there from another plan or other code is moved aside (`claim_folder`).
-
-    Returns
-    -------
-    FamilyFolder
-        The artefacts.
-
-    Raises
-    ------
-    TrainingDivergedError
-        If the loss is no longer a number.
+    What lies in its folder from another plan or other code is moved aside (`claim_folder`). A TrainingDivergedError
+    says that the loss is no longer a number.
     """
     artefacts = FamilyFolder(folder)
     backbone = _backbone(plan)
@@ -112,21 +98,9 @@ def _optimizer(network: darknet.Network, settings: TrainingSettings) -> torch.op
 
 
 def _iterate(run: _Run, batches: MiniBatches, iteration: int) -> torch.Tensor:
-    """One iteration: the gradients of all mini-batches, one step of SGD.
+    """Sum the gradients of all mini-batches of an iteration (from 1), and do one step of SGD.
 
-    Parameters
-    ----------
-    run
-        The training in progress.
-    batches
-        Source of the images.
-    iteration
-        Its number, from 1.
-
-    Returns
-    -------
-    Tensor
-        Darknet's cost of the batch, on the device; it is not waited for.
+    Returns Darknet's cost of the batch, on the device; it is not waited for.
     """
     # the schedule of the .cfg: burn-in, then steps
     for group in run.optimizer.param_groups:

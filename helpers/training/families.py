@@ -60,10 +60,7 @@ def train_families(plans: Mapping[Path, Plan], *, processes: int | None = None) 
 
 
 def train_family(plan: Plan, folder: Path) -> FamilyFolder:
-    """Train a family of either kind: the paper's by `darknet_training.train`, any other through ultralytics.
-
-    Parameters, returns and errors are those of `darknet_training.train`.
-    """
+    """Train a family of either kind: the paper's by `darknet_training.train`, any other through ultralytics."""
     return train_ultralytics(plan, folder) if is_ultralytics(plan.family) else train(plan, folder)
 
 

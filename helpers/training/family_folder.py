@@ -30,13 +30,7 @@ _LOSS_COLUMNS = ["iteration", "loss", "average_loss", "learning_rate", "images_s
 
 @dataclass(frozen=True)
 class FamilyFolder:
-    """The files of one family of models.
-
-    Parameters
-    ----------
-    path
-        Folder `results/RUN/families/FAMILY`.
-    """
+    """The files of one family of models, in `results/RUN/families/FAMILY`."""
 
     path: Path
 
@@ -56,23 +50,12 @@ class FamilyFolder:
     def claim(self, description: Mapping[str, Any]) -> None:
         """Make the folder for a training; what another training has left there is stale, and moved aside.
 
-        Parameters
-        ----------
-        description
-            All that the artefacts follow from, and the threshold, which nothing is trained anew for: `family.json`.
+        `description` is all that the artefacts follow from, and the threshold, which nothing is trained anew for.
         """
         claim_folder(self.path, description, written_in="family.json", may_differ=["threshold"])
 
     def description(self) -> dict[str, Any]:
-        """Read `family.json`.
-
-        Raises
-        ------
-        MissingStepError
-            If there is none.
-        RunFileError
-            If it is damaged.
-        """
+        """Read `family.json`; a MissingStepError if there is none, a RunFileError if it is damaged."""
         try:
             described = self.path / "family.json"
             return read_json(described, "description of a family", error=RunFileError, advice="train the family anew")
@@ -86,10 +69,8 @@ class FamilyFolder:
 
         Raises
         ------
-        MissingStepError
-            If there is none.
-        RunFileError
-            If a key is missing, or holds another kind of value than classification needs.
+        MissingStepError, RunFileError
+            If there is none; if a key is missing, or holds another kind of value than classification needs.
         """
         source = self.path / "family.json"
         given = {"error": RunFileError, "source": source, "advice": "train the family anew"}
@@ -108,13 +89,7 @@ class FamilyFolder:
         write_csv(path, table.drop(columns=later).assign(**{iteration_column(iteration): scores}))
 
     def scores(self, name: str) -> pd.DataFrame:
-        """Read the scores of a set: one row a pattern, one column an iteration.
-
-        Raises
-        ------
-        MissingStepError
-            If the set has not been scored.
-        """
+        """Read the scores of a set: one row a pattern, one column an iteration; MissingStepError if there are none."""
         path = self.scores_path(name)
         if not path.exists():
             raise MissingStepError(f"{path} is missing; run the notebook that scores the {name} set first")
@@ -132,22 +107,9 @@ class FamilyFolder:
 class FamilyDescription:
     """What a trained family follows from, and what classification needs to know of it: the content of `family.json`.
 
-    Parameters
-    ----------
-    family
-        Name of the family, `network-colour-scale`.
-    settings
-        Settings of its training.
-    threshold
-        Score above which a checkpoint calls a pattern a single hit.
-    consensus
-        Iterations of the checkpoints that vote.
-    shape
-        Rows and columns of the patterns that it was trained on.
-    start
-        First weights: name of a file, or "random weights".
-    examples, code
-        Checksums of the training and validation patterns, and of the code that trained.
+    `consensus` are the iterations that vote, `shape` is (rows, columns) of the patterns; `start` names the first
+    weights (a file, or "random weights"); `examples` and `code` are checksums of the patterns and of the code that
+    trained.
     """
 
     family: str

@@ -24,18 +24,7 @@ def history_row(
 ) -> dict[str, float]:
     """The next row of the loss table; the average is Darknet's, 0.9 of the last and 0.1 of the new loss.
 
-    Parameters
-    ----------
-    history
-        Rows of the iterations before.
-    loss
-        Loss of the iteration, divided by its images.
-    rate
-        Learning rate of the iteration.
-    batch
-        Number of images of an iteration.
-    seconds
-        Time of the iteration, or of a few on average [s]; goes into `training.log` alone.
+    `loss` is that of an iteration of `batch` images, divided by them; its time [s] goes into `training.log` alone.
     """
     before = history[-1]["average_loss"] if history else loss
     iteration = len(history) + 1

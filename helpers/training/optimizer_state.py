@@ -7,15 +7,7 @@ import torch
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
-    """Give an optimizer the state that `load_tensors` has read.
-
-    Parameters
-    ----------
-    optimizer
-        Built for the same weights as the one whose `state_dict` was saved.
-    saved
-        `state_dict` as the file holds it, the numbers of the parameters as text.
-    """
+    """Give an optimizer the `state_dict` that `load_tensors` has read, with the numbers of the parameters as text."""
     state = {int(number): values for number, values in saved["state"].items()}
     optimizer.load_state_dict({**saved, "state": state})
     for parameter, values in optimizer.state.items():

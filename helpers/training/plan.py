@@ -91,12 +91,7 @@ class Plan:
     def description(self, *, start: str, code: str) -> dict[str, Any]:
         """Content of `family.json`: all that the artefacts follow from, and the threshold.
 
-        Parameters
-        ----------
-        start
-            First weights: name of a file, or "random weights".
-        code
-            Dotted name of the module that trains.
+        `start` names the first weights (a file, or "random weights"), `code` the module that trains.
         """
         return {
             "family": str(self.family),
@@ -111,15 +106,10 @@ class Plan:
 
 
 class MiniBatches:
-    """The images of each mini-batch: a function of (seed, iteration), on the device.
+    """The images of each mini-batch: a function of (seed, iteration), on the plan's device, where the counts lie.
 
     Random numbers are drawn on the CPU, so that they are the same everywhere, and sent in one piece without waiting;
     all else happens on the device.
-
-    Parameters
-    ----------
-    plan
-        Plan whose examples, representation and settings are used; the counts lie on its device, which renders.
     """
 
     def __init__(self, plan: Plan) -> None:

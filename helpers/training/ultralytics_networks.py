@@ -54,12 +54,7 @@ def described(model: str) -> dict[str, Any]:
     """Content of ultralytics' own description of a model: `yolo11n.yaml` is the scale n of its `yolo11.yaml`.
 
     A description is code: ultralytics evaluates the activation that it names, and takes a mapping, a path or an address
-    as well. So only the files of the package count, whatever a checkpoint says or the working directory holds.
-
-    Raises
-    ------
-    ValueError
-        If the package has no such model.
+    as well. So only the files of the package count; a ValueError if it has no such model.
     """
     ultralytics()
     from ultralytics.nn.tasks import guess_model_scale

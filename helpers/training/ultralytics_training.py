@@ -42,13 +42,8 @@ _DARKNET_ONLY = (
 def train_ultralytics(plan: Plan, folder: Path) -> FamilyFolder:
     """Train a family with ultralytics, or go on with a training that was killed; a finished one is left as it is.
 
-    The network of its plan names a model of ultralytics: `yolo11n` is `yolo11n.yaml`, with random weights. Parameters,
-    returns and errors are otherwise those of `training.train`.
-
-    Raises
-    ------
-    ProfileError
-        If a setting that only Darknet knows is not left at its default.
+    The network of its plan names a model of ultralytics: `yolo11n` is `yolo11n.yaml`, with random weights. Errors as
+    those of `darknet_training.train`; a ProfileError if a setting that only Darknet knows is not left at its default.
     """
     _refuse_darknet_settings(plan.settings)
     artefacts = FamilyFolder(folder)

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from helpers.classification import OnlineClassification, follow, load_family, rates, score_stack
-from helpers.classification.online.command import BEHIND_S, LOST_S, Narrator
+from helpers.classification import OnlineClassification, follow, load_family, score_stack
+from helpers.classification.online.command import BETWEEN_LINES_S, rates, steps
 from helpers.classification.online.score_log import ScoreLog, known_patterns
 from helpers.classification.online.scoring import Batch, Tally
 from helpers.errors import LockedError, MissingStepError, PatternFileError
@@ -191,72 +191,36 @@ def online(model, tmp_path):
         yield found
 
 
-def batch(online, *, is_full, delay):
-    return Batch(online.clock(), Tally(scored=1), np.array([delay]), is_full, {}, online.following.where)
+def test_what_cannot_be_read_is_said_once(online, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    lines, dues = [], []
+    for is_due in steps(online, say=lines.append, stop_after=3 * BETWEEN_LINES_S):
+        dues.append(is_due)
+        assert bool(lines) == (online.clock.now >= 100 + BETWEEN_LINES_S)
+        online.clock.now += BETWEEN_LINES_S / 2
+    assert dues == [False, False, True, False, True, False, True]
+    assert lines == [f"cannot be read now: {online.following.where}: No such file or directory"]
 
 
-def test_falling_behind_a_lost_writer_and_its_return_are_said_once(online):
-    said = []
-    narrator = Narrator(online, said.append)
-    narrator.tell(batch(online, is_full=True, delay=BEHIND_S / 2))  # a short burst
-    online.following.waiting = 33
-    narrator.tell(batch(online, is_full=True, delay=3.2))
-    narrator.tell(batch(online, is_full=True, delay=0.5))
-    assert said == ["falling behind: 33 patterns wait, delay 3.2 s"]
-    online.following.waiting = 0
-    narrator.tell(batch(online, is_full=False, delay=1.5))
-    assert said[1:] == ["caught up: 0 patterns wait, delay 1.5 s"]
-    online.step()
-    for seconds in (LOST_S - 1, 1, 20):
-        online.clock.now += seconds
-        narrator.tell(online.step())
-    there = f"cannot be read now: {online.following.where}: there is no such file yet"
-    assert said[2:] == [f"no new patterns for {LOST_S:g} s; still waiting", there]
-    assert not narrator.is_due()
-    narrator.tell(batch(online, is_full=False, delay=0.1))
-    assert said[4:] == [f"patterns again, after {LOST_S + 20:.0f} s without any"]
-    assert narrator.is_due()
-
-
-def test_a_slow_classifier_says_that_it_falls_behind(twin, model, tmp_path):
-    live, said = tmp_path / "live.cxi", []
-    with (
-        beamline(twin, live, rate=np.inf, shots=200),
-        OnlineClassification(live, model, log=tmp_path / "log.csv") as online,
-    ):
-        narrator = Narrator(online, said.append)
-        online.following.most = 8  # less than comes while one batch is scored
-        narrator.tell(online.step())
-        time.sleep(BEHIND_S)
-        while online.total.scored < 200:
-            narrator.tell(online.step())
-        assert online.following.waiting == 0
-    assert [line.split(":")[0] for line in said] == ["falling behind", "caught up"]
-    written(tmp_path / "log.csv", shots=200)
-
-
-def test_files_that_wait_say_that_it_falls_behind(twin, model, tmp_path):
-    said = []
+def test_what_waits_is_in_the_line_on_rates(twin, model, tmp_path):
+    waiting = []
     for name in ("a.cxi", "b.cxi"):
-        changed = time.time() - 2 * BEHIND_S
-        os.utime(shutil.copy(twin, tmp_path / name), (changed, changed))
+        settled = time.time() - 2
+        os.utime(shutil.copy(twin, tmp_path / name), (settled, settled))
     with OnlineClassification(tmp_path, model, log=tmp_path / "log.csv") as online:
         online.following.most = 30
-        narrator = Narrator(online, said.append)
         while online.total.scored < 88:
-            narrator.tell(online.step())
-            rates(online)
-    assert [line.split(", delay")[0] for line in said] == [
-        "falling behind: 14 patterns and 1 files wait",
-        "caught up: 14 patterns wait",
-    ]
+            assert online.step() is not None
+            waiting.append(rates(online).split("; ")[-1])
+    names = ["14 patterns and 1 files", "0 patterns and 1 files", "14 patterns", "0 patterns"]
+    assert waiting == [f"{name} wait" for name in names]
 
 
 def test_rates_are_those_of_the_last_seconds(online):
     online.clock.now += 60
     online.total = Tally(scored=500, refused=2, hits=400, selected=90)
-    online.batches.append(Batch(online.clock() - 60, Tally(scored=300), np.full(300, 9.0), False, {}, "live.cxi"))
-    online.batches.append(Batch(online.clock() - 5, Tally(200, 0, 100, 50), np.full(200, 0.04), False, {}, "live.cxi"))
+    online.batches.append(Batch(online.clock() - 60, Tally(scored=300), np.full(300, 9.0), {}, "live.cxi"))
+    online.batches.append(Batch(online.clock() - 5, Tally(200, 0, 100, 50), np.full(200, 0.04), {}, "live.cxi"))
     expected = (
         "500 patterns, 20/s; hits 50.0%, single hits 25.0% (5.0/s); median delay 40 ms; 0 patterns wait; 2 not scored"
     )
@@ -287,7 +251,7 @@ def test_a_log_goes_on_after_its_last_whole_line(tmp_path):
         str(tmp_path / "a, b.cxi"): Known(3, "shot 2"),
         str(tmp_path / "c.cxi"): Known(2, "shot 1"),
     }
-    with pytest.raises(LockedError, match="another process is writing this log"):
+    with pytest.raises(LockedError, match=r"log\.csv is in use by process"):
         ScoreLog(path, model={"family": "a"}, iterations=[2, 4])
     log.close()
     with pytest.raises(MissingStepError, match="scores of another model; choose another --output"):

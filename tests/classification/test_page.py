@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.classification import OnlineClassification, OnlinePage, latest_figure, rates, watch
-from helpers.classification.online.page import EACH_S
+from helpers.classification import OnlineClassification, latest_figure, watch
+from helpers.classification.online.command import rates
+from helpers.classification.online.page import EACH_S, OnlinePage
 from helpers.classification.online.scoring import Batch, Tally
 from helpers.system import SPARSE
 
@@ -77,7 +78,7 @@ def test_history_has_a_row_a_second(online):
     assert history["scored"].sum() == history["selected"].sum() == first
     assert history["second"].tolist() == [0]
     online.clock.now += 2
-    online.batches.append(Batch(online.clock(), Tally(3, 1, 2, 1), np.array([0.1, 0.2, 0.6, 0.2]), False, {}, "a.cxi"))
+    online.batches.append(Batch(online.clock(), Tally(3, 1, 2, 1), np.array([0.1, 0.2, 0.6, 0.2]), {}, "a.cxi"))
     history = online.history()
     assert list(history) == ["second", "scored", "hits", "selected", "delay"]
     assert history["scored"].tolist() == [first, 0, 3]

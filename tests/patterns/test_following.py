@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117
 from helpers.patterns import Following, ReadOptions, open_stack
 from helpers.patterns.growing.following import RETRY_S, SETTLED_S, Known
@@ -24,7 +25,6 @@ from helpers.patterns.growing.growing_stack import (
 from helpers.patterns.writing import write_stack
 from helpers.simulation import beamline
 
-SHAPE = (123, 240)
 PATIENCE_S = 60
 
 
@@ -43,8 +43,8 @@ def write_whole(path, counts, ids=None):
 
 
 @contextmanager
-def following_patterns(where, shape=(4, 6), most=7, **given):
-    with closing(Following(where, shape=shape, most=most, **given)) as following:
+def following_patterns(where, most=7, check=lambda stack: None, known=None, **given):
+    with closing(Following(where, most=most, check=check, known=known or {}, **given)) as following:
         yield following
 
 
@@ -109,7 +109,7 @@ def test_every_pattern_of_a_growing_file_is_given_once_with_its_id(twin, tmp_pat
         source = stack.read(slice(None))
     with (
         beamline(twin, tmp_path / "live.cxi", rate=200, shots=150) as writer,
-        following_patterns(tmp_path / "live.cxi", SHAPE) as following,
+        following_patterns(tmp_path / "live.cxi") as following,
     ):
         found = drained(following, 150)
         assert writer.wait(PATIENCE_S) == 0
@@ -137,7 +137,7 @@ def test_the_last_pattern_of_a_writer_that_ends_is_not_waited_for(tmp_path):
 
 def test_a_writer_that_is_killed_and_comes_back_is_followed_on(twin, tmp_path):
     path = tmp_path / "live.cxi"
-    with following_patterns(path, SHAPE) as following:
+    with following_patterns(path) as following:
         with beamline(twin, path, rate=100, shots=10_000) as process:
             before = drained(following, 30)
             process.kill()  # SIGKILL
@@ -154,7 +154,7 @@ def test_a_writer_that_is_killed_and_comes_back_is_followed_on(twin, tmp_path):
 
 def test_a_file_that_is_followed_is_never_locked(twin, tmp_path):
     path = tmp_path / "live.cxi"
-    with beamline(twin, path, rate=100, shots=20), following_patterns(path, SHAPE) as following:
+    with beamline(twin, path, rate=100, shots=20), following_patterns(path) as following:
         drained(following, 20)
         with other_process(
             "import fcntl, sys\nstream = open(sys.argv[1], 'r+b')\n"
@@ -174,7 +174,7 @@ def test_a_finished_file_that_becomes_longer_is_read_on_and_another_recording_is
         assert nothing_new(following, 0.3)
         assert following.problems == {str(path): "holds 3 patterns, and 7 were read before"}
         settled(write_whole(path, counts_of(9, first=50), ids=np.arange(9) + 100))
-        assert nothing_new(following, 1.5 * SETTLED_S)
+        assert nothing_new(following, 1.5 * RETRY_S)
         (problem,) = following.problems.values()
         assert "another recording than the one that was read before (pattern 6 is event 106, was 6)" in problem
     assert named(more) == [("a.cxi", 5), ("a.cxi", 6)]
@@ -247,7 +247,7 @@ def test_a_file_that_was_cut_short_is_opened_again(tmp_path):
         path.write_bytes(whole)
         settled(path)
         assert following.take() is None  # it has just failed
-        clock.now += SETTLED_S
+        clock.now += RETRY_S
         assert len(following.take().patterns) == 4
 
 
@@ -281,13 +281,17 @@ def test_a_bad_pattern_is_named_and_the_others_are_read(tmp_path):
         assert list(following.take().refused) == [3]
 
 
-def test_patterns_of_another_shape_are_left_out(tmp_path):
+def four_rows(stack):
+    if stack.shape[1] != 4:
+        raise PatternFileError(f"{stack.path}: has {stack.shape[1]} rows")
+
+
+def test_files_that_do_not_pass_the_check_are_left_out(tmp_path):
     settled(write_whole(tmp_path / "a.cxi", counts_of(2, shape=(5, 6))))
     settled(write_whole(tmp_path / "b.cxi", counts_of(2)))
-    with following_patterns(tmp_path) as following:
+    with following_patterns(tmp_path, check=four_rows) as following:
         assert named(drained(following, 2)) == [("b.cxi", 0), ("b.cxi", 1)]
-        assert list(following.problems) == [str(tmp_path / "a.cxi")]
-        assert "patterns of 5 × 6 pixels" in following.problems[str(tmp_path / "a.cxi")]
+        assert following.problems == {str(tmp_path / "a.cxi"): "has 5 rows"}
 
 
 def test_chunks_that_are_not_there_yet_are_no_patterns(tmp_path):
@@ -381,7 +385,7 @@ def test_a_growing_file_that_is_cut_and_written_anew_is_not_taken_for_the_same(t
             assert nothing_new(following, 1.5 * SETTLED_S)
             assert following.problems == {str(path): "holds 4 patterns, and 9 were read before"}
         with other_process(REWRITTEN, path, 12, 50):
-            assert nothing_new(following, 1.5 * SETTLED_S)
+            assert nothing_new(following, 1.5 * RETRY_S)
             (problem,) = following.problems.values()
             assert "holds another recording than the one that was read before" in problem
 

@@ -3,6 +3,7 @@
 It ends when nothing has come for the time that was asked for, or by Ctrl-C or SIGTERM; the selection is written then.
 """
 
+import glob
 import signal
 import sys
 import time
@@ -11,105 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
-from helpers.classification.online.scoring import Batch, OnlineClassification, Tally
+from helpers.classification.online.scoring import OnlineClassification, Tally
 from helpers.errors import PatternFileError
 from helpers.patterns import DEFAULTS, ReadOptions
 from helpers.system import is_sparse
 
-LOST_S = 10.0
-"""Time without new patterns after which the writer counts as lost, and a problem with a file is worth a line [s]."""
-
-BEHIND_S = 1.0
-"""Delay above which the classification is behind, if a full batch or another file waits [s]."""
-
 BETWEEN_LINES_S = 10.0
-"""Time between lines on rates, where no terminal shows them all the time [s]."""
+"""Time between lines on rates, where no terminal shows them all the time, and between looks for problems [s]."""
 
 _NAMED = 20
-_LOG_SUFFIX = ".scores.csv"
-
-
-class Narrator:
-    """Lines on what happens: events at once, rates now and then.
-
-    Parameters
-    ----------
-    online
-        The classification that runs.
-    say
-        Prints a line.
-    """
-
-    def __init__(self, online: OnlineClassification, say: Callable[[str], None]) -> None:
-        self._online = online
-        self._say = say
-        self._last_new = self._last_line = online.clock()
-        self._is_lost = self._is_behind = False
-        self._problems: dict[tuple[str, str], float] = {}
-        self._refused = 0
-
-    def tell(self, batch: Batch | None) -> None:
-        """Say what is new after a step."""
-        now = self._online.clock()
-        if batch is not None:
-            if self._is_lost:
-                self._is_lost = False
-                self._say(f"patterns again, after {now - self._last_new:.0f} s without any")
-            self._last_new = now
-            self._tell_behind(batch)
-            self._tell_refused(batch)
-        elif not self._is_lost and now - self._last_new >= LOST_S:
-            self._is_lost = True
-            self._say(f"no new patterns for {LOST_S:g} s; still waiting")
-        self.tell_problems(older_than=LOST_S)
-
-    def is_due(self) -> bool:
-        """True if it is time for a line on rates; none are due while the writer is lost."""
-        now = self._online.clock()
-        if self._is_lost or now - self._last_line < BETWEEN_LINES_S:
-            return False
-        self._last_line = now
-        return True
-
-    @property
-    def silent_s(self) -> float:
-        """Time without new patterns [s]."""
-        return self._online.clock() - self._last_new
-
-    def _tell_behind(self, batch: Batch) -> None:
-        """Say when a full batch waits and the delay is long, and when that has passed."""
-        is_behind = batch.is_full and (self._is_behind or batch.delays.max() > BEHIND_S)
-        if is_behind != self._is_behind:
-            self._is_behind = is_behind
-            what = "falling behind" if is_behind else "caught up"
-            self._say(f"{what}: {_backlog(self._online)} wait, delay {batch.delays.max():.1f} s")
-
-    def _tell_refused(self, batch: Batch) -> None:
-        for why in batch.refused.values():
-            self._refused += 1
-            if self._refused <= _NAMED:
-                self._say(f"not scored: {batch.path}: {why}")
-            if self._refused == _NAMED:
-                self._say(f"{_NAMED} patterns are not scored; further ones are in {self._online.log.path}")
-
-    def tell_problems(self, *, older_than: float) -> None:
-        """Say once why a file cannot be read, when that has lasted for some time.
-
-        Parameters
-        ----------
-        older_than
-            The time [s].
-        """
-        now = self._online.clock()
-        present = self._online.following.problems.items()
-        self._problems = {problem: self._problems.get(problem, now) for problem in present}
-        for (path, why), since in self._problems.items():
-            if now - since >= older_than:
-                self._problems[path, why] = np.inf  # said
-                self._say(f"cannot be read now: {path}: {why}")
+"""Patterns whose refusal is worth a line each; the log holds the reasons for all."""
 
 
 def rates(online: OnlineClassification) -> str:
@@ -119,14 +33,9 @@ def rates(online: OnlineClassification) -> str:
     if recent.scored:
         single = f"single hits {recent.selected_share:.1%} ({recent.selected / online.window:.1f}/s)"
         line += f"; hits {recent.hit_share:.1%}, {single}; median delay {1e3 * delay:.0f} ms"
+    files = f" and {online.following.files_waiting} files" if online.following.files_waiting else ""
     refused = f"; {online.total.refused} not scored" if online.total.refused else ""
-    return f"{line}; {_backlog(online)} wait{refused}"
-
-
-def _backlog(online: OnlineClassification) -> str:
-    """What waits to be scored."""
-    files = online.following.files_waiting
-    return f"{online.following.waiting} patterns" + (f" and {files} files" if files else "")
+    return f"{line}; {online.following.waiting} patterns{files} wait{refused}"
 
 
 @contextmanager
@@ -144,22 +53,30 @@ def ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def steps(online: OnlineClassification, *, say: Callable[[str], None], stop_after: float | None) -> Iterator[Narrator]:
+def steps(online: OnlineClassification, *, say: Callable[[str], None], stop_after: float | None) -> Iterator[bool]:
     """Step after step, until nothing has come for `stop_after` seconds [s]; without end if None.
 
-    Yields
-    ------
-    Narrator
-        After each step, also after one without patterns.
+    `say` prints a line: a pattern that is not scored, a file that cannot be read. Yields True when rates are due.
     """
-    narrator = Narrator(online, say)
-    while True:
-        batch = online.step()
-        narrator.tell(batch)
-        yield narrator
-        if batch is None:
-            if stop_after is not None and narrator.silent_s >= stop_after:
-                return narrator.tell_problems(older_than=0)
+    last_new = last_line = online.clock()
+    known: set[tuple[str, str]] = set()
+    is_over = False
+    while not is_over:
+        batch, now = online.step(), online.clock()
+        if batch is not None:
+            last_new = now
+            for why in batch.refused.values() if online.total.refused <= _NAMED else ():
+                say(f"not scored: {batch.path}: {why}")
+        is_over = stop_after is not None and now - last_new >= stop_after
+        is_due = now - last_line >= BETWEEN_LINES_S
+        if is_due or is_over:
+            last_line = now
+            problems = online.following.problems.items() - known
+            known |= problems
+            for path, why in sorted(problems):
+                say(f"cannot be read now: {path}: {why}")
+        yield is_due
+        if batch is None and not is_over:
             time.sleep(online.following.pause)
 
 
@@ -207,7 +124,7 @@ def follow(
             f"{output}: while patterns are followed a selection is a list (.csv); classify the whole file without "
             "--follow for other forms"
         )
-    log = output.with_name(output.stem + _LOG_SUFFIX)
+    log = output.with_name(f"{output.stem}.scores.csv")
     given = {"threshold": threshold, "options": options}
     with ended_by_signals(), OnlineClassification(where, model, log=log, **given) as online:
         before = online.total.read
@@ -215,53 +132,44 @@ def follow(
         if not online.total.read and online.following.problems:
             path, why = next(iter(online.following.problems.items()))
             raise PatternFileError(f"{path}: {why}; {reason} without a pattern")
-        return _summary(online, before, online.write_selection(output), reason, output)
+        return f"{reason}; {_summary(online, before, online.write_selection(output))}: {output}"
 
 
 def _run(online: OnlineClassification, stop_after: float | None) -> str:
     """Follow to the end; return why it ended."""
-    bar = None if is_sparse() else tqdm(bar_format="{desc}", leave=False, file=sys.stderr)
+    with tqdm(bar_format="{desc}", leave=False, disable=is_sparse()) as bar:
 
-    def say(line: str) -> None:
-        if bar is None:
-            print(line, flush=True)
-        else:
+        def say(line: str) -> None:
             bar.write(line)
+            sys.stdout.flush()
 
-    if online.total.read:
-        say(f"going on after {online.total.read} patterns in {online.log.path}")
-    say(f"following {online.following.where} with {online.trained.family}")
-    try:
-        for narrator in steps(online, say=say, stop_after=stop_after):
-            if bar is not None:
+        if online.total.read:
+            say(f"going on after {online.total.read} patterns in {online.log.path}")
+        say(f"following {online.following.where} with {online.trained.family}")
+        try:
+            for is_due in steps(online, say=say, stop_after=stop_after):
                 bar.set_description_str(rates(online))
-            elif narrator.is_due():
-                say(rates(online))
-    except KeyboardInterrupt as interrupted:
-        return f"ended by {str(interrupted) or 'Ctrl-C'}"
-    finally:
-        if bar is not None:
-            bar.close()
+                if bar.disable and is_due:
+                    say(rates(online))
+        except KeyboardInterrupt as interrupted:
+            return f"ended by {str(interrupted) or 'Ctrl-C'}"
     return f"no new patterns for {stop_after:g} s"
 
 
-def _summary(online: OnlineClassification, before: int, written: Tally, reason: str, output: Path) -> str:
-    """The last line."""
+def _summary(online: OnlineClassification, before: int, written: Tally) -> str:
+    """What is in a selection, and under which family."""
     refused = f", {written.refused} not scored" if written.refused else ""
-    shares = (
-        f": {written.hit_share:.1%} hits, {written.selected} single hits ({written.selected_share:.1%})"
-        if written.scored
-        else ""
-    )
+    single = f"{written.selected} single hits ({written.selected_share:.1%})"
+    shares = f": {written.hit_share:.1%} hits, {single}" if written.scored else ""
     return (
-        f"{reason}; {written.scored} patterns scored ({online.total.read - before} patterns in this run){refused}"
-        f"{shares} under {online.trained.family} (score above {online.threshold:g} at each of "
-        f"{len(online.trained.consensus)} checkpoints): {output}"
+        f"{written.scored} patterns scored ({online.total.read - before} patterns in this run){refused}{shares} under "
+        f"{online.trained.family} (score above {online.threshold:g} at each of {len(online.trained.consensus)} "
+        "checkpoints)"
     )
 
 
 def _name(where: Path) -> str:
     """The stem of a selection: the file without its suffix, the folder, or the folder of a name with * or ?."""
-    if any(sign in where.name for sign in "*?["):
+    if glob.has_magic(where.name):
         where = where.absolute().parent
     return where.absolute().name if where.is_dir() else where.stem

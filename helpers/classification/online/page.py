@@ -24,13 +24,7 @@ _COLUMNS = 4
 
 
 class OnlinePage(ipywidgets.VBox):
-    """A widget with a line of rates, and pictures below.
-
-    Parameters
-    ----------
-    online
-        The classification that runs.
-    """
+    """A widget with a line of rates and pictures of the classification that runs."""
 
     def __init__(self, online: OnlineClassification) -> None:
         self._online = online
@@ -66,18 +60,18 @@ def watch(online: OnlineClassification, *, stop_after: float | None) -> None:
     Parameters
     ----------
     online
-        What runs.
+        The classification to run.
     stop_after
-        Seconds without a new pattern after which it ends; None follows until the cell is stopped [s].
+        Time without new patterns after which it ends [s]; default: only when the cell is stopped.
     """
     page = None if is_sparse() else OnlinePage(online)
     if page is not None:
         display(page)
     try:
-        for narrator in steps(online, say=print, stop_after=stop_after):
+        for is_due in steps(online, say=print, stop_after=stop_after):
             if page is not None:
                 page.update()
-            elif narrator.is_due():
+            elif is_due:
                 print(rates(online))
     except KeyboardInterrupt:
         print("stopped")

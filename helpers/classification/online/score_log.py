@@ -5,20 +5,21 @@ when the log is opened again. Only one process can write it.
 """
 
 import csv
-import fcntl
 import io
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from helpers.errors import LockedError, MissingStepError, PatternFileError
+from helpers.errors import MissingStepError, PatternFileError
 from helpers.evaluation import iteration_column
 from helpers.patterns import Known, NewPatterns
+from helpers.system import locked
 
 _TEXT = {"file": str, "event_id": str, "refused": str}
 
@@ -26,48 +27,19 @@ _TEXT = {"file": str, "event_id": str, "refused": str}
 class ScoreLog:
     """Scores on disk: file, index, event_id, scored_at, lit_pixels, refused, then one column a checkpoint.
 
-    Parameters
-    ----------
-    path
-        The log; made if it is not there.
-    model
-        What the scores depend on, as plain values: it must be the same when the log is opened again.
-    iterations
-        The checkpoints.
-
-    Raises
-    ------
-    PatternFileError
-        If the file is not such a log.
-    LockedError
-        If another process writes it.
-    MissingStepError
-        If it holds scores of another model.
+    `model` is what the scores depend on, as plain values. Raises PatternFileError if the file is not such a log,
+    LockedError if another process writes it, MissingStepError if it holds scores of another model.
     """
 
     def __init__(self, path: Path, *, model: Mapping[str, Any], iterations: Sequence[int]) -> None:
         self.path = path
         self._scores = [iteration_column(iteration) for iteration in iterations]
         columns = ["file", "index", "event_id", "scored_at", "lit_pixels", "refused", *self._scores]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = open(path, "a+b", buffering=0)  # noqa: SIM115 - open as long as the run
-        try:
-            self._lock()
+        with ExitStack() as opened:
+            opened.enter_context(locked(path, path.with_name(f"{path.name}.lock")))
+            self._stream = opened.enter_context(open(path, "a+b", buffering=0))
             self._begin(f"# {json.dumps(dict(model), sort_keys=True)}\n{','.join(columns)}\n".encode())
-        except BaseException:
-            self._stream.close()
-            raise
-
-    def _lock(self) -> None:
-        """Keep other processes out as long as the log is open."""
-        try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LockedError(
-                f"{self.path}: another process is writing this log; stop it, or choose another --output"
-            ) from error
-        except OSError:  # a file system without locks
-            pass
+            self._opened = opened.pop_all()
 
     def _begin(self, head: bytes) -> None:
         """Write the head of a new log; of an earlier one keep the whole lines."""
@@ -86,22 +58,13 @@ class ScoreLog:
             raise PatternFileError(f"{self.path}: is not a log of scores; choose another --output")
 
     def close(self) -> None:
-        """Close the log."""
-        self._stream.close()
+        """Close the log, for others to write."""
+        self._opened.close()
 
     def append(self, new: NewPatterns, *, scores: np.ndarray, lit_pixels: np.ndarray, scored_at: float) -> None:
-        """Add patterns in one go, one line each.
+        """Add patterns in one go, one line each, at a Unix time [s].
 
-        Parameters
-        ----------
-        new
-            The patterns.
-        scores
-            Score of each readable pattern under each checkpoint (readable, checkpoints).
-        lit_pixels
-            Lit pixels of each readable pattern (readable,).
-        scored_at
-            Unix time [s].
+        `scores` (readable, checkpoints) and `lit_pixels` (readable,) are those of the patterns that are not refused.
         """
         file, scored = os.path.abspath(new.path), iter(zip(lit_pixels, scores, strict=True))
         text = io.StringIO()
@@ -125,12 +88,6 @@ class ScoreLog:
 
 
 def known_patterns(table: pd.DataFrame) -> dict[str, Known]:
-    """The patterns of each file, by its absolute path, that a log holds.
-
-    Parameters
-    ----------
-    table
-        Of `ScoreLog.table`.
-    """
+    """The patterns that a `ScoreLog.table` holds of each file, by its absolute path."""
     files = table.groupby("file", sort=False)["event_id"]
     return {file: Known(len(event_ids), event_ids.iloc[-1]) for file, event_ids in files}

@@ -1,11 +1,9 @@
 """Scores of patterns as they are written: rates, delay, backlog, and what was found last.
 
-A hit is a pattern with enough lit pixels (psocake's rule, `preparation.hits`). A pattern is selected as a single hit
-where its scores lie above the threshold at every checkpoint of the consensus, whatever its lit pixels. Shares are of
-the scored patterns: one that cannot hold photon counts is refused, with the reason, and counts for neither.
-
-A batch holds what has come since the last one, up to the most that pay: it is small when little comes, so that the
-delay is short, and large when patterns wait, so that more of them are scored in a second.
+A hit has enough lit pixels (psocake's rule, `preparation.hits`). A pattern is selected as a single hit where its scores
+lie above the threshold at every checkpoint of the consensus, whatever its lit pixels. Shares are of the scored
+patterns; one that cannot hold photon counts is refused. A batch holds what has come since the last one, up to the most
+that pay: small when little comes (short delay), large when patterns wait (more of them a second).
 """
 
 import hashlib
@@ -13,13 +11,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from helpers.classification.consensus import TrainedFamily, load_family
+from helpers.classification.consensus import TrainedFamily, check_shape, load_family
 from helpers.classification.online.score_log import ScoreLog, known_patterns
 from helpers.evaluation import iteration_column, stable_selection
 from helpers.patterns import DEFAULTS, Following, NewPatterns, ReadOptions
@@ -41,15 +40,7 @@ _MOST_ON_A_CPU = 32
 
 @dataclass(frozen=True)
 class Tally:
-    """Numbers of patterns.
-
-    Parameters
-    ----------
-    scored, refused
-        Patterns that were read: with scores, and without because they hold no photon counts.
-    hits, selected
-        Hits, and patterns selected as single hits, among the scored ones.
-    """
+    """Numbers of patterns: scored, refused because they hold no photon counts; among the scored: hits, and selected."""
 
     scored: int = 0
     refused: int = 0
@@ -77,28 +68,15 @@ class Tally:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Patterns that were scored together.
+    """Patterns of the file `path` that were scored together, `at` a time of the run's clock [s].
 
-    Parameters
-    ----------
-    at
-        When they were scored, by the clock of the run [s].
-    tally
-        How many there were.
-    delays
-        Delay of each pattern (n,), from the last time at which it was not there to its score on disk [s].
-    is_full
-        True if as many patterns as fit into a batch, or further files, were waiting after it.
-    refused
-        Pattern number → why it was not scored.
-    path
-        File of the patterns.
+    The delay of each pattern (n,) is from the last time at which it was not there to its score on disk [s]; `refused`
+    is pattern number → why it was not scored.
     """
 
     at: float
     tally: Tally
     delays: np.ndarray
-    is_full: bool
     refused: dict[int, str]
     path: Path
 
@@ -166,8 +144,8 @@ class OnlineClassification:
         self._began = clock()
         self.following = Following(
             where,
-            shape=self.trained.shape,
             most=_most_at_once(self.trained),
+            check=partial(check_shape, trained=self.trained),
             known=known_patterns(logged),
             clock=clock,
             options=options,
@@ -206,9 +184,8 @@ class OnlineClassification:
         self.histogram += _histogram(lowest)
         tally = Tally(len(scores), len(new.refused), int(are_hits(lit).sum()), int(selected.sum()))
         self.total += tally
-        now, following = self.clock(), self.following
-        is_full = following.files_waiting > 0 or (following.is_live and following.waiting > following.most)
-        self.batches.append(Batch(now, tally, now - new.seen, is_full, new.refused, new.path))
+        now = self.clock()
+        self.batches.append(Batch(now, tally, now - new.seen, new.refused, new.path))
         return self.batches[-1]
 
     def _tally(self, table: pd.DataFrame) -> tuple[Tally, np.ndarray]:
@@ -235,14 +212,7 @@ class OnlineClassification:
         return tally, float(np.median(np.concatenate([batch.delays for batch in batches]))) if batches else np.nan
 
     def history(self) -> pd.DataFrame:
-        """Numbers and delay of each second of this run.
-
-        Returns
-        -------
-        pandas.DataFrame
-            One row a second since the first batch kept: second, scored, hits, selected (patterns), and delay, the
-            median [s]; NaN without a pattern.
-        """
+        """One row a second since the first batch kept: second, scored, hits, selected (patterns), median delay [s]."""
         seconds = np.array([int(batch.at - self.batches[0].at) for batch in self.batches], int)
         tallies = pd.DataFrame([batch.tally for batch in self.batches], columns=list(Tally.__dataclass_fields__))
         every = pd.RangeIndex(seconds.max(initial=-1) + 1, name="second")
@@ -255,12 +225,8 @@ class OnlineClassification:
     def write_selection(self, path: Path) -> Tally:
         """Write the selection: file, index, event_id, score, single (0 or 1), one line a pattern of the log.
 
-        The score is the lowest of the checkpoints'. A refused pattern has none, and is not selected.
-
-        Returns
-        -------
-        Tally
-            Of what was written.
+        The score is the lowest of the checkpoints'. A refused pattern has none, and is not selected. Returns what was
+        written.
         """
         table = self.log.table()
         scores = self._scores_of(table)

@@ -33,32 +33,19 @@ _SWMR_FLAG = 0x04
 class GrowingStack:
     """Patterns of a finished file, or of one data set that is being written with SWMR.
 
-    Parameters
-    ----------
-    path
-        The pattern file.
-    options
-        How it is read.
-
-    Raises
-    ------
-    PatternFileError
-        As `open_stack`; or if a writer without SWMR has the file open; or if a growing file holds more than one data
-        set of patterns, or a mask for each pattern.
-    OSError, RuntimeError, KeyError
-        If HDF5 finds the file half written.
+    Raises PatternFileError as `open_stack`, if a writer without SWMR has the file open, or if a growing file holds more
+    than one data set of patterns or a mask for each; OSError, RuntimeError or KeyError if HDF5 finds it half written.
     """
 
     def __init__(self, path: Path, options: ReadOptions) -> None:
         self.is_live = is_written_with_swmr(path)
         if not self.is_live and is_locked(path):
             raise PatternFileError(f"{path}: a writer has it open")
-        self._path = path
+        self._path, self._options = path, options
         self._data: h5py.Dataset | None = None
         self._ids: h5py.Dataset | None = None
         self._ids_grew = -np.inf
         self._written = 0
-        self._options = options
         self._file = h5py.File(path, "r", swmr=self.is_live, locking=False)
         try:
             with errors_name(path):
@@ -85,13 +72,7 @@ class GrowingStack:
         self._file.close()
 
     def refresh(self, now: float) -> int:
-        """Number of patterns that can be read: written, and with their event ids while these keep up.
-
-        Parameters
-        ----------
-        now
-            Time, by any clock that does not go back [s].
-        """
+        """Number of patterns that can be read at the time `now` [s]: written, and with ids while these keep up."""
         if self._data is None:
             return len(self.stack)
         self.is_live = is_written_with_swmr(self._path)  # asked first: a writer that has ended has written everything
@@ -119,20 +100,7 @@ class GrowingStack:
         self.stack = PatternStack(stack.path, [grown], origin, nan_as_zero=self._options.nan_as_zero)
 
     def read(self, patterns: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
-        """Counts of the patterns that can be read, and why the others cannot.
-
-        Parameters
-        ----------
-        patterns
-            Pattern numbers (n,), neighbours in ascending order.
-
-        Returns
-        -------
-        counts : ndarray (readable, rows, columns)
-            As `PatternStack.read` [photons].
-        refused : dict
-            Pattern number → why it cannot hold photon counts.
-        """
+        """Counts (readable, rows, columns) [photons] of neighbouring patterns, and number → why of the refused ones."""
         try:
             return self.stack.read(patterns), {}
         except PatternFileError:  # one pattern at a time, so that the others are not lost with it
@@ -154,13 +122,7 @@ class GrowingStack:
 
 
 def is_written_with_swmr(path: Path) -> bool:
-    """True if the superblock says that a writer has the file open with SWMR, or was killed while it had.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened.
-    """
+    """True if the superblock says that a writer has the file open with SWMR, or was killed while it had."""
     with open(path, "rb") as stream:
         start = stream.read(_SUPERBLOCK_FLAGS + 1)
     is_new = start.startswith(_HDF5) and len(start) > _SUPERBLOCK_FLAGS and start[_SUPERBLOCK_VERSION] >= 3
@@ -180,15 +142,7 @@ def is_locked(path: Path) -> bool:
 
 
 def written_patterns(data: h5py.Dataset, known: int) -> int:
-    """Number of patterns whose chunks are stored: a writer may make the data set longer before it fills it.
-
-    Parameters
-    ----------
-    data
-        The patterns, (patterns, rows, columns).
-    known
-        Patterns that are known to be stored.
-    """
+    """Number of patterns whose chunks are stored, from `known` on: a writer may make a data set longer first."""
 
     def is_stored(pattern: int) -> bool:
         return data.id.get_chunk_info_by_coord((pattern, *[0] * (data.ndim - 1))).byte_offset is not None
