@@ -18,19 +18,9 @@ _UNREADABLE = "unreadable"
 
 
 def description(stack: PatternStack, *, pictures: bool = False) -> str:
-    """Description of a stack and of how it is read.
+    """Description of an open stack and of how it is read, in lines of text.
 
-    Parameters
-    ----------
-    stack
-        An open stack.
-    pictures
-        Whether to show a median, a bright and the brightest of the first 1000 patterns as characters.
-
-    Returns
-    -------
-    str
-        Lines of text.
+    `pictures` adds a median, a bright and the brightest of the first 1000 patterns as characters.
     """
     ids = "none" if stack.event_ids is None else f"{in_short(stack.event_ids[0])} to {in_short(stack.event_ids[-1])}"
     first, *others = dict.fromkeys(part.mask_source for part in stack.parts)
@@ -56,20 +46,10 @@ def description(stack: PatternStack, *, pictures: bool = False) -> str:
 
 
 def looked_at(stack: PatternStack) -> tuple[np.ndarray, str]:
-    """The first patterns, and what they say of the photons in the stack.
+    """The first patterns (n, rows, columns) [photons], and their photons in words, or why they cannot be read.
 
-    Parameters
-    ----------
-    stack
-        An open stack.
-
-    Returns
-    -------
-    values : ndarray (n, rows, columns)
-        Photons; where they are no photons, the values as stored without what is negative or not finite. At most 1000
-        patterns, fewer if they are large.
-    photons : str
-        Photons a pattern, or why they cannot be read.
+    Where they are no photons, the values are as stored, without what is negative or not finite. At most 1000 patterns,
+    fewer if they are large.
     """
     first = slice(0, max(1, min(_LOOKED_AT, _LOOKED_AT_PIXELS // stack.mask.size)))
     try:
@@ -97,7 +77,7 @@ def from_dim_to_bright(stack: PatternStack, number: int) -> tuple[np.ndarray, li
     Returns
     -------
     values : ndarray (n, rows, columns)
-        As `looked_at`.
+        [photons], or as stored, where they are no photons.
     titles : list of str
         Number and photons of each.
     unit : str
@@ -173,23 +153,9 @@ def _darkest(highest: float) -> float:
 
 
 def character_picture(counts: np.ndarray, mask: np.ndarray, highest: float, *, width: int = _WIDTH) -> list[str]:
-    """A pattern in characters, on a logarithmic scale; a character is twice as high as wide.
+    """A pattern in characters, on a logarithmic scale up to `highest`; a character is twice as high as wide.
 
-    Parameters
-    ----------
-    counts
-        (rows, columns), from 0.
-    mask
-        (rows, columns), True = bad pixel.
-    highest
-        What the darkest character stands for.
-    width
-        Characters in a line, if the pattern has as many columns.
-
-    Returns
-    -------
-    list of str
-        Lines of one length.
+    `counts` (rows, columns) from 0, `mask` True = bad pixel; `width` characters a line, if there are as many columns.
     """
     step = max(1.0, counts.shape[1] / width)
     row_edges = np.arange(0, counts.shape[0], step * _CELL_ASPECT).astype(int)

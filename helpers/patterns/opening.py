@@ -57,17 +57,7 @@ def open_stack(path: str | os.PathLike, options: ReadOptions = DEFAULTS) -> Patt
 
 
 def stack_in(file: h5py.File, path: Path, options: ReadOptions) -> PatternStack:
-    """The stack of an open HDF5 file, which the stack closes; errors do not name the file.
-
-    Parameters
-    ----------
-    file
-        Open for reading.
-    path
-        Of the file, as the user gave it.
-    options
-        How it is read.
-    """
+    """The stack of an open HDF5 file, which the stack closes; errors do not name the file."""
     found = find_stacks(file) if options.dataset is None else [named_stack(file, options.dataset)]
     return stack_of(path, found, options, file)
 

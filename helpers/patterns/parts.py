@@ -23,21 +23,7 @@ _MASKS_LOOKED_AT = 16
 def stack_of(path: Path, found: list[Layout], options: ReadOptions, file: h5py.File | None = None) -> PatternStack:
     """The stack of all data sets of patterns in a file; those without patterns are left out if others have some.
 
-    Parameters
-    ----------
-    path
-        The file, for people.
-    found
-        Its data sets of patterns.
-    options
-        How they are read.
-    file
-        The open file, where it is HDF5; the stack closes it.
-
-    Raises
-    ------
-    PatternFileError
-        If a data set is no stack, or if they do not go together.
+    It closes `file`. Refused is a data set that is no stack, and several that do not go together.
     """
     layouts = found
     if len(found) > 1:
@@ -130,21 +116,9 @@ def _mask_of(geometry: Assembly, polarity: Polarity) -> np.ndarray:
 
 
 def bad_pixels(values: np.ndarray, polarity: Polarity, *, two_is_bad: bool) -> np.ndarray:
-    """Pixels that a mask calls bad.
+    """Pixels that a mask calls bad, of its values in any shape.
 
-    Parameters
-    ----------
-    values
-        As stored, any shape.
-    polarity
-        "format": any value but 0 is bad in CXI, 2 is bad in Dragonfly (0 good, 1 good but not for orientation).
-    two_is_bad
-        Whether the format is Dragonfly's.
-
-    Returns
-    -------
-    ndarray
-        bool, True = bad pixel.
+    "format": any value but 0 in CXI, 2 in Dragonfly (0 good, 1 good but not for orientation).
     """
     if polarity == "format" and two_is_bad:
         return values == 2

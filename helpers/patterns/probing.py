@@ -46,15 +46,10 @@ def probe(
     path, options
         As of `open_stack`.
     look
-        What the command does with the stack before it reads patterns, for instance `check_output`; what it returns must
-        fit into JSON.
+        What the command does with the stack before it reads patterns, for instance `check_output`; what it returns, and
+        `probe` in turn, must fit into JSON.
     limit_s
         Time that this may take [s].
-
-    Returns
-    -------
-    object
-        What `look` found.
 
     Raises
     ------

@@ -52,10 +52,8 @@ def write_selection(
         (n,) pattern numbers, the column index.
     event_ids
         (n,) their event ids; None leaves the column empty.
-    scores
-        (n,) their scores.
-    selected
-        (n,) whether each is taken for a single hit, the column single.
+    scores, selected
+        (n,) their scores, and whether each is taken for a single hit, the column single.
     """
     write_csv(path, _rows(file, patterns, event_ids, scores, selected))
 
@@ -65,10 +63,7 @@ def selection_table(
 ) -> pd.DataFrame:
     """A selection of a stack as a table: file, index, event_id, score, single (0 or 1), dataset, dataset_index.
 
-    Parameters
-    ----------
-    stack, patterns, scores, selected
-        As `write_any_selection`.
+    The parameters are those of `write_any_selection`.
     """
     event_ids = None if stack.event_ids is None else stack.event_ids[patterns]
     return _rows(stack.path, patterns, event_ids, scores, selected).join(stack.origins(patterns))
@@ -93,14 +88,14 @@ def _rows(
 
 
 def write_selections(path: str | os.PathLike, tables: Sequence[pd.DataFrame], *, datasets: bool) -> None:
-    """Write the selections of some stacks as one list (.csv).
+    """Write the tables of `selection_table` of some stacks as one CSV list.
 
     Parameters
     ----------
     path
         The CSV file.
     tables
-        Of `selection_table`.
+        One for each stack.
     datasets
         Whether to tell the data set of each pattern, and its number there.
     """
@@ -141,10 +136,8 @@ def write_any_selection(
         The patterns.
     patterns
         (n,) numbers of the scored patterns, without repeats.
-    scores
-        (n,) their scores.
-    selected
-        (n,) whether each is taken for a single hit.
+    scores, selected
+        (n,) their scores, and whether each is taken for a single hit.
 
     Raises
     ------
@@ -170,20 +163,6 @@ def write_marked_copy(
     Beside each data set of patterns comes a group `single_hit` with `select` (int32, 1 = single hit) and `score`
     (float64), one value a pattern; for batches `batch_K_select` and `batch_K_score`. A pattern that was not scored has
     0 and NaN. What an earlier selection left there is replaced.
-
-    Parameters
-    ----------
-    path
-        The copy.
-    stack
-        The patterns.
-    patterns, scores, selected
-        As `write_any_selection`.
-
-    Raises
-    ------
-    PatternFileError
-        If the file is not HDF5, or the copy would lose a link.
     """
     path = Path(path)
     _check_copy(path, stack)
@@ -261,26 +240,12 @@ def _points_elsewhere(file: h5py.File) -> bool:
 def write_photons(
     path: str | os.PathLike, stack: PatternStack, patterns: np.ndarray | None = None, *, rounded: bool = False
 ) -> None:
-    """Write patterns as Dragonfly takes them: a sparse `.emc`, or with the suffix .h5 its HDF5 form, and the detector.
+    """Write patterns (all if None) as Dragonfly takes them: a sparse `.emc`, or with the suffix .h5 its HDF5 form.
 
-    The detector goes beside it, under the same stem and `_detector.h5`. Both are whole or not there. Dragonfly's files
-    have no place for event ids.
-
-    Parameters
-    ----------
-    path
-        The photons.
-    stack
-        Where the patterns are; its experiment (distance, pixel, centre) or Dragonfly detector makes the new detector.
-    patterns
-        Pattern numbers (n,); all if None.
-    rounded
-        Round fractional counts to whole ones instead of refusing them.
-
-    Raises
-    ------
-    PatternFileError
-        If the geometry is not known, if counts are fractional, or if there is no pattern to write.
+    The detector goes beside it, under the same stem and `_detector.h5`, made from the stack's experiment (distance,
+    pixel, centre) or its Dragonfly detector. Both are whole or not there. Dragonfly's files have no place for event
+    ids. `rounded` rounds fractional counts to whole ones instead of refusing them; refused, too, if the geometry is not
+    known, or if there is no pattern to write.
     """
     path = Path(path)
     patterns = np.arange(len(stack)) if patterns is None else np.asarray(patterns)

@@ -38,23 +38,11 @@ def write_detector(
     distance: float,
     experiment: dict[str, float | str] | None = None,
 ) -> None:
-    """Write the detector of patterns with rows and columns.
+    """Write the detector of patterns with rows and columns: mask True = bad pixel, centre and distance D in pixels.
 
-    With f = √(x² + y² + D²), all in pixels from the beam centre: q = (x, y, D − f) R / f on an Ewald sphere of
-    R = D voxels, so that a voxel is a pixel at the centre, and corr = D / f³ is the solid angle (no polarization).
-
-    Parameters
-    ----------
-    path
-        The HDF5 file.
-    mask
-        (rows, columns), True = bad pixel.
-    centre
-        Beam centre (row, column) [pixels].
-    distance
-        Of the detector, D [pixels].
-    experiment
-        Stored as attributes; Dragonfly does not read them.
+    With f = √(x² + y² + D²), all in pixels from the beam centre: q = (x, y, D − f) R / f on an Ewald sphere of R = D
+    voxels, so that a voxel is a pixel at the centre, and corr = D / f³ is the solid angle (no polarization). The
+    experiment is stored as attributes, which Dragonfly does not read.
     """
     row, column = (axis.astype(float) for axis in np.indices(mask.shape))
     x, y = row.ravel() - centre[0], column.ravel() - centre[1]
@@ -76,26 +64,9 @@ def lacking(file: h5py.File) -> list[str]:
 
 
 def read_detector(path: Path, pixels: int | None = None) -> tuple[Assembly, dict[str, float | str]]:
-    """The place of a detector's pixels in a picture.
+    """Places of a detector's pixels in a picture, with centre, distance and mask, and the attributes of `write_detector`.
 
-    Parameters
-    ----------
-    path
-        Dragonfly's HDF5 detector file.
-    pixels
-        Number of pixels of the photons; not compared if None.
-
-    Returns
-    -------
-    assembly : Assembly
-        With centre, distance and mask.
-    experiment : dict
-        The attributes of `write_detector`, where it was ours.
-
-    Raises
-    ------
-    PatternFileError
-        If it is no detector file, or has another number of pixels.
+    Refused if it is no detector file, or has another number of pixels than the photons (not compared if None).
     """
     with errors_name(path):
         with open_hdf5(path) as file:

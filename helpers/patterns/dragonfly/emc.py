@@ -60,13 +60,7 @@ class SparseFile:
 
 
 class SparseDatasets:
-    """Photons of Dragonfly's HDF5 form.
-
-    Parameters
-    ----------
-    root
-        The root of the file, with all `MEMBERS`.
-    """
+    """Photons of Dragonfly's HDF5 form, of a root with all `MEMBERS`."""
 
     def __init__(self, root: Entry) -> None:
         self._lists = [root.dataset("", name) for name in MEMBERS[1:]]
@@ -123,24 +117,9 @@ def is_emc(path: Path) -> bool:
 
 
 def open_emc(path: Path) -> tuple[str, SparseFile | DenseFile]:
-    """Open an `.emc`.
+    """The kind (of `KINDS`) and the flat patterns of an `.emc`.
 
-    Parameters
-    ----------
-    path
-        The file.
-
-    Returns
-    -------
-    kind : str
-        One of `KINDS`.
-    storage : SparseFile or DenseFile
-        Flat patterns.
-
-    Raises
-    ------
-    PatternFileError
-        If its header is impossible, it is empty, or has another size than its header says.
+    Refused if its header is impossible, it is empty, or has another size than its header says.
     """
     require_file(path)
     _refuse_other_size(path, _HEADER_BYTES, at_least=True)
@@ -208,19 +187,7 @@ def _lit(blocks: Iterable[np.ndarray], pixels: int) -> Iterator[tuple[np.ndarray
 def write_emc(path: str | os.PathLike, blocks: Iterable[np.ndarray], *, pixels: int) -> None:
     """Write patterns as a sparse `.emc`, whole or not at all.
 
-    Parameters
-    ----------
-    path
-        The file.
-    blocks
-        Counts (n, rows, columns) or (n, pixels), 0 in bad pixels [photons]; only one block is in memory.
-    pixels
-        Of a pattern.
-
-    Raises
-    ------
-    PatternFileError
-        If counts are not whole, or negative.
+    `blocks` are counts (n, rows, columns) or (n, pixels), 0 in bad pixels [photons]; refused if not whole, or negative.
     """
     numbers: list[tuple[int, int]] = []
     with written_whole(path) as partial, ExitStack() as stack:
@@ -240,25 +207,9 @@ def write_emc(path: str | os.PathLike, blocks: Iterable[np.ndarray], *, pixels: 
 
 
 def write_emc_hdf5(path: str | os.PathLike, blocks: Iterable[np.ndarray], *, patterns: int, pixels: int) -> None:
-    """Write patterns in Dragonfly's HDF5 form, whole or not at all.
+    """Write patterns in Dragonfly's HDF5 form, whole or not at all; blocks as `write_emc` takes them.
 
-    Parameters
-    ----------
-    path
-        The file.
-    blocks
-        Counts (n, rows, columns) or (n, pixels), 0 in bad pixels [photons].
-    patterns
-        How many there are in all blocks.
-    pixels
-        Of a pattern.
-
-    Raises
-    ------
-    PatternFileError
-        If counts are not whole, or negative.
-    ValueError
-        If the number of patterns is another.
+    ValueError if there are not `patterns` in all blocks.
     """
     with written_whole(path) as partial, hdf5_to_write(partial, "w") as file:
         file["num_pix"] = np.array([pixels], _NUMBER)
