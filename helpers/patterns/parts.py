@@ -35,18 +35,13 @@ def stack_of(path: Path, found: list[Layout], options: ReadOptions, file: h5py.F
     if len(parts) > 1 or options.frame_shape is not None:
         _refuse_different_shapes(parts, options)
     origin = Origin(
-        layout=partial(_labels, layouts),
+        layout=", ".join(dict.fromkeys(layout.label for layout in layouts)),
         title=layouts[0].title,
         geometry=geometries[0][0],
         experiment=partial(_experiment, layouts, parts),
         file=file,
     )
     return PatternStack(path, parts, origin, nan_as_zero=options.nan_as_zero)
-
-
-def _labels(layouts: list[Layout]) -> str:
-    """The names of the layouts, each once."""
-    return ", ".join(dict.fromkeys(layout.label for layout in layouts))
 
 
 def _part(layout: Layout, layouts: list[Layout], options: ReadOptions, geometry: Assembly | None, source: str) -> Part:

@@ -6,7 +6,7 @@ theirs (`spi_filter -d single_hit/select -m 1`); and Dragonfly's photons with th
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -164,8 +164,6 @@ def write_marked_copy(
     (float64), one value a pattern; for batches `batch_K_select` and `batch_K_score`. A pattern that was not scored has
     0 and NaN. What an earlier selection left there is replaced.
     """
-    path = Path(path)
-    _check_copy(path, stack)
     select, score = np.zeros(len(stack), np.int32), np.full(len(stack), np.nan)
     select[patterns], score[patterns] = np.asarray(selected).astype(np.int32), scores
     with written_whole(path) as partial:
@@ -208,8 +206,6 @@ def _check_copy(path: Path, stack: PatternStack) -> None:
         raise PatternFileError(
             f"{path}: {stack.path} is not HDF5, so it cannot be copied with a selection in it; write .csv or .emc"
         )
-    if path.exists() and path.samefile(stack.path):
-        raise PatternFileError(f"{path}: is the file of the patterns itself; choose another name for the copy")
     with h5py.File(stack.path, "r") as file:
         for dataset in stack.datasets:
             if member(file, dataset).file.filename != file.filename:
@@ -237,15 +233,12 @@ def _points_elsewhere(file: h5py.File) -> bool:
     return bool(file.visititems_links(in_link) or file.visititems(in_node))
 
 
-def write_photons(
-    path: str | os.PathLike, stack: PatternStack, patterns: np.ndarray | None = None, *, rounded: bool = False
-) -> None:
-    """Write patterns (all if None) as Dragonfly takes them: a sparse `.emc`, or with the suffix .h5 its HDF5 form.
+def write_photons(path: str | os.PathLike, stack: PatternStack, patterns: np.ndarray | None = None) -> None:
+    """Write patterns (n,) of a stack (all if None) as Dragonfly takes them: a sparse `.emc`, and the detector.
 
     The detector goes beside it, under the same stem and `_detector.h5`, made from the stack's experiment (distance,
     pixel, centre) or its Dragonfly detector. Both are whole or not there. Dragonfly's files have no place for event
-    ids. `rounded` rounds fractional counts to whole ones instead of refusing them; refused, too, if the geometry is not
-    known, or if there is no pattern to write.
+    ids. Refused if the geometry is not known, if counts are fractional, or if there is no pattern to write.
     """
     path = Path(path)
     patterns = np.arange(len(stack)) if patterns is None else np.asarray(patterns)
@@ -255,21 +248,11 @@ def write_photons(
             "the threshold, or write .csv"
         )
     known = _detector_of(stack)
-    pixels = stack.shape[1] * stack.shape[2]
-    blocks = _blocks(stack, patterns, rounded=rounded)
+    batches = progress(range(0, patterns.size, _BATCH), label="writing photons")
+    blocks = (stack.read(patterns[start : start + _BATCH]) for start in batches)
     with written_whole(detector_beside(path)) as partial:  # no detector without photons, nor the reverse
         write_detector(partial, mask=stack.mask, **known)
-        if path.suffix.lower() == ".h5":
-            emc.write_emc_hdf5(path, blocks, patterns=patterns.size, pixels=pixels)
-        else:
-            emc.write_emc(path, blocks, pixels=pixels)
-
-
-def _blocks(stack: PatternStack, patterns: np.ndarray, *, rounded: bool) -> Iterator[np.ndarray]:
-    """Counts, some patterns at a time."""
-    for start in progress(range(0, patterns.size, _BATCH), label="writing photons"):
-        counts = stack.read(patterns[start : start + _BATCH])
-        yield np.rint(counts) if rounded else counts
+        emc.write_emc(path, blocks, pixels=stack.shape[1] * stack.shape[2])
 
 
 def _detector_of(stack: PatternStack) -> dict:

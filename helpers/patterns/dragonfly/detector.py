@@ -18,9 +18,6 @@ from helpers.patterns.hdf5.values import LARGEST_PATTERN, name_of, values_of
 from helpers.patterns.hdf5.writing import hdf5_to_write
 from helpers.system import written_whole
 
-BAD = 2
-"""Value of a bad pixel in the mask."""
-
 _MEMBERS = ("qx", "qy", "qz", "mask", "detd", "ewald_rad")
 _ORIGIN_TOLERANCE = 1e-6
 
@@ -52,7 +49,7 @@ def write_detector(
         file["qy"] = y * distance / path_length
         file["qz"] = distance * (distance / path_length - 1)
         file["corr"] = distance / path_length**3
-        file["mask"] = np.where(mask.ravel(), BAD, 0).astype(np.uint8)
+        file["mask"] = np.where(mask.ravel(), 2, 0).astype(np.uint8)
         file["detd"] = float(distance)
         file["ewald_rad"] = float(distance)
         file.attrs.update(experiment or {})
@@ -64,7 +61,7 @@ def lacking(file: h5py.File) -> list[str]:
 
 
 def read_detector(path: Path, pixels: int | None = None) -> tuple[Assembly, dict[str, float | str]]:
-    """Places of a detector's pixels in a picture, with centre, distance and mask, and the attributes of `write_detector`.
+    """Places of a detector's pixels in a picture, with centre, distance and mask, and `write_detector`'s attributes.
 
     Refused if it is no detector file, or has another number of pixels than the photons (not compared if None).
     """

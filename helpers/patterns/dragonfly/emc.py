@@ -20,7 +20,6 @@ from helpers.errors import PatternFileError
 from helpers.patterns.hdf5.entry import Entry
 from helpers.patterns.hdf5.file import require_file
 from helpers.patterns.hdf5.values import LARGEST_PATTERN, MOST_PATTERNS, check_stored, values_of
-from helpers.patterns.hdf5.writing import hdf5_to_write
 from helpers.system import in_short, written_whole
 
 SPARSE, DENSE_INTEGERS, DENSE_FLOATS = 0, 1, 2
@@ -47,13 +46,14 @@ class SparseFile:
         self._after = (0, ones, ones + several)
         _refuse_other_size(path, _HEADER_BYTES + 4 * (2 * patterns + ones + 2 * several))
         offset = _HEADER_BYTES + 8 * patterns
-        self._numbers = np.memmap(path, _NUMBER, "r", offset, (ones + 2 * several,)) if ones + several else None
+        numbers = ones + 2 * several  # NumPy maps no empty file
+        self._numbers = np.memmap(path, _NUMBER, "r", offset, (numbers,)) if numbers else np.empty(0, _NUMBER)
 
     def read(self, patterns: np.ndarray) -> np.ndarray:
         """Counts (n, pixels)."""
         ones, several = (np.stack([starts[patterns], starts[patterns + 1]]) for starts in self._starts)
         place_ones, place_several, counts = (
-            [self._numbers[after + start : after + stop] if stop > start else _NOTHING for start, stop in lists.T]
+            [self._numbers[after + start : after + stop] for start, stop in lists.T]
             for after, lists in zip(self._after, (ones, several, several), strict=True)
         )
         return _dense(self.shape[1], patterns, place_ones, place_several, counts)
@@ -106,9 +106,6 @@ class DenseFile:
     def read(self, patterns: np.ndarray) -> np.ndarray:
         """Values (n, pixels)."""
         return np.asarray(self._frames[patterns])
-
-
-_NOTHING = np.empty(0, np.int32)
 
 
 def is_emc(path: Path) -> bool:
@@ -204,22 +201,3 @@ def write_emc(path: str | os.PathLike, blocks: Iterable[np.ndarray], *, pixels: 
             for stream in lists:
                 stream.seek(0)
                 shutil.copyfileobj(stream, file)
-
-
-def write_emc_hdf5(path: str | os.PathLike, blocks: Iterable[np.ndarray], *, patterns: int, pixels: int) -> None:
-    """Write patterns in Dragonfly's HDF5 form, whole or not at all; blocks as `write_emc` takes them.
-
-    ValueError if there are not `patterns` in all blocks.
-    """
-    with written_whole(path) as partial, hdf5_to_write(partial, "w") as file:
-        file["num_pix"] = np.array([pixels], _NUMBER)
-        kind = h5py.vlen_dtype(_NUMBER)
-        lists = [file.create_dataset(name, (patterns,), kind, track_times=False) for name in MEMBERS[1:]]
-        written = 0
-        for lit in _lit(blocks, pixels):
-            if written < patterns:
-                for values, data in zip(lit, lists, strict=True):
-                    data[written] = values.astype(_NUMBER)
-            written += 1
-        if written != patterns:
-            raise ValueError(f"{path}: {written} patterns where {patterns} were announced")

@@ -44,9 +44,8 @@ def value_files(data: h5py.Dataset) -> set[Path]:
     """Files with the values of a checked data set: its own, and a virtual one's sources."""
     here = Path(data.file.filename)
     found = {here}
-    for file_name, name in (
-        {(one.file_name, one.dset_name) for one in data.virtual_sources()} if data.is_virtual else ()
-    ):
+    sources = data.virtual_sources() if data.is_virtual else ()
+    for file_name, name in {(one.file_name, one.dset_name) for one in sources}:
         place = here if file_name == "." else find_beside(here, file_name)
         if place is not None and place.is_file():
             with h5py.File(place, "r") as file:
