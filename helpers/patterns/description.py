@@ -1,9 +1,13 @@
 """Description of a pattern file in words and in character pictures for a terminal."""
 
+import os
+
 import numpy as np
 
 from helpers.errors import PatternFileError
 from helpers.patterns.layouts.base import listed
+from helpers.patterns.opening import open_stack
+from helpers.patterns.options import DEFAULTS, ReadOptions
 from helpers.patterns.stack import PatternStack
 from helpers.system import in_short, printable
 
@@ -17,16 +21,33 @@ _CELL_ASPECT = 2
 _UNREADABLE = "unreadable"
 
 
-def description(stack: PatternStack, *, pictures: bool = False) -> str:
-    """Description of an open stack and of how it is read, in lines of text.
+def describe(path: str | os.PathLike, options: ReadOptions = DEFAULTS, *, pictures: bool = False) -> str:
+    """A description of a pattern file, and of how it would be read, in lines of text.
 
-    `pictures` adds a median, a bright and the brightest of the first 1000 patterns as characters.
+    Parameters
+    ----------
+    path, options
+        As of `open_stack`.
+    pictures
+        Whether to show a median, a bright and the brightest of the first 1000 patterns as characters.
+
+    Raises
+    ------
+    PatternFileError
+        As `open_stack`; unreadable counts are told in the text.
     """
+    with open_stack(path, options) as stack:
+        values, photons = looked_at(stack)
+        lines = _lines(stack, photons) + (_pictures(stack, values, _unit(photons)) if pictures else [])
+    return "\n".join(lines)
+
+
+def _lines(stack: PatternStack, photons: str) -> list[str]:
+    """What the file tells of its patterns, and how they are read."""
     ids = "none" if stack.event_ids is None else f"{in_short(stack.event_ids[0])} to {in_short(stack.event_ids[-1])}"
     first, *others = dict.fromkeys(part.mask_source for part in stack.parts)
     masks = first + (f", and {len(others)} more" if others else "")
-    values, photons = looked_at(stack)
-    lines = [
+    return [
         f"{printable(stack.path)}" + (f": {stack.title}" if stack.title else ""),
         f"  layout     {stack.layout}",
         f"  data set   {stack.dataset}",
@@ -40,9 +61,6 @@ def description(stack: PatternStack, *, pictures: bool = False) -> str:
         f"  columns    {', '.join(map(in_short, stack.column_names)) or 'none'}",
         f"  photons    {photons}",
     ]
-    if pictures:
-        lines += _pictures(stack, values, _unit(photons))
-    return "\n".join(lines)
 
 
 def looked_at(stack: PatternStack) -> tuple[np.ndarray, str]:

@@ -35,7 +35,7 @@ def stack_of(path: Path, found: list[Layout], options: ReadOptions, file: h5py.F
     if len(parts) > 1 or options.frame_shape is not None:
         _refuse_different_shapes(parts, options)
     origin = Origin(
-        layout=", ".join(dict.fromkeys(layout.label for layout in layouts)),
+        layout=lambda: ", ".join(dict.fromkeys(layout.label for layout in layouts)),
         title=layouts[0].title,
         geometry=geometries[0][0],
         experiment=partial(_experiment, layouts, parts),

@@ -28,16 +28,13 @@ from helpers.system import in_short
 
 _READ_AT_ONCE = 1000
 
-LIMIT_S = 60.0
-"""Time that a child may take; to open a thousand sources on a slow network file system takes seconds."""
-
 
 def probe(
     path: str | os.PathLike,
     options: ReadOptions = DEFAULTS,
     *,
     look: Callable[[PatternStack], Any] | None = None,
-    limit_s: float = LIMIT_S,
+    limit_s: float = 60.0,
 ) -> Any:
     """Open a file in a child process, and read all of it but the patterns; each command does so before it opens one.
 
@@ -49,7 +46,7 @@ def probe(
         What the command does with the stack before it reads patterns, for instance `check_output`; what it returns, and
         `probe` in turn, must fit into JSON.
     limit_s
-        Time that this may take [s].
+        Time that this may take [s]; to open a thousand sources on a slow network file system takes seconds.
 
     Raises
     ------

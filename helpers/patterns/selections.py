@@ -31,33 +31,6 @@ _BATCH = 256
 _OF_THE_CROP = ("rows", "columns", "centre_row", "centre_column")
 
 
-def write_selection(
-    path: str | os.PathLike,
-    *,
-    file: str | os.PathLike,
-    patterns: np.ndarray,
-    event_ids: np.ndarray | None,
-    scores: np.ndarray,
-    selected: np.ndarray,
-) -> None:
-    """Write the patterns of a selection as CSV: file, index, event_id, score, single (0 or 1).
-
-    Parameters
-    ----------
-    path
-        The CSV file.
-    file
-        The pattern file.
-    patterns
-        (n,) pattern numbers, the column index.
-    event_ids
-        (n,) their event ids; None leaves the column empty.
-    scores, selected
-        (n,) their scores, and whether each is taken for a single hit, the column single.
-    """
-    write_csv(path, _rows(file, patterns, event_ids, scores, selected))
-
-
 def selection_table(
     stack: PatternStack, *, patterns: np.ndarray, scores: np.ndarray, selected: np.ndarray
 ) -> pd.DataFrame:
@@ -65,26 +38,14 @@ def selection_table(
 
     The parameters are those of `write_any_selection`.
     """
-    event_ids = None if stack.event_ids is None else stack.event_ids[patterns]
-    return _rows(stack.path, patterns, event_ids, scores, selected).join(stack.origins(patterns))
-
-
-def _rows(
-    file: str | os.PathLike,
-    patterns: np.ndarray,
-    event_ids: np.ndarray | None,
-    scores: np.ndarray,
-    selected: np.ndarray,
-) -> pd.DataFrame:
-    """The columns that every list has, in their order."""
     selection = {
-        "file": str(file),
+        "file": str(stack.path),
         "index": np.asarray(patterns),
-        "event_id": "" if event_ids is None else np.asarray(event_ids),
+        "event_id": "" if stack.event_ids is None else stack.event_ids[patterns],
         "score": np.asarray(scores),
         "single": np.asarray(selected).astype(int),
     }
-    return pd.DataFrame(selection)
+    return pd.DataFrame(selection).join(stack.origins(patterns))
 
 
 def write_selections(path: str | os.PathLike, tables: Sequence[pd.DataFrame], *, datasets: bool) -> None:

@@ -48,7 +48,7 @@ class Origin:
     is missing for it; `file` is open, where it is HDF5.
     """
 
-    layout: str
+    layout: Callable[[], str]
     title: Callable[[], str]
     geometry: Assembly | None
     experiment: Callable[[], tuple[Experiment | None, Sequence[str]]]
@@ -62,7 +62,6 @@ class PatternStack:
         self.path = path
         self.parts = tuple(parts)
         self.origin = origin
-        self.layout = origin.layout
         self.geometry = origin.geometry
         self._file = origin.file
         self._nan_as_zero = nan_as_zero
@@ -85,6 +84,11 @@ class PatternStack:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+
+    @cached_property
+    def layout(self) -> str:
+        """Names of the layouts, for people."""
+        return self.origin.layout()
 
     @cached_property
     def title(self) -> str:

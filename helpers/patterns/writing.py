@@ -117,16 +117,10 @@ def write_stack(
         The file.
     counts
         (N, rows, columns) [photons], or blocks of it in order.
-    mask
-        (rows, columns), True = bad pixel.
-    centre
-        Beam centre (row, column) [pixels].
+    mask, centre, experiment, title
+        As of `new_stack`.
     table
-        One row a pattern; its columns may be empty, its length is N.
-    experiment
-        Its geometry is stored in SI units.
-    title
-        What the data are.
+        N rows, one a pattern; its columns may be empty.
 
     Raises
     ------

@@ -95,7 +95,7 @@ class GrowingStack:
         storage = DatasetStorage(self._data)
         if stack.geometry is not None:
             storage = AssembledStorage(storage, stack.geometry)
-        origin = Origin("", str, stack.geometry, lambda: (None, ()), self._file)  # only patterns are asked for
+        origin = Origin(str, str, stack.geometry, lambda: (None, ()), self._file)  # only patterns are asked for
         grown = replace(part, storage=storage, event_ids=lambda: None, columns=dict)
         self.stack = PatternStack(stack.path, [grown], origin, nan_as_zero=self._options.nan_as_zero)
 
