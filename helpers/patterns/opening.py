@@ -29,10 +29,6 @@ def open_stack(path: str | os.PathLike, options: ReadOptions = DEFAULTS) -> Patt
     options
         How it is read, where the file does not tell.
 
-    Returns
-    -------
-    PatternStack
-
     Raises
     ------
     PatternFileError

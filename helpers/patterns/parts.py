@@ -94,15 +94,11 @@ def _masks(
 
 def _without_a_mask(layout: Layout, options: ReadOptions, geometry: Assembly | None) -> tuple[np.ndarray, str]:
     """Bad pixels where the file has no mask: gaps of the geometry, and what its own mask calls bad."""
-    if geometry is None:
-        return np.zeros(layout.data.shape[1:], bool), "none, every pixel is good"
-    if geometry.mask_values is None:
-        return (
-            geometry.gaps,
-            "none but the gaps of the geometry" if geometry.gaps.any() else "none, every pixel is good",
-        )
-    source = mask_rule(f"mask of {geometry.source}", options.mask_polarity, two_is_bad=True)
-    return _mask_of(geometry, options.mask_polarity), source
+    if geometry is not None and geometry.mask_values is not None:
+        source = mask_rule(f"mask of {geometry.source}", options.mask_polarity, two_is_bad=True)
+        return _mask_of(geometry, options.mask_polarity), source
+    gaps = np.zeros(layout.data.shape[1:], bool) if geometry is None else geometry.gaps
+    return gaps, "none but the gaps of the geometry" if gaps.any() else "none, every pixel is good"
 
 
 def _mask_of(geometry: Assembly, polarity: Polarity) -> np.ndarray:

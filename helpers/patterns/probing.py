@@ -84,11 +84,7 @@ def probe(
 
 
 def _answer(
-    writing: int,
-    path: Path,
-    options: ReadOptions,
-    look: Callable[[PatternStack], Any] | None,
-    limit_s: float,
+    writing: int, path: Path, options: ReadOptions, look: Callable[[PatternStack], Any] | None, limit_s: float
 ) -> None:
     """The life of the child: read, tell what was found or is wrong, end."""
     answer: dict[str, Any] = {"looked": None}

@@ -69,7 +69,7 @@ class PatternStack:
         self.shape: tuple[int, int, int] = self._storage.shape
         self.dtype: np.dtype = self._storage.dtype
         self.mask = np.logical_or.reduce([part.mask for part in parts])
-        self.centre = _common([part.centre for part in parts])
+        self.centre = parts[0].centre if len({part.centre for part in parts}) == 1 else None
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -269,9 +269,3 @@ def _numbers(patterns: slice | np.ndarray, length: int) -> np.ndarray:
     if unknown.size:
         raise IndexError(f"there is no pattern {unknown[0]} in a stack of {length}")
     return wanted.astype(np.intp)
-
-
-def _common(centres: list[Centre | None]) -> Centre | None:
-    """The centre of all parts, or None if they differ or one has none."""
-    first = centres[0]
-    return first if first is not None and all(centre == first for centre in centres) else None

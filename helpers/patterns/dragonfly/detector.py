@@ -71,7 +71,7 @@ def read_detector(path: Path, pixels: int | None = None) -> tuple[Assembly, dict
                 raise PatternFileError(f"is no Dragonfly detector, it lacks {', '.join(names)}; give another file")
             values = {name: _numbers(file[name]) for name in _MEMBERS}
             attributes = dict(file.attrs)
-        sizes = {name: np.size(values[name]) for name in ("qx", "qy", "qz", "mask")}
+        sizes = {name: values[name].size for name in ("qx", "qy", "qz", "mask")}
         if len(set(sizes.values())) > 1 or (pixels is not None and sizes["qx"] != pixels):
             wanted = f"the photons have {pixels} pixels" if pixels is not None else "they must be as many"
             raise PatternFileError(f"the detector has {sizes} values, {wanted}; give the detector of these photons")
@@ -87,15 +87,14 @@ def _numbers(data: h5py.Dataset) -> np.ndarray:
 
 def _assembled(path: Path, values: dict[str, np.ndarray]) -> Assembly:
     """Undo the projection of `write_detector`: x = q_x D / (R + q_z); older files have q_z with the other sign."""
-    distance, radius = (float(np.ravel(values[name])[0]) for name in ("detd", "ewald_rad"))
-    depth = radius - np.abs(np.ravel(values["qz"]).astype(float))
+    distance, radius = (float(values[name][0]) for name in ("detd", "ewald_rad"))
+    depth = radius - np.abs(values["qz"].astype(float))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        x, y = (np.ravel(values[name]).astype(float) * distance / depth for name in ("qx", "qy"))
+        x, y = (values[name].astype(float) * distance / depth for name in ("qx", "qy"))
     largest = max(np.abs(x).max(), np.abs(y).max())
     if not (np.isfinite(largest) and 0 < distance < np.inf) or np.ptp(x) * np.ptp(y) > LARGEST_PATTERN:
         raise PatternFileError("qx, qy, qz, detd and ewald_rad place a pixel nowhere; write the detector anew")
     rows, columns = (np.rint(axis - axis.min()).astype(np.intp) for axis in (x, y))
     centre = tuple(float(np.round(-axis.min() / _ORIGIN_TOLERANCE) * _ORIGIN_TOLERANCE) for axis in (x, y))
     shape = (int(rows.max()) + 1, int(columns.max()) + 1)
-    mask = np.ravel(values["mask"])
-    return Assembly(rows, columns, shape, centre, mask_values=mask, distance=distance, source=str(path))
+    return Assembly(rows, columns, shape, centre, mask_values=values["mask"], distance=distance, source=str(path))

@@ -144,11 +144,7 @@ def _refuse_other_size(path: Path, wanted: int, *, at_least: bool = False) -> No
 
 
 def _dense(
-    pixels: int,
-    patterns: np.ndarray,
-    ones: list[np.ndarray],
-    several: list[np.ndarray],
-    counts: list[np.ndarray],
+    pixels: int, patterns: np.ndarray, ones: list[np.ndarray], several: list[np.ndarray], counts: list[np.ndarray]
 ) -> np.ndarray:
     """Counts (n, pixels) from the places of lit pixels; photons at a place that is named twice are added."""
     values = np.zeros((len(patterns), pixels), np.float32)

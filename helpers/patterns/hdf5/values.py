@@ -112,10 +112,8 @@ class Chunks:
         values = self._unpacked((pattern, *(0 for _ in self._data.shape[1:])))
         if values is None:
             return self._data[pattern]
-        numbers = (
-            _unshuffled(values, self._data.dtype) if self._is_shuffled else np.frombuffer(values, self._data.dtype)
-        )
-        return numbers.reshape(self._data.shape[1:])
+        unpacked = _unshuffled if self._is_shuffled else np.frombuffer
+        return unpacked(values, self._data.dtype).reshape(self._data.shape[1:])
 
     def check(self, start: int = 0, stop: int | None = None) -> None:
         """Look once at the chunks of patterns `start` to `stop`: whether each is there and holds all its bytes.

@@ -6,7 +6,7 @@ A new facility is a class that finds its data sets in a file (`detect`) and over
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, NoReturn
+from typing import NoReturn
 
 import h5py
 import numpy as np
@@ -35,15 +35,10 @@ class Layout:
     `detector` is the group of the detector to which the patterns belong, if any; `name` of the layout is for people.
     """
 
-    name: ClassVar[str] = ""
-    two_is_bad: ClassVar[bool] = False
+    name = ""
+    two_is_bad = False
     """True where a mask calls pixels bad with 2 (Dragonfly) instead of any value but 0 (CXI)."""
-    event_id_names: ClassVar[tuple[str, ...]] = (
-        "event_id",
-        "experiment_identifier",
-        "experimental_identifier",
-        "LCLS/eventNumber",
-    )
+    event_id_names = ("event_id", "experiment_identifier", "experimental_identifier", "LCLS/eventNumber")
     """Columns that name a shot; the first that is there counts."""
 
     def __init__(self, entry: Entry, path: str, *, name: str = "", detector: str | None = None) -> None:
