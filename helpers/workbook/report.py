@@ -31,18 +31,7 @@ _BASELINES = (NEVER_SINGLE, "em")
 
 
 def write_report(folder: Path) -> Path:
-    """Write `index.html` of a run from what is in its folder; a run that is half done has a page, too.
-
-    Parameters
-    ----------
-    folder
-        Folder of the run, for instance `results/demo`.
-
-    Returns
-    -------
-    Path
-        The page.
-    """
+    """Write `index.html` of a run from what is in its folder; a run that is half done has a page, too."""
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     record = read_record(folder)
     figures = [_figure(path) for path in _ordered((folder / "figures").glob("*.png"))]
