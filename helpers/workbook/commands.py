@@ -20,17 +20,22 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path)
 
 
-class _FrameShape(click.ParamType):
-    """Rows and columns of a pattern, written 123x240."""
+class _Pair(click.ParamType):
+    """Two whole numbers that `fits` accepts, with a sign between them."""
 
-    name = "ROWSxCOLUMNS"
+    def __init__(self, name: str, sign: str, fits: Callable[[int, int], bool], advice: str) -> None:
+        self.name, self.sign, self.fits, self.advice = name, sign, fits, advice
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
-        """Two whole numbers above 0."""
-        numbers = str(value).lower().replace("×", "x").split("x")
-        if len(numbers) != 2 or not all(number.isdecimal() and int(number) > 0 for number in numbers):
-            self.fail(f"{value!r} is not ROWSxCOLUMNS, for instance 123x240", parameter, context)
+        """The two numbers."""
+        numbers = str(value).lower().replace("×", "x").split(self.sign)
+        if len(numbers) != 2 or not all(map(str.isdecimal, numbers)) or not self.fits(*map(int, numbers)):
+            self.fail(f"{value!r} is not {self.name}{self.advice}", parameter, context)
         return int(numbers[0]), int(numbers[1])
+
+
+_FRAME_SHAPE = _Pair("ROWSxCOLUMNS", "x", lambda rows, columns: min(rows, columns) > 0, ", for instance 123x240")
+_SHARE = _Pair("K/N", "/", lambda k, n: 1 <= k <= n, " with K from 1 to N, for instance 2/16")
 
 
 def _option(name: str, kind: Any, metavar: str | None, text: str, default: str | None = None) -> Callable:
@@ -41,7 +46,7 @@ def _option(name: str, kind: Any, metavar: str | None, text: str, default: str |
 _POLARITY = click.Choice(["format", "nonzero-bad", "nonzero-good"])
 _LAYOUT = (
     _option("--dataset", None, "NAME", "Data set to read, if the file has several."),
-    _option("--frame-shape", _FrameShape(), None, "Of a Dragonfly file without a detector, for instance 123x240."),
+    _option("--frame-shape", _FRAME_SHAPE, None, "Of a Dragonfly file without a detector, for instance 123x240."),
     _option("--mask-polarity", _POLARITY, None, "Meaning of the mask.", "as the format defines it"),
     _option("--detector", _FILE, "FILE", "Positions of the pixels: a geometry (HDF5) or Dragonfly detector."),
 )
@@ -128,19 +133,6 @@ def simulate(output: Path, **given: Any) -> None:
     click.echo(f"simulated patterns: {output}")
 
 
-class _Share(click.ParamType):
-    """A share, written 2/16."""
-
-    name = "K/N"
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
-        """Two whole numbers, 1 ≤ K ≤ N."""
-        numbers = str(value).split("/")
-        if len(numbers) != 2 or not all(map(str.isdecimal, numbers)) or not 1 <= int(numbers[0]) <= int(numbers[1]):
-            self.fail(f"{value!r} is not K/N with K from 1 to N, for instance 2/16", parameter, context)
-        return int(numbers[0]), int(numbers[1])
-
-
 @workbook.command()
 @click.argument("files", type=_FILE, metavar="FILES", nargs=-1, required=True)
 @click.option(
@@ -156,7 +148,7 @@ class _Share(click.ParamType):
 )
 @_option("--threshold", click.FloatRange(0, 1), None, "Score of a single hit.", "the family's own")
 @_option("--cluster", None, "SPEC", "Compute with Dask on local:4, slurm:PROFILE[:JOBS] or tcp://HOST:PORT.")
-@click.option("--chunks", "share", type=_Share(), help="Compute only the K-th of N shares, and write no selection yet.")
+@click.option("--chunks", "share", type=_SHARE, help="Compute only the K-th of N shares, and write no selection yet.")
 @click.option(
     "--follow",
     is_flag=True,

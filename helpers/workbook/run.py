@@ -27,7 +27,6 @@ RESULTS = ROOT / "results"
 ANNOTATION = "annotation.json"  # labels and box that people have given: hand work, which no fresh start deletes
 RECORD = "run.json"  # it marks a folder as a run's
 LOCK = ".lock"  # held by the process that runs the notebooks
-SIMULATED = "Simulated data."
 
 _AGAIN = "delete it, and run the notebook that writes it again"
 _SETS: dict[str, Kind] = {"pattern": "index", "label": "flag", "in_size_range": "flag", "set": "text"}
@@ -250,7 +249,7 @@ class Run:
         return figure
 
     def _caption(self, caption: str) -> str:
-        return f"{caption} {SIMULATED}" if self.is_simulated else caption
+        return f"{caption} Simulated data." if self.is_simulated else caption
 
 
 def open_run(

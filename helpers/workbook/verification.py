@@ -81,8 +81,9 @@ def verify_run(
             print(f"{name}: running again", flush=True)
             wanted = entry["reads"]["the data file"]
             if wanted not in found:
-                found[wanted] = _data_file(folder, entry, data)
-            inputs = {"data": found[wanted], "labels": _label_file(folder, entry, labels)}
+                found[wanted] = _find(wanted, data, "the pattern file", _data_places(folder, entry))
+            label_file = _find(entry["reads"].get("the label file"), labels, "the label file", [folder / ANNOTATION])
+            inputs = {"data": found[wanted], "labels": label_file}
             try:
                 _verify_step(folder, notebooks / f"{name}.ipynb", entry, inputs, verdict)
             except StepFailedError as error:
@@ -212,32 +213,21 @@ def _link(file: str | Path, copy: str | Path) -> None:
         shutil.copyfile(file, copy)
 
 
-def _data_file(folder: Path, entry: dict[str, Any], given: Path | None) -> Path | None:
-    """The pattern file that a step read, where it can be found with the right checksum."""
-    wanted = entry["reads"]["the data file"]
-    if given is not None:
-        return _demanded(given, wanted, "the pattern file")
-    found = [DATA / Path(str(entry["data"]["file"])).name]
+def _data_places(folder: Path, entry: dict[str, Any]) -> list[Path]:
+    """Paths at which the pattern file of a step may lie: in data/, and where a selection names it."""
+    places = [DATA / Path(str(entry["data"]["file"])).name]
     if lists := sorted((folder / "selections").glob("*.csv")):
         with suppress(OSError, ValueError, KeyError):  # a damaged list tells no path
-            found.append(Path(pd.read_csv(lists[0], nrows=1, dtype=str).loc[0, "file"]))
-    return next((path for path in found if path.is_file() and sha256(path) == wanted), None)
+            places.append(Path(pd.read_csv(lists[0], nrows=1, dtype=str).loc[0, "file"]))
+    return places
 
 
-def _label_file(folder: Path, entry: dict[str, Any], given: Path | None) -> Path | None:
-    """The label file that a step read, where it can be found with the right checksum."""
-    if (wanted := entry["reads"].get("the label file")) is None:
-        return None
-    if given is not None:
-        return _demanded(given, wanted, "the label file")
-    own = folder / ANNOTATION
-    return own if own.is_file() and sha256(own) == wanted else None
-
-
-def _demanded(path: Path, wanted: str, what: str) -> Path:
-    """A file that the user named; another one than the run's is refused."""
-    if not path.is_file():
-        raise WorkbookError(f"{path}: no such file; name {what} of the run")
-    if sha256(path) != wanted:
-        raise WorkbookError(f"{path} is not {what} of this run: its SHA-256 is not {wanted}")
-    return path
+def _find(wanted: str | None, given: Path | None, what: str, places: list[Path]) -> Path | None:
+    """The file with a checksum, if a step read one: in one of the places, or given by the user, who may be wrong."""
+    if given is None or wanted is None:
+        return next((path for path in places if path.is_file() and sha256(path) == wanted), None)
+    if not given.is_file():
+        raise WorkbookError(f"{given}: no such file; name {what} of the run")
+    if sha256(given) != wanted:
+        raise WorkbookError(f"{given} is not {what} of this run: its SHA-256 is not {wanted}")
+    return given
