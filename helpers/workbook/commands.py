@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import fields
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,40 +18,37 @@ if TYPE_CHECKING:
     from helpers.patterns import ReadOptions
 
 _FILE = click.Path(path_type=Path)
-_GALLERY = 12
-_GALLERY_COLUMNS = 4
 
 
-class _FrameShape(click.ParamType):
-    """Rows and columns of a pattern, written 123x240."""
+class _Pair(click.ParamType):
+    """Two whole numbers that `fits` accepts, with a sign between them."""
 
-    name = "ROWSxCOLUMNS"
+    def __init__(self, name: str, sign: str, fits: Callable[[int, int], bool], advice: str) -> None:
+        self.name, self.sign, self.fits, self.advice = name, sign, fits, advice
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
-        """Two whole numbers above 0."""
-        numbers = str(value).lower().replace("×", "x").split("x")
-        if len(numbers) != 2 or not all(number.isdecimal() and int(number) > 0 for number in numbers):
-            self.fail(f"{value!r} is not ROWSxCOLUMNS, for instance 123x240", parameter, context)
+        """The two numbers."""
+        numbers = str(value).lower().replace("×", "x").split(self.sign)
+        if len(numbers) != 2 or not all(map(str.isdecimal, numbers)) or not self.fits(*map(int, numbers)):
+            self.fail(f"{value!r} is not {self.name}{self.advice}", parameter, context)
         return int(numbers[0]), int(numbers[1])
 
 
+_FRAME_SHAPE = _Pair("ROWSxCOLUMNS", "x", lambda rows, columns: min(rows, columns) > 0, ", for instance 123x240")
+_SHARE = _Pair("K/N", "/", lambda k, n: 1 <= k <= n, " with K from 1 to N, for instance 2/16")
+
+
+def _option(name: str, kind: Any, metavar: str | None, text: str, default: str | None = None) -> Callable:
+    """Decorator that adds an option; `default` is what the help says of it."""
+    return click.option(name, type=kind, metavar=metavar, help=text, show_default=default)
+
+
+_POLARITY = click.Choice(["format", "nonzero-bad", "nonzero-good"])
 _LAYOUT = (
-    click.option("--dataset", metavar="NAME", help="Data set to read, if the file has several."),
-    click.option(
-        "--frame-shape", type=_FrameShape(), help="Of a Dragonfly file without a detector, for instance 123x240."
-    ),
-    click.option(
-        "--mask-polarity",
-        type=click.Choice(["format", "nonzero-bad", "nonzero-good"]),
-        help="Meaning of the mask.",
-        show_default="as the format defines it",
-    ),
-    click.option(
-        "--detector",
-        type=_FILE,
-        metavar="FILE",
-        help="Positions of the pixels: a geometry (HDF5) or Dragonfly detector.",
-    ),
+    _option("--dataset", None, "NAME", "Data set to read, if the file has several."),
+    _option("--frame-shape", _FRAME_SHAPE, None, "Of a Dragonfly file without a detector, for instance 123x240."),
+    _option("--mask-polarity", _POLARITY, None, "Meaning of the mask.", "as the format defines it"),
+    _option("--detector", _FILE, "FILE", "Positions of the pixels: a geometry (HDF5) or Dragonfly detector."),
 )
 _READING = (
     *_LAYOUT,
@@ -61,14 +59,8 @@ _READING = (
 
 
 def _options(options: tuple[Callable, ...]) -> Callable[[Callable], Callable]:
-    """Add several options to a command."""
-
-    def add(command: Callable) -> Callable:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
+    """Decorator that adds several options to a command."""
+    return lambda command: reduce(lambda added, option: option(added), reversed(options), command)
 
 
 def _given(reading: dict[str, Any]) -> dict[str, Any]:
@@ -86,26 +78,23 @@ def _read_options(given: dict[str, Any]) -> "ReadOptions":
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 _COUNT = click.IntRange(min=0)
-_PREPARATION = tuple(
-    click.option(name, type=kind, metavar=metavar, help=text, show_default=default)
-    for name, kind, metavar, text, default in (
-        ("--wavelength", _POSITIVE, "NM", "Wavelength.", "from FILE"),
-        ("--distance", _POSITIVE, "M", "Distance from the particles to the detector.", "from FILE"),
-        ("--pixel", _POSITIVE, "M", "Size of a pixel.", "from FILE"),
-        ("--adu-per-photon", _POSITIVE, "ADU", "Detector units of a photon.", "FILE counts photons"),
-        ("--conversion", click.Choice(["pairs", "round"]), None, "From ADU to photons.", "pairs, as in psana"),
-        ("--centre", (float, float), "ROW COLUMN", "Beam centre.", "fitted circles"),
-        ("--lit-above", _POSITIVE, "PHOTONS", "A pixel with more photons is lit.", "0.23"),
-        ("--lit-pixels", _COUNT, "PIXELS", "Fewest lit pixels of a hit.", "500"),
-        ("--most-lit-pixels", _COUNT, "PIXELS", "Most lit pixels of a hit.", "no limit"),
-        ("--background", click.Choice(["auto", "blank", "peak", "none"]), None, "Source of the background.", "auto"),
-        ("--keep-sizes", (float, float), "NM NM", "Smallest and largest particle to keep.", "55 84"),
-        ("--search-sizes", (float, float), "NM NM", "Smallest and largest particle to try.", "as the radii resolve"),
-        ("--radii", (int, int), "FIRST STOP", "Radii at which sizes are compared, in pixels.", "all useful ones"),
-        ("--side", click.Choice(["down", "up", "left", "right", "both"]), None, "Half to keep.", "down"),
-        ("--crop", (int, int), "ROWS COLUMNS", "Shape of the patterns.", "123 240"),
-        ("--seed", _COUNT, None, "Seed for the removal of background photons.", "0"),
-    )
+_PREPARATION = (
+    _option("--wavelength", _POSITIVE, "NM", "Wavelength.", "from FILE"),
+    _option("--distance", _POSITIVE, "M", "Distance from the particles to the detector.", "from FILE"),
+    _option("--pixel", _POSITIVE, "M", "Size of a pixel.", "from FILE"),
+    _option("--adu-per-photon", _POSITIVE, "ADU", "Detector units of a photon.", "FILE counts photons"),
+    _option("--conversion", click.Choice(["pairs", "round"]), None, "From ADU to photons.", "pairs, as in psana"),
+    _option("--centre", (float, float), "ROW COLUMN", "Beam centre.", "fitted circles"),
+    _option("--lit-above", _POSITIVE, "PHOTONS", "A pixel with more photons is lit.", "0.23"),
+    _option("--lit-pixels", _COUNT, "PIXELS", "Fewest lit pixels of a hit.", "500"),
+    _option("--most-lit-pixels", _COUNT, "PIXELS", "Most lit pixels of a hit.", "no limit"),
+    _option("--background", click.Choice(["auto", "blank", "peak", "none"]), None, "Source of the background.", "auto"),
+    _option("--keep-sizes", (float, float), "NM NM", "Smallest and largest particle to keep.", "55 84"),
+    _option("--search-sizes", (float, float), "NM NM", "Smallest and largest particle to try.", "as the radii resolve"),
+    _option("--radii", (int, int), "FIRST STOP", "Radii at which sizes are compared, in pixels.", "all useful ones"),
+    _option("--side", click.Choice(["down", "up", "left", "right", "both"]), None, "Half to keep.", "down"),
+    _option("--crop", (int, int), "ROWS COLUMNS", "Shape of the patterns.", "123 240"),
+    _option("--seed", _COUNT, None, "Seed for the removal of background photons.", "0"),
 )
 
 
@@ -136,52 +125,30 @@ def run(profile: str, data: Path | None, labels: Path | None, results: Path | No
 @click.argument("output", type=_FILE, metavar="OUT.cxi")
 @click.option("--patterns", type=click.IntRange(min=1), help="Patterns inside the size range.", show_default="18213")
 @click.option("--seed", type=click.IntRange(min=0), help="The same seed gives the same file.")
-def simulate(output: Path, patterns: int | None, seed: int | None) -> None:
+def simulate(output: Path, **given: Any) -> None:
     """Simulate labelled patterns of which the truth is known, and write them to OUT.cxi."""
     from helpers.simulation import simulate as simulate_twin
 
-    given = {"patterns": patterns, "seed": seed}
-    simulate_twin(output, **{name: value for name, value in given.items() if value is not None})
+    simulate_twin(output, **_given(given))
     click.echo(f"simulated patterns: {output}")
-
-
-class _Share(click.ParamType):
-    """A share, written 2/16."""
-
-    name = "K/N"
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
-        """Two whole numbers, 1 ≤ K ≤ N."""
-        numbers = str(value).split("/")
-        if len(numbers) != 2 or not all(map(str.isdecimal, numbers)) or not 1 <= int(numbers[0]) <= int(numbers[1]):
-            self.fail(f"{value!r} is not K/N with K from 1 to N, for instance 2/16", parameter, context)
-        return int(numbers[0]), int(numbers[1])
 
 
 @workbook.command()
 @click.argument("files", type=_FILE, metavar="FILES", nargs=-1, required=True)
 @click.option(
-    "--model",
-    type=_FILE,
-    required=True,
-    metavar="RUN/FAMILY",
-    help="Trained family, for instance demo/yolov2-jet-linear.",
+    "--model", type=_FILE, required=True, metavar="RUN/FAMILY", help="Trained family, as demo/yolov2-jet-linear."
 )
-@click.option(
+@_option(
     "--output",
-    type=_FILE,
-    metavar="SELECTION",
-    help="A list of all FILES (.csv), a copy of FILE with the selection marked (.cxi, .h5), its selected patterns for "
+    _FILE,
+    "SELECTION",
+    "A list of all FILES (.csv), a copy of FILE with the selection marked (.cxi, .h5), its selected patterns for "
     "Dragonfly (.emc), or a folder.",
-    show_default="FILE.FAMILY.csv of each, here",
+    "FILE.FAMILY.csv of each, here",
 )
-@click.option(
-    "--threshold", type=click.FloatRange(0, 1), help="Score of a single hit.", show_default="the family's own"
-)
-@click.option(
-    "--cluster", metavar="SPEC", help="Compute with Dask on local:4, slurm:PROFILE[:JOBS] or tcp://HOST:PORT."
-)
-@click.option("--chunks", "share", type=_Share(), help="Compute only the K-th of N shares, and write no selection yet.")
+@_option("--threshold", click.FloatRange(0, 1), None, "Score of a single hit.", "the family's own")
+@_option("--cluster", None, "SPEC", "Compute with Dask on local:4, slurm:PROFILE[:JOBS] or tcp://HOST:PORT.")
+@click.option("--chunks", "share", type=_SHARE, help="Compute only the K-th of N shares, and write no selection yet.")
 @click.option(
     "--follow",
     is_flag=True,
@@ -231,9 +198,8 @@ def _draw_gallery(file: Path, picture: Path, options: "ReadOptions") -> None:
     from helpers.patterns import from_dim_to_bright, open_stack
 
     with open_stack(file, options) as stack:
-        values, titles, unit = from_dim_to_bright(stack, _GALLERY)
-        columns = min(_GALLERY_COLUMNS, len(titles))
-        figure = gallery(values, titles, columns=columns, mask=stack.mask, unit=unit)
+        values, titles, unit = from_dim_to_bright(stack, 12)
+        figure = gallery(values, titles, columns=min(4, len(titles)), mask=stack.mask, unit=unit)
     save_picture(figure, picture)
 
 
@@ -311,11 +277,9 @@ def main() -> None:
     try:
         with stopped_by_signals():
             workbook(prog_name="workbook")
-    except WorkbookError as error:
-        click.echo(f"workbook: {error}", err=True)
-        sys.exit(2)
-    except OSError as error:
-        if (line := explained(error)) is None:
+    except (WorkbookError, OSError) as error:
+        line = error if isinstance(error, WorkbookError) else explained(error)
+        if line is None:
             raise
         click.echo(f"workbook: {line}", err=True)
         sys.exit(2)

@@ -17,22 +17,9 @@ _KERNEL = {
 }
 """Environment of the kernel: sparse progress, pictures in the notebook whatever the shell says, a silent debugger."""
 
-_QUIET = ["--log-level=CRITICAL"]
-"""Argument that silences the kernel's own log; what a cell prints and raises is in the notebook."""
-
 
 class StepFailedError(RuntimeError):
-    """A notebook ended with an error; the message is one line that says where and why.
-
-    Parameters
-    ----------
-    step
-        Name of the notebook.
-    reason
-        What went wrong, and in which cell.
-    executed
-        The executed notebook, if there is one to look at.
-    """
+    """A notebook ended with an error; the message is one line: step, reason, and the executed notebook to open."""
 
     def __init__(self, step: str, reason: str, executed: Path | None = None) -> None:
         super().__init__(f"{step} failed: {reason}" + (f". Open {executed}" if executed else ""))
@@ -40,21 +27,10 @@ class StepFailedError(RuntimeError):
 
 
 def execute(notebook: Path, executed: Path, parameters: Mapping[str, str]) -> None:
-    """Run a notebook in a kernel of its own, and keep it with its outputs, also when a cell fails.
+    """Run a notebook in a kernel of its own, and keep it with its outputs at `executed`, also when a cell fails.
 
-    Parameters
-    ----------
-    notebook
-        The notebook; it stays as it is.
-    executed
-        Path of the copy with outputs.
-    parameters
-        Values for the cell tagged `parameters`; those that it does not declare are left out.
-
-    Raises
-    ------
-    StepFailedError
-        If a cell fails, or the kernel dies.
+    Of the parameters, those that the cell tagged `parameters` does not declare are left out. `StepFailedError` is
+    raised if a cell fails or the kernel dies.
     """
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -78,7 +54,8 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, str]) -> No
                 stdout_file=sys.stdout,
                 stderr_file=sys.stderr,
                 store_widget_state=False,
-                extra_arguments=[*_QUIET, EXTENSION],
+                # the kernel's own log is silent; what a cell prints and raises is in the notebook
+                extra_arguments=["--log-level=CRITICAL", EXTENSION],
                 kernel_manager_class=KernelOfRunner,
             )
     except PapermillExecutionError as error:
@@ -88,8 +65,7 @@ def execute(notebook: Path, executed: Path, parameters: Mapping[str, str]) -> No
         # jupyter_client has no error of its own for a kernel that dies while it starts
         if not (isinstance(error, DeadKernelError) or "Kernel died" in str(error)):
             raise
-        reason = "its kernel died, perhaps for want of memory"
-        raise StepFailedError(notebook.stem, reason, executed) from error
+        raise StepFailedError(notebook.stem, "its kernel died, perhaps for want of memory", executed) from error
     finally:
         _keep(partial, executed)
 

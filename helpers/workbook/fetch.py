@@ -24,48 +24,22 @@ _BACKBONES = {"yolov2": (darknet.yolov2, 18), "yolov3": (darknet.yolov3, 52)}
 """Network → the function that builds it, and the number of its convolutions that the published backbone fills."""
 
 _WebAddress = Annotated[str, Field(pattern="^https?://")]
-_BLOCK_BYTES = 1 << 20
-_TIMEOUT_SECONDS = (20.0, 60.0)
-"""For the connection, and for the next bytes."""
+_TIMEOUT_SECONDS = (20.0, 60.0)  # for the connection, and for the next bytes
 
 
 @dataclass(config=STRICT, frozen=True)
 class PublishedFile:
-    """An entry of `published_files.yaml`.
-
-    Parameters
-    ----------
-    name
-        The name in `workbook fetch NAME`.
-    description
-        One sentence for the user.
-    addresses
-        URLs of the file, tried in this order; of a large file, the folder that holds it.
-    page
-        URL of a web page about the file.
-    licence
-        Terms of use.
-    target
-        Path of the file below `data/`.
-    content
-        "hdf5" for a pattern file, otherwise the network whose first convolutions the file fills.
-    is_large
-        Whether the file has gigabytes: it is left to a program that resumes broken downloads.
-    size
-        Size in bytes, None if not known.
-    checksum
-        `sha256:…` or `sha512:…`, None if not known.
-    """
+    """An entry of `published_files.yaml`; its name is that of `workbook fetch NAME`."""
 
     name: str
     description: str
-    addresses: Annotated[tuple[_WebAddress, ...], Field(min_length=1)]
+    addresses: Annotated[tuple[_WebAddress, ...], Field(min_length=1)]  # in this order; of a large file, its folder
     page: str
     licence: str
-    target: str
-    content: Literal["hdf5", "yolov2", "yolov3"]
-    is_large: bool = False
-    size: PositiveInt | None = None
+    target: str  # path below data/
+    content: Literal["hdf5", "yolov2", "yolov3"]  # patterns, or the network whose first convolutions the file fills
+    is_large: bool = False  # gigabytes are left to a program that resumes broken downloads
+    size: PositiveInt | None = None  # [bytes]
     checksum: Annotated[str, Field(pattern="^sha(256|512):[0-9a-f]{64,128}$")] | None = None
 
     def __post_init__(self) -> None:
@@ -88,20 +62,14 @@ class PublishedFile:
             "from": f"\n{'':10}".join(self.addresses),
             "page": self.page,
             "size": "not known" if self.size is None else f"{self.size} bytes",
-            "checksum": (self.checksum or f"not known; the sha256 will be kept in {self.kept_checksum}"),
+            "checksum": self.checksum or f"not known; the sha256 will be kept in {self.kept_checksum}",
             "licence": self.licence,
             "target": str(self.path),
         }
         return "\n".join([f"{self.name}: {self.description}", *(f"{name:10}{text}" for name, text in rows.items())])
 
     def by_hand(self, address: str | None = None) -> str:
-        """Shell commands that download the file, resuming what broke off, and put it in its place.
-
-        Parameters
-        ----------
-        address
-            URL to take it from; the first of the known ones if None.
-        """
+        """Shell commands that download the file from an address (the first known one if None) and place it."""
         address = address or self.addresses[0]
         source = f"{address}NAME" if address.endswith("/") else address
         return (
@@ -111,13 +79,7 @@ class PublishedFile:
 
 
 def published_file(name: str) -> PublishedFile:
-    """Read the entry of `published_files.yaml` with this name.
-
-    Raises
-    ------
-    DownloadError
-        If there is none.
-    """
+    """Read the entry of `published_files.yaml` with this name; `DownloadError` if there is none."""
     entries = read_yaml(PUBLISHED, error=DownloadError, advice="restore the file from git")
     if not isinstance(entries, dict) or not isinstance(entries.get(name, {}), dict):
         raise DownloadError(f"{PUBLISHED} holds no files by name; restore the file from git")
@@ -127,26 +89,10 @@ def published_file(name: str) -> PublishedFile:
 
 
 def download(file: PublishedFile, address: str | None = None) -> str:
-    """Download a file from the first address that gives it, check it, and put it in its place.
+    """Download a file from an address, or from the first known one that gives it; check it and put it in its place.
 
-    Parameters
-    ----------
-    file
-        The file; proxies are taken from HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
-    address
-        URL to use instead of the known ones, for instance of a mirror.
-
-    Returns
-    -------
-    str
-        The path, and what was checked.
-
-    Raises
-    ------
-    DownloadError
-        If no address gives it, with the reason of each and what to do by hand.
-    FetchedFileError
-        If the last address gave another file.
+    Proxies are taken from HTTP_PROXY, HTTPS_PROXY and NO_PROXY. Returned are the path and what was checked. If no
+    address gives the file, `DownloadError` or `FetchedFileError` names the reason of each and what to do by hand.
     """
     failures = []
     for url in [address] if address else file.addresses:
@@ -165,17 +111,7 @@ def download(file: PublishedFile, address: str | None = None) -> str:
 def place(file: PublishedFile, source: Path) -> str:
     """Check a file that was downloaded by hand, and copy it into `data/`.
 
-    Parameters
-    ----------
-    file
-        What it should be.
-    source
-        The downloaded file; it stays.
-
-    Raises
-    ------
-    FetchedFileError
-        If it is not there, or not the published one.
+    `FetchedFileError` is raised if it is not there, or not the published one.
     """
     if not source.is_file():
         raise FetchedFileError(f"{source}: there is no such file; first {file.by_hand()} (see {file.page})")
@@ -187,26 +123,10 @@ def place(file: PublishedFile, source: Path) -> str:
 
 
 def check(file: PublishedFile, path: Path) -> str:
-    """Compare size, checksum and content of a file with what is known of the published one.
+    """Compare size, checksum and content of a file with what is known of the published one; returns them in words.
 
     Where no checksum is published, the one of the first time is kept beside the target and demanded from then on.
-
-    Parameters
-    ----------
-    file
-        What it should be.
-    path
-        The file to check.
-
-    Returns
-    -------
-    str
-        Size, checksum, and what that was compared with.
-
-    Raises
-    ------
-    FetchedFileError
-        If one of them differs; both values are named.
+    `FetchedFileError` names both values of what differs.
     """
     size = path.stat().st_size
     if file.size is not None and size != file.size:
@@ -228,7 +148,7 @@ def _receive(address: str, partial: Path) -> None:
     """Download to a temporary name, with a progress bar on a terminal."""
     # as stored: a compressed transfer would be unpacked
     headers = {"User-Agent": f"single-hit-workbook/{__version__}", "Accept-Encoding": "identity"}
-    options = {"headers": headers, "timeout": _TIMEOUT_SECONDS, "chunk_size": _BLOCK_BYTES}
+    options = {"headers": headers, "timeout": _TIMEOUT_SECONDS, "chunk_size": 1 << 20}
     try:
         pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), **options)(address, os.fspath(partial), None)
     except requests.HTTPError as error:

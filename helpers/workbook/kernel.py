@@ -8,8 +8,7 @@ from jupyter_client.manager import AsyncKernelManager
 
 from helpers.system import end_with_parent
 
-EXTENSION = f"--ext={__name__}"
-"""Argument that makes a kernel load this module as an IPython extension."""
+EXTENSION = f"--ext={__name__}"  # makes a kernel load this module as an IPython extension
 
 
 class KernelOfRunner(AsyncKernelManager):

@@ -27,45 +27,23 @@ _Seed = Annotated[int, Field(ge=0, lt=10**15)]
 
 @dataclass(config=STRICT, frozen=True)
 class Simulation:
-    """Size of the simulated twin.
+    """Size of the simulated twin."""
 
-    Parameters
-    ----------
-    patterns
-        Number of patterns inside the size range.
-    manual_fraction
-        Share of them that is labelled single (1196 of 18 213 in the paper).
-    outside
-        Numbers of patterns outside the size range: labelled single, and not.
-    """
-
-    patterns: Annotated[int, Field(gt=0, lt=10**9)]
-    manual_fraction: _Fraction
-    outside: tuple[NonNegativeInt, NonNegativeInt]
+    patterns: Annotated[int, Field(gt=0, lt=10**9)]  # inside the size range
+    manual_fraction: _Fraction  # share of them that is labelled single (1196 of 18 213 in the paper)
+    outside: tuple[NonNegativeInt, NonNegativeInt]  # patterns outside the size range: labelled single, and not
 
 
 @dataclass(config=STRICT, frozen=True)
 class BoxSettings:
-    """Proposal of the shared box of the positives.
-
-    Parameters
-    ----------
-    share
-        Share of the summed photons that the box holds.
-    """
+    """Proposal of the shared box of the positives: the share of the summed photons that it holds."""
 
     share: Annotated[float, Field(gt=0, le=1)]
 
 
 @dataclass(config=STRICT, frozen=True)
 class Iterations:
-    """Checkpoints whose mean and standard deviation make Table 2.
-
-    Parameters
-    ----------
-    first, last
-        First and last iteration, both included.
-    """
+    """First and last of the checkpoints whose mean and standard deviation make Table 2, both included."""
 
     first: PositiveInt
     last: PositiveInt
@@ -136,13 +114,7 @@ class Profile:
 
 
 def profile_path(profile: str | Path) -> Path:
-    """Path of a profile: `demo` and `paper` are ours, anything else is the path of a YAML file.
-
-    Raises
-    ------
-    ProfileError
-        If there is no such file.
-    """
+    """Path of a profile: the name of one of ours, such as `demo`, or the path of a YAML file; else `ProfileError`."""
     known = PROFILES / f"{profile}.yaml"
     path = known if known.is_file() else Path(profile).expanduser()
     if not path.is_file():
@@ -165,20 +137,7 @@ def load_profile(profile: str | Path) -> Profile:
 
 
 def profile_from(sections: Mapping[str, Any], source: object = "the profile") -> Profile:
-    """Build a profile from plain values, those of a file or those that `Profile.sections` gave.
-
-    Parameters
-    ----------
-    sections
-        Section → its settings.
-    source
-        The file that they are from, as an error names it.
-
-    Raises
-    ------
-    ProfileError
-        As `load_profile`.
-    """
+    """Build a profile from plain values, those of a file or of `Profile.sections`; `ProfileError` names the source."""
     profile = validated(Profile, sections, error=ProfileError, source=source)
     for network, settings in profile.networks.items():
         TrainingSettings.from_mapping(settings, source=f"{source}: networks.{network}")

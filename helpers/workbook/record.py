@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from helpers.errors import RunFileError
 from helpers.system import in_short, read_json, write_text
 from helpers.workbook.run import RECORD, Run
 
-_LONGEST_STEP = 1e9
 _SECTIONS = ("profile", "steps", "data", "software", "versions", "hardware")
 
 _PACKAGES = (
@@ -38,13 +38,7 @@ _PACKAGES = (
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Read the `run.json` of a run's folder; empty if there is none.
-
-    Raises
-    ------
-    RunFileError
-        If it is damaged.
-    """
+    """Read the `run.json` of a run's folder: empty if there is none, `RunFileError` if it is damaged."""
     path = folder / RECORD
     if not path.is_file():
         return {}
@@ -61,24 +55,11 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def _is_time(seconds: object) -> bool:
-    return type(seconds) in (int, float) and 0 <= seconds < _LONGEST_STEP
+    return type(seconds) in (int, float) and 0 <= seconds < 1e9
 
 
 def describe(run: Run, data_checksum: str) -> dict[str, Any]:
-    """Describe what a run is made with, as plain values for `add_step`.
-
-    Parameters
-    ----------
-    run
-        The run.
-    data_checksum
-        SHA-256 of its data file.
-
-    Returns
-    -------
-    dict
-        Versions of the software, hardware, profile, seed, data and labels.
-    """
+    """Versions of the software, hardware, profile, seed, data and labels of a run, as plain values for `add_step`."""
     return {
         "software": {"single-hit-workbook": helpers.__version__, **git_state(helpers.ROOT)},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
@@ -91,33 +72,14 @@ def describe(run: Run, data_checksum: str) -> dict[str, Any]:
 
 
 def add_step(
-    folder: Path,
-    description: Mapping[str, Any],
-    step: str,
-    seconds: float,
-    *,
-    reads: Mapping[str, str] | None = None,
-    writes: Mapping[str, str] | None = None,
+    folder: Path, description: Mapping[str, Any], step: str, seconds: float, **files: Mapping[str, str]
 ) -> None:
-    """Add a finished step to `run.json`; the entries of other steps stay.
+    """Add a finished step, made with what `describe` gives, to `run.json`; the entries of other steps stay.
 
-    Parameters
-    ----------
-    folder
-        Folder of the run.
-    description
-        What the step was made with, from `describe`.
-    step
-        Name of the step.
-    seconds
-        Time that it took [s].
-    reads, writes
-        Name → checksum of what it depended on and of what it left (`staleness.inputs` and `outputs`).
+    `files` are `reads` and `writes`: name → checksum of what it depended on and left (`staleness.inputs`, `outputs`).
     """
     record = read_record(folder)
-    entry = {"seconds": round(seconds, 1), **description}
-    if reads is not None:
-        entry |= {"reads": dict(reads), "writes": dict(writes or {})}
+    entry = {"seconds": round(seconds, 1), **description, **files}
     steps = {**record.get("steps", {}), step: entry}
     record = {**record, **description, "steps": dict(sorted(steps.items()))}
     write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
@@ -166,9 +128,8 @@ def hardware() -> dict[str, Any]:
 
 def _processor() -> str:
     """Name of the processor, if the system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()

@@ -31,18 +31,7 @@ _BASELINES = (NEVER_SINGLE, "em")
 
 
 def write_report(folder: Path) -> Path:
-    """Write `index.html` of a run from what is in its folder; a run that is half done has a page, too.
-
-    Parameters
-    ----------
-    folder
-        Folder of the run, for instance `results/demo`.
-
-    Returns
-    -------
-    Path
-        The page.
-    """
+    """Write `index.html` of a run from what is in its folder; a run that is half done has a page, too."""
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     record = read_record(folder)
     figures = [_figure(path) for path in _ordered((folder / "figures").glob("*.png"))]
@@ -106,8 +95,7 @@ def _placed(figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _table(path: Path) -> dict[str, Any]:
-    html = path.read_text(encoding="utf-8")
-    return {"name": path.stem, "heading": _heading(path.stem), "html": Markup(html)}
+    return {"name": path.stem, "heading": _heading(path.stem), "html": Markup(path.read_text(encoding="utf-8"))}
 
 
 def _figure(path: Path) -> dict[str, Any]:
@@ -175,9 +163,8 @@ def _summary(folder: Path, record: dict[str, Any]) -> list[dict[str, str]]:
     if (comparison := _read(folder, "table_4")) is not None:
         tiles.append(_best(comparison))
     if seconds := _seconds(record):
-        tiles.append(
-            _tile(_duration(seconds), "total time", f"on {record.get('hardware', {}).get('cores', '?')} cores")
-        )
+        cores = record.get("hardware", {}).get("cores", "?")
+        tiles.append(_tile(_duration(seconds), "total time", f"on {cores} cores"))
     return tiles
 
 

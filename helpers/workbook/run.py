@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,16 +24,9 @@ if TYPE_CHECKING:
 
 DATA = ROOT / "data"
 RESULTS = ROOT / "results"
-ANNOTATION = "annotation.json"
-"""Labels and box that people have given: hand work, which no fresh start deletes."""
-
-RECORD = "run.json"
-"""What a run is: versions, seeds, data checksum, profile, timings, hardware. It marks a folder as ours."""
-
-LOCK = ".lock"
-"""Held by the process that runs the notebooks."""
-
-SIMULATED = "Simulated data."
+ANNOTATION = "annotation.json"  # labels and box that people have given: hand work, which no fresh start deletes
+RECORD = "run.json"  # it marks a folder as a run's
+LOCK = ".lock"  # held by the process that runs the notebooks
 
 _AGAIN = "delete it, and run the notebook that writes it again"
 _SETS: dict[str, Kind] = {"pattern": "index", "label": "flag", "in_size_range": "flag", "set": "text"}
@@ -41,18 +34,18 @@ _SETS: dict[str, Kind] = {"pattern": "index", "label": "flag", "in_size_range": 
 
 @dataclass(frozen=True)
 class Run:
-    """Where the notebooks of one run find their data and leave their results.
+    """Data of the notebooks of one run, and the folder in which they leave their results.
 
     Parameters
     ----------
     profile
-        How large the run is.
+        Size and settings of the run.
     folder
         `results/RUN`.
     data
         A file of patterns.
     labels
-        A file of labels (see `dataset.read_labels`), or None if the data file holds them.
+        A file of labels, CSV or the annotation of notebook 03, or None if the data file holds them.
     """
 
     profile: Profile
@@ -87,14 +80,14 @@ class Run:
 
     @property
     def annotation(self) -> Path:
-        """What people have said in notebook 03: the run's labels if they come from there, else a file of the run."""
+        """Labels and box from notebook 03: the run's labels if they come from there, else a file of the run."""
         if self.labels is not None and self.labels.suffix == ".json":
             return self.labels
         return self.folder / ANNOTATION
 
     @property
     def weights(self) -> Path:
-        """Folder of Darknet's pre-trained weights; it is the same for every run, and may be empty or absent."""
+        """Folder of Darknet's pre-trained weights, the same for every run; it may be empty or absent."""
         return DATA / "weights"
 
     @cached_property
@@ -107,9 +100,9 @@ class Run:
 
     @cached_property
     def experiment(self) -> Experiment:
-        """Wavelength, distance, pixels and beam centre of the pattern file; AMOX34117's where it tells too little.
+        """Wavelength, distance, pixels and beam centre of the pattern file, or of AMOX34117 where it tells too little.
 
-        The first time that AMOX34117 stands in for a file of another experiment, a sentence is printed that says so.
+        Where AMOX34117 stands in for another experiment, the first use prints a sentence that says so.
         """
         from helpers.patterns import open_stack
 
@@ -127,60 +120,32 @@ class Run:
         return replace(AMOX34117, rows=rows, columns=columns, centre_row=row, centre_column=column)
 
     def family(self, name: str) -> "FamilyFolder":
-        """Files of a trained family: checkpoints, losses, stored scores.
-
-        Parameters
-        ----------
-        name
-            `network-colour-scale`, for instance "yolov2-jet-linear".
-        """
+        """Checkpoints, losses and stored scores of a trained family, for instance "yolov2-jet-linear"."""
         from helpers.training import FamilyFolder
 
         return FamilyFolder(self.families / str(Family.from_name(name)))
 
     @property
     def first_weights(self) -> str:
-        """From which weights the training of the families began, as words for a caption."""
+        """Weights from which the training of the families began, as words for a caption."""
         starts = {self.family(name).description()["start"] for name in self.profile.families}
         return " and ".join(sorted(starts))
 
     def threshold(self, name: str) -> float:
-        """Score above which a family calls a pattern a single hit, from the profile.
-
-        Parameters
-        ----------
-        name
-            Of the family, as in `family`.
-        """
+        """Score above which a family calls a pattern a single hit, from the profile."""
         return self.profile.thresholds[Family.from_name(name).network]
 
     def settings(self, network: str) -> "TrainingSettings":
-        """Hyper-parameters of a network, from the profile, with the run's seed where the network has none of its own.
+        """Hyper-parameters of a network, for instance of "yolov2", from the profile.
 
-        Parameters
-        ----------
-        network
-            For instance "yolov2"; one of the profile's.
-
-        Raises
-        ------
-        ProfileError
-            If a value is impossible.
+        The run's seed is used where the network has none of its own. `ProfileError` is raised if a value is impossible.
         """
         from helpers.training import TrainingSettings
 
         return TrainingSettings.from_mapping({"seed": self.profile.seed} | self.profile.networks[network])
 
     def plan(self, name: str, examples: "Examples") -> "Plan":
-        """Training of a family, as the profile describes it, on the GPU if there is one.
-
-        Parameters
-        ----------
-        name
-            Of the family, as in `family`.
-        examples
-            Training and validation patterns.
-        """
+        """Training of a family on examples, as the profile describes it, on the GPU if there is one."""
         from helpers.training import Plan
 
         family = Family.from_name(name)
@@ -195,7 +160,7 @@ class Run:
         )
 
     def write_sets(self, sets: pd.DataFrame) -> None:
-        """Store the training, validation and test sets: the table of `dataset.split`."""
+        """Store the training, validation and test sets, one row a pattern, as `read_sets` gives them."""
         write_csv(self.folder / "sets.csv", sets)
 
     def read_sets(self, name: str | None = None) -> pd.DataFrame:
@@ -219,7 +184,7 @@ class Run:
             If the file is damaged.
         """
         path = self.folder / "sets.csv"
-        if not path.is_file():
+        if not self.has_sets:
             raise MissingStepError(f"{path} is missing; run notebook 01, or `workbook run --only 01`")
         sets = read_csv(path, _SETS, error=RunFileError, advice=_AGAIN)
         if not sets["set"].isin(["training", "validation", "test", "unused"]).all():
@@ -240,25 +205,20 @@ class Run:
         percent: Sequence[str] = (),
         formats: Mapping[str, str] | None = None,
     ) -> pd.DataFrame:
-        """Write a table as CSV (the truth), LaTeX and HTML, and return it as readers see it.
+        """Write a table as CSV (the truth), LaTeX and HTML, and return the text of the latter two, as readers see it.
 
         Parameters
         ----------
         table
             Fractions, not percent.
         name
-            For instance "table_4".
+            Name of the files, for instance "table_4".
         caption
-            For people; "Simulated data." is added where they are.
+            Sentence for readers; "Simulated data." is added where they are.
         percent
             Columns of fractions that LaTeX and HTML show in percent.
         formats
             Column → format for LaTeX and HTML, for instance {"std": "{:.1f}"}; three decimals where none is given.
-
-        Returns
-        -------
-        pandas.DataFrame
-            The text of LaTeX and HTML, for the end of a cell.
         """
         caption = self._caption(caption)
         text = shown(table, percent, formats)
@@ -275,23 +235,21 @@ class Run:
         figure
             It stays open, so that the cell that ends with this call shows it.
         name
-            For instance "figure_3".
+            Name of the files, for instance "figure_3".
         caption
-            For people; "Simulated data." is added where they are.
+            Sentence for readers; "Simulated data." is added where they are.
         of_data
             False for a drawing, which shows no patterns and nothing that comes from them.
         """
         from helpers.figures import save_figure
 
         save_figure(figure, self.figures / name)
-        write_text(
-            self.figures / f"{name}.json",
-            json.dumps({"caption": self._caption(caption) if of_data else caption}) + "\n",
-        )
+        described = {"caption": self._caption(caption) if of_data else caption}
+        write_text(self.figures / f"{name}.json", json.dumps(described) + "\n")
         return figure
 
     def _caption(self, caption: str) -> str:
-        return f"{caption} {SIMULATED}" if self.is_simulated else caption
+        return f"{caption} Simulated data." if self.is_simulated else caption
 
 
 def open_run(
@@ -330,23 +288,14 @@ def open_run(
         raise LabelsError(f"{labels}: no such file of labels")
     if data is not None and not _placed(data).is_file():
         raise PatternFileError(f"{data}: no such file; name a CXI file, or leave it out to simulate one")
-    mark(folder, described)
-    return Run(
-        described,
-        folder,
-        _twin(described) if data is None else _placed(data),
-        None if labels is None else _placed(labels),
-    )
+    if not (folder / RECORD).is_file():
+        write_text(folder / RECORD, json.dumps({"profile": described.sections()}, indent=1) + "\n")
+    patterns = _twin(described) if data is None else _placed(data)
+    return Run(described, folder, patterns, None if labels is None else _placed(labels))
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that holds something else than a run.
-
-    Raises
-    ------
-    WorkbookError
-        If it is neither new, nor empty, nor in results/, nor has a `run.json`.
-    """
+    """Refuse a folder that is neither new, nor empty, nor in results/, nor has a `run.json`, with a `WorkbookError`."""
     if not folder.is_dir() or folder.parent == RESULTS or (folder / RECORD).is_file():
         return
     # a run that was killed at once has left its lock, and no record yet
@@ -354,18 +303,12 @@ def check_folder(folder: Path) -> None:
         raise WorkbookError(f"{folder} holds other files than a run's; choose a new or an empty folder with --results")
 
 
-def mark(folder: Path, profile: Profile) -> None:
-    """Make the folder of a run, with a `run.json` that says whose it is."""
-    if not (folder / RECORD).is_file():
-        write_text(folder / RECORD, json.dumps({"profile": profile.sections()}, indent=1) + "\n")
-
-
 def _placed(path: str | Path) -> Path:
     return (ROOT / Path(path).expanduser()).resolve()
 
 
 def twin_path(profile: Profile) -> Path:
-    """Where the simulated twin of a profile lies; another seed, size or simulation is another file."""
+    """Path of the simulated twin of a profile; another seed, size or simulation is another file."""
     settings = json.dumps([profile.sections()["simulation"], profile.seed, code_digest("helpers.simulation.twin")])
     return DATA / f"twin_{profile.name}_{text_digest(settings)[:8]}.cxi"
 
@@ -374,15 +317,8 @@ def _twin(profile: Profile) -> Path:
     """The simulated twin; made if it is not there."""
     path = twin_path(profile)
     if not path.is_file():
+        from helpers.simulation import simulate
+
         with locked(path, path.with_name(f".{path.name}{LOCK}")):
-            _simulate(path, profile)
+            simulate(path, seed=profile.seed, **asdict(profile.simulation))
     return path
-
-
-def _simulate(path: Path, profile: Profile) -> None:
-    from helpers.simulation import simulate
-
-    sizes = profile.simulation
-    simulate(
-        path, patterns=sizes.patterns, manual_fraction=sizes.manual_fraction, seed=profile.seed, outside=sizes.outside
-    )

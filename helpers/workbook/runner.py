@@ -16,7 +16,7 @@ from helpers.system import delete_leftovers, locked, sha256
 from helpers.workbook import staleness
 from helpers.workbook.execution import StepFailedError, execute
 from helpers.workbook.notebook_page import write_page
-from helpers.workbook.profile import load_profile, profile_path
+from helpers.workbook.profile import PROFILES, load_profile, profile_path
 from helpers.workbook.record import add_step, describe
 from helpers.workbook.report import write_report
 from helpers.workbook.run import ANNOTATION, DATA, LOCK, RECORD, RESULTS, Run, check_folder, open_run, twin_path
@@ -27,15 +27,7 @@ SIMULATION_STEP = "00_simulation"
 
 @dataclass(frozen=True)
 class Step:
-    """A notebook in a run.
-
-    Parameters
-    ----------
-    notebook
-        Path of the notebook.
-    run
-        The run that it is a step of.
-    """
+    """A notebook as a step of a run."""
 
     notebook: Path
     run: Run
@@ -80,28 +72,9 @@ def run_workbook(
 ) -> int:
     """Run the workbook: every step whose notebook, parameters, modules or input files have changed.
 
-    Parameters
-    ----------
-    profile
-        "demo", "paper", or the path of a YAML file.
-    results, data, labels
-        As in `open_run`; relative paths start at the working directory.
-    only
-        Numbers of the notebooks to look at ("04"); all if empty.
-    fresh
-        Delete first what the run has left, which is printed; labels given by hand stay.
-    notebooks
-        Folder of the notebooks.
-
-    Returns
-    -------
-    int
-        Exit code: 0, or 1 if a step failed.
-
-    Raises
-    ------
-    WorkbookError
-        If a profile, file or folder is unfit, or a number in `only` names no notebook.
+    Profile, results, data and labels are as in `open_run`, but relative paths start at the working directory. `only`
+    holds numbers of notebooks ("04"), all if empty; `fresh` first deletes what the run has left, but no labels given by
+    hand. Returned is the exit code: 0, or 1 if a step failed. `WorkbookError` is raised if one of these is unfit.
     """
     chosen = _chosen(notebooks, only)
     places = {name: path.resolve() for name, path in (("data", data), ("labels", labels)) if path is not None}
@@ -136,7 +109,7 @@ def _chosen(notebooks: Path, only: Sequence[str]) -> list[Path]:
 def _profile_parameter(profile: str | Path) -> str:
     """A name as it is; a path in full, because a kernel's working directory is another."""
     path = profile_path(profile)
-    return str(profile) if path.parent == profile_path("demo").parent else str(path.resolve())
+    return str(profile) if path.parent == PROFILES else str(path.resolve())
 
 
 @contextmanager

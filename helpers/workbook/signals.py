@@ -16,13 +16,7 @@ _SIGNALS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 
 class Stopped(SystemExit):
-    """Raised by a signal wherever the command is at that moment.
-
-    Parameters
-    ----------
-    number
-        Number of the signal; the exit code is 128 more, as in a shell.
-    """
+    """Raised by a signal wherever the command is at that moment; the exit code is 128 more than the signal's number."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)

@@ -4,9 +4,8 @@ A notebook says in its metadata what it depends on beside its own code:
 
     {"workbook": {"profile": ["simulation", "seed"], "reads": ["box.json"], "writes": ["tables/table_1.csv"]}}
 
-`reads` and `writes` are globs relative to the run's folder, and so is `may_write`, for what depends on the results.
-Without `profile`, every section counts. The data file, the labels, and the modules of `helpers` that the notebook
-imports count always (`helpers.system.code_fingerprint`).
+`reads`, `writes` and `may_write` (for what depends on the results) are globs relative to the run's folder. Without
+`profile`, every section counts. Data, labels and imported modules of `helpers` (`code_fingerprint`) count always.
 """
 
 import json
@@ -19,23 +18,14 @@ from typing import Any
 from helpers.errors import RunFileError, WorkbookError
 from helpers.system import PACKAGE, in_short, modules_of, read_json, sha256, source_digest, text_digest, write_text
 
-_CHECKSUMS = ".checksums.json"
-_DIGITS = 64
 _KEYS = ("profile", "reads", "writes", "may_write")
 
 
 @dataclass(frozen=True)
 class Needs:
-    """Declarations of a notebook, and its code.
+    """Code cells of a notebook and its declarations: sections of the profile (None for all), globs in the run's folder.
 
-    Parameters
-    ----------
-    code
-        Source of each code cell.
-    profile
-        Sections of the profile that it uses; None for all.
-    reads, writes, may_write
-        Globs relative to the run's folder. Each glob of `writes` must match a file when the step is done.
+    Each glob of `writes` must match a file when the step is done.
     """
 
     code: tuple[str, ...]
@@ -46,13 +36,7 @@ class Needs:
 
 
 def read_needs(notebook: Path) -> Needs:
-    """Read code cells and declarations of a notebook.
-
-    Raises
-    ------
-    WorkbookError
-        If the file is no notebook, or declares something unknown.
-    """
+    """Read code cells and declarations of a notebook; `WorkbookError` if it is none, or declares something unknown."""
     content = read_json(notebook, "notebook", error=RunFileError, advice="restore it from git")
     try:
         code = tuple("".join(cell["source"]) for cell in content["cells"] if cell["cell_type"] == "code")
@@ -64,26 +48,19 @@ def read_needs(notebook: Path) -> Needs:
     if unknown := sorted(set(declared) - set(_KEYS)):
         raise WorkbookError(f"{notebook}: unknown metadata workbook.{unknown[0]}; known are {', '.join(_KEYS)}")
     sections = declared.get("profile")
-    return Needs(
-        code, None if sections is None else tuple(sections), *(tuple(declared.get(key, ())) for key in _KEYS[1:])
-    )
+    globs = (tuple(declared.get(key, ())) for key in _KEYS[1:])
+    return Needs(code, None if sections is None else tuple(sections), *globs)
 
 
 class Checksums:
-    """Checksums of files, remembered by size and time of change, because a data file may be gigabytes.
-
-    Parameters
-    ----------
-    folder
-        Folder of the run, in which they are kept.
-    """
+    """Checksums of files, remembered by size and time of change, because a data file may be gigabytes."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / _CHECKSUMS
+        self._path = folder / ".checksums.json"
         self._known: dict[str, list] = {}
-        if self._path.is_file():
-            with suppress(RunFileError):  # damaged, it is only slower
-                self._known = _checksums_in(self._path)
+        with suppress(FileNotFoundError, RunFileError):  # each can be computed again
+            known = read_json(self._path, "checksums", error=RunFileError, advice="delete it")
+            self._known = {name: entry for name, entry in known.items() if _is_entry(entry)}
 
     def of(self, path: Path) -> str:
         """SHA-256 of a file's bytes."""
@@ -99,18 +76,9 @@ def _are_texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
-def _checksums_in(path: Path) -> dict[str, list]:
-    """Checksums that were remembered; none if the file is damaged, because each can be computed again."""
-    try:
-        known = read_json(path, "checksums", error=RunFileError, advice="delete it")
-    except RunFileError:
-        return {}
-    return {name: entry for name, entry in known.items() if _is_entry(entry)}
-
-
 def _is_entry(entry: object) -> bool:
     """Whether an entry is a size, a time of change, and a SHA-256."""
-    return isinstance(entry, list) and len(entry) == 3 and isinstance(entry[2], str) and len(entry[2]) == _DIGITS
+    return isinstance(entry, list) and len(entry) == 3 and isinstance(entry[2], str) and len(entry[2]) == 64
 
 
 def inputs(
@@ -123,25 +91,8 @@ def inputs(
 ) -> dict[str, str]:
     """Checksums of everything that a notebook's results depend on, each under a name that a person understands.
 
-    Parameters
-    ----------
-    needs
-        Declarations of the notebook.
-    sections
-        Section of the profile → plain values.
-    folder
-        Folder of the run.
-    files
-        Name → file outside the run's folder: the data, the labels.
-    checksums
-        Checksums that are known already.
-    package
-        Folder of the package whose modules count.
-
-    Raises
-    ------
-    WorkbookError
-        If the notebook names a section that the profile has not.
+    `sections` maps sections of the profile to plain values, `files` names to files outside the run's folder: the data,
+    the labels. `WorkbookError` is raised if the notebook names a section that the profile has not.
     """
     wanted = tuple(sections) if needs.profile is None else needs.profile
     if unknown := [name for name in wanted if name not in sections]:
@@ -159,19 +110,7 @@ def inputs(
 def outputs(needs: Needs, own: Iterable[Path], folder: Path, checksums: Checksums) -> dict[str, str]:
     """Checksums of the files that a step has written, by their path below the run's folder.
 
-    Parameters
-    ----------
-    needs
-        Declarations of the notebook.
-    own
-        The executed notebook and its page.
-    folder, checksums
-        Folder of the run, and checksums that are known already.
-
-    Raises
-    ------
-    WorkbookError
-        If nothing matches something that the notebook declares to write.
+    `own` are the executed notebook and its page. `WorkbookError` is raised if a declared glob matches nothing.
     """
     for pattern in needs.writes:
         if not any(folder.glob(pattern)):
@@ -181,17 +120,7 @@ def outputs(needs: Needs, own: Iterable[Path], folder: Path, checksums: Checksum
 
 
 def why_stale(stamp: Path, current: Mapping[str, str], folder: Path, checksums: Checksums) -> str | None:
-    """Reason in a few words why a step must run again; None if it need not.
-
-    Parameters
-    ----------
-    stamp
-        File of `write_stamp`.
-    current
-        Present `inputs` of the step.
-    folder, checksums
-        Folder of the run, and checksums that are known already.
-    """
+    """Reason in a few words why a step must run again, from its stamp and its present `inputs`; None if it need not."""
     try:
         known, written = _stamped(stamp)
     except FileNotFoundError:

@@ -9,33 +9,15 @@ from pathlib import Path
 
 from helpers.system import in_short
 
-_PATH = "file"
-"""Column of a selection that names the pattern file, which may lie elsewhere today."""
-
-_CELLS_NAMED = 5
-"""Cells of a file that are named one by one; a selection may have thousands."""
-
+_CELLS_NAMED = 5  # one by one; a selection may have thousands
 _RELATIVE = 1e-9
-_OF_ROUNDING = {"largest_difference": 1e-6}
-"""Columns that hold rounding errors → how far they may differ."""
+_OF_ROUNDING = {"largest_difference": 1e-6}  # column of rounding errors → how far they may differ
 
 
 def differences(name: str, stored: Path, again: Path, *, with_rounding: bool) -> list[str]:
-    """Compare a file that was computed again with the stored one.
+    """Compare a file that was computed again with the stored one: a line for each difference, but only a few for cells.
 
-    Parameters
-    ----------
-    name
-        Name of the file in the lines.
-    stored, again
-        Paths of the stored file and of the one computed again.
-    with_rounding
-        Whether numbers of a CSV file may differ by 1e-9 of their value, and rounding errors by 1e-6.
-
-    Returns
-    -------
-    list of str
-        A line for each difference; a few of the first where there are many.
+    With rounding, numbers of a CSV file may differ by 1e-9 of their value, and rounding errors by 1e-6.
     """
     if not stored.is_file():
         return []  # noted with the checksums
@@ -62,22 +44,7 @@ def _cells(path: Path) -> list[list[str]]:
 def cell_differences(
     name: str, stored: list[list[str]], again: list[list[str]], *, with_rounding: bool
 ) -> Iterator[str]:
-    """Compare the cells of a table that was computed again with the stored ones.
-
-    Parameters
-    ----------
-    name
-        Name of the table in the lines.
-    stored, again
-        Rows of text, the first with the names of the columns.
-    with_rounding
-        As in `differences`.
-
-    Yields
-    ------
-    str
-        A line for each cell that differs: table, row, column, stored, computed.
-    """
+    """Compare rows of text, the first with the names of the columns; yields a line for each cell that differs."""
     (head, *rows), (wanted_head, *wanted_rows) = stored, again
     if head != wanted_head:
         yield f"{name}: the columns {_shown(', '.join(head))} are stored, {', '.join(wanted_head)} computed"
@@ -88,7 +55,8 @@ def cell_differences(
         texts = ", ".join(cell for cell in wanted or row if _number(cell) is None)
         title = f"row {number} ({_shown(texts)})" if texts else f"row {number}"
         for column, *pair in zip_longest(head, row, wanted, fillvalue=""):
-            if column != _PATH and not _is_same(*pair, column, with_rounding=with_rounding):
+            # `file` is the path of the pattern file, which may lie elsewhere today
+            if column != "file" and not _is_same(*pair, column, with_rounding=with_rounding):
                 shown = " computed ".join(_shown(cell) for cell in pair)
                 yield f"{name}, {title}, column {column}: stored {shown}"
 

@@ -30,16 +30,10 @@ _LATEX = str.maketrans(
 
 
 def shown(table: pd.DataFrame, percent: Sequence[str] = (), formats: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """Format a table as text for `to_html` and `to_latex`.
+    """Format fractions, counts and names as text for `to_html` and `to_latex`.
 
-    Parameters
-    ----------
-    table
-        Table of fractions, counts and names.
-    percent
-        Columns of fractions that are shown in percent.
-    formats
-        Column → format (for instance "{:.1f}"); three decimals where none is given, and whole numbers as they are.
+    Columns in `percent` hold fractions that are shown in percent. `formats` maps columns to formats (for instance
+    "{:.1f}"); three decimals where none is given, and whole numbers as they are.
     """
     columns = {}
     for name in table.columns:

@@ -1,11 +1,9 @@
 """`workbook verify`: each step of a run is run again on what it read, and what it wrote is compared.
 
-1. Each file that `run.json` names still has the checksum of when its step ended, and no table or figure is there that
-   no step wrote.
+1. Each file still has the checksum that `run.json` names, and no step's work is missing or added.
 2. What a step read is what the step before it wrote.
-3. Each notebook runs again in a folder of hard links to what its step read, to the trained families and to the runs of
-   EM. The tables, selections, sets and all else that it writes must be the stored ones. Nothing is trained: a notebook
-   that would train is reported as stale.
+3. Each notebook runs again in a folder of hard links to what its step read, the trained families and the runs of EM,
+   and writes what is stored. Nothing is trained: a notebook that would train is reported as stale.
 
 Only where a file still has its checksum may numbers differ by rounding: another processor adds up in another order.
 """
@@ -30,32 +28,20 @@ from helpers.workbook.run import ANNOTATION, DATA, LOCK, RECORD, RESULTS
 from helpers.workbook.runner import NOTEBOOKS
 from helpers.workbook.table_comparison import differences
 
+# folders whose files took hours: they are taken as they are, and their checksums compared
 _COMPUTED_ONCE = ("families", "em")
-"""Folders of a run whose files took hours: they are taken as they are, and their checksums compared."""
-
-_SHOWN = ("tables", "figures", "selections")
+# folders whose files are not computed again, or hold readings of the clock
 _NOT_COMPARED = (*_COMPUTED_ONCE, "figures", "online")
-"""Folders whose files are not computed again, or hold readings of the clock."""
 
 
 @dataclass
 class Verdict:
-    """Result of the verification of a run.
+    """Result of the verification of a run."""
 
-    Parameters
-    ----------
-    differences
-        Lines about files that are not what their step wrote, or came out otherwise.
-    unchecked
-        Lines about steps that could not be run again.
-    checksums, files
-        Number of checksums that were compared, and of files that were computed again.
-    """
-
-    differences: list[str] = field(default_factory=list)
-    unchecked: list[str] = field(default_factory=list)
-    checksums: int = 0
-    files: int = 0
+    differences: list[str] = field(default_factory=list)  # files that are not what their step wrote, a line each
+    unchecked: list[str] = field(default_factory=list)  # steps that could not be run again, a line each
+    checksums: int = 0  # number of checksums that were compared
+    files: int = 0  # number of files that were computed again
 
     @property
     def holds(self) -> bool:
@@ -78,21 +64,9 @@ def verify_run(
 ) -> Verdict:
     """Compare a run with what its steps wrote, and with what its notebooks compute from what is stored.
 
-    Parameters
-    ----------
-    run
-        Folder of the run, or its name below results/. It stays as it is.
-    data
-        The pattern file; looked for in data/ and where the selections name it if None.
-    labels
-        The label file of the run, if it was given one.
-    notebooks
-        Folder of the notebooks.
-
-    Raises
-    ------
-    WorkbookError
-        If there is no run, its `run.json` is damaged, a named file is not the run's, or the run is in use.
+    The run, a folder or a name below results/, stays as it is. Its pattern file is looked for in data/ and where the
+    selections name it if None. `WorkbookError` is raised if there is no run, its `run.json` is damaged, a named file is
+    not the run's, or the run is in use.
     """
     folder = run_folder(run)
     steps = _checked_steps(folder)
@@ -107,8 +81,9 @@ def verify_run(
             print(f"{name}: running again", flush=True)
             wanted = entry["reads"]["the data file"]
             if wanted not in found:
-                found[wanted] = _data_file(folder, entry, data)
-            inputs = {"data": found[wanted], "labels": _label_file(folder, entry, labels)}
+                found[wanted] = _find(wanted, data, "the pattern file", _data_places(folder, entry))
+            label_file = _find(entry["reads"].get("the label file"), labels, "the label file", [folder / ANNOTATION])
+            inputs = {"data": found[wanted], "labels": label_file}
             try:
                 _verify_step(folder, notebooks / f"{name}.ipynb", entry, inputs, verdict)
             except StepFailedError as error:
@@ -117,13 +92,7 @@ def verify_run(
 
 
 def run_folder(run: Path) -> Path:
-    """Folder of a run: a path as it is, or the name of a run below results/.
-
-    Raises
-    ------
-    WorkbookError
-        If there is none.
-    """
+    """Folder of a run: a path as it is, or the name of a run below results/; `WorkbookError` if there is none."""
     for folder in (run, RESULTS / run):
         if (folder / RECORD).is_file():
             return folder.resolve()
@@ -167,7 +136,7 @@ def _compare_checksums(folder: Path, steps: dict[str, Any], verdict: Verdict) ->
             verdict.differences.append(f"{name} is gone; {step} wrote it")
         elif sha256(folder / name) != checksum:
             verdict.differences.append(f"{name} was edited: its checksum is not the one of when {step} wrote it")
-    for part in _SHOWN:
+    for part in ("tables", "figures", "selections"):
         for path in sorted((folder / part).glob("*")):
             if (name := f"{part}/{path.name}") not in written and path.is_file():
                 verdict.differences.append(f"{name} was written by no step of the run")
@@ -244,32 +213,21 @@ def _link(file: str | Path, copy: str | Path) -> None:
         shutil.copyfile(file, copy)
 
 
-def _data_file(folder: Path, entry: dict[str, Any], given: Path | None) -> Path | None:
-    """The pattern file that a step read, where it can be found with the right checksum."""
-    wanted = entry["reads"]["the data file"]
-    if given is not None:
-        return _demanded(given, wanted, "the pattern file")
-    found = [DATA / Path(str(entry["data"]["file"])).name]
+def _data_places(folder: Path, entry: dict[str, Any]) -> list[Path]:
+    """Paths at which the pattern file of a step may lie: in data/, and where a selection names it."""
+    places = [DATA / Path(str(entry["data"]["file"])).name]
     if lists := sorted((folder / "selections").glob("*.csv")):
         with suppress(OSError, ValueError, KeyError):  # a damaged list tells no path
-            found.append(Path(pd.read_csv(lists[0], nrows=1, dtype=str).loc[0, "file"]))
-    return next((path for path in found if path.is_file() and sha256(path) == wanted), None)
+            places.append(Path(pd.read_csv(lists[0], nrows=1, dtype=str).loc[0, "file"]))
+    return places
 
 
-def _label_file(folder: Path, entry: dict[str, Any], given: Path | None) -> Path | None:
-    """The label file that a step read, where it can be found with the right checksum."""
-    if (wanted := entry["reads"].get("the label file")) is None:
-        return None
-    if given is not None:
-        return _demanded(given, wanted, "the label file")
-    own = folder / ANNOTATION
-    return own if own.is_file() and sha256(own) == wanted else None
-
-
-def _demanded(path: Path, wanted: str, what: str) -> Path:
-    """A file that the user named; another one than the run's is refused."""
-    if not path.is_file():
-        raise WorkbookError(f"{path}: no such file; name {what} of the run")
-    if sha256(path) != wanted:
-        raise WorkbookError(f"{path} is not {what} of this run: its SHA-256 is not {wanted}")
-    return path
+def _find(wanted: str | None, given: Path | None, what: str, places: list[Path]) -> Path | None:
+    """The file with a checksum, if a step read one: in one of the places, or given by the user, who may be wrong."""
+    if given is None or wanted is None:
+        return next((path for path in places if path.is_file() and sha256(path) == wanted), None)
+    if not given.is_file():
+        raise WorkbookError(f"{given}: no such file; name {what} of the run")
+    if sha256(given) != wanted:
+        raise WorkbookError(f"{given} is not {what} of this run: its SHA-256 is not {wanted}")
+    return given

@@ -44,7 +44,7 @@ family = Family.from_name("yolov2-jet-log")
 with open_stack(run.data) as stack:
     examples = Examples.from_stack(stack, run.read_sets(), Box(0, 80, 60, 180))
 plan = Plan(family, examples, settings, consensus=[2, 4], threshold=0.24, device=torch.device("cpu"))
-[trained] = train_families({run.family_folder(family): plan}, processes=1)
+[trained] = train_families({run.families / str(family): plan}, processes=1)
 """,
     """
 scores = trained.scores("validation")
