@@ -52,7 +52,7 @@ run.save_table(trained.loss(), "table_losses", caption="Losses.")
 chosen = scores["iteration_000004"].to_numpy()
 patterns = scores["pattern"].to_numpy()
 path = run.selections / f"{family}.csv"
-write_selection(path, file=run.data, indices=patterns, event_ids=None, scores=chosen, single=chosen > 0.24)
+write_selection(path, file=run.data, patterns=patterns, event_ids=None, scores=chosen, selected=chosen > 0.24)
 """,
 ]
 RUN = """
