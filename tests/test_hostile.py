@@ -23,8 +23,8 @@ from click.testing import CliRunner
 from helpers import ROOT
 from helpers.em.runs import read_state
 from helpers.errors import DownloadError, NetworkFileError, PatternFileError, ProfileError
-from helpers.patterns import describe, open_stack, probe, write_any_selection, write_selection
-from helpers.system import load_tensors, save_tensors
+from helpers.patterns import describe, open_stack, probe, write_any_selection
+from helpers.system import load_tensors, save_tensors, write_csv
 from helpers.training import load_network, load_ultralytics
 from helpers.training.ultralytics_networks import described
 from helpers.workbook import Run, commands, fetch, load_profile, staleness
@@ -270,8 +270,7 @@ def test_raw_bytes_of_another_file_are_no_patterns(tmp_path):
 
 def test_an_event_id_is_text_in_a_selection(tmp_path):
     ids = np.array(['=HYPERLINK("x")', "a,b\nc", '"', "../../x"], dtype=object)
-    given = {"patterns": np.arange(4), "scores": np.ones(4), "selected": np.ones(4, bool)}
-    write_selection(tmp_path / "a.csv", file="a.cxi", event_ids=ids, **given)
+    write_csv(tmp_path / "a.csv", pd.DataFrame({"index": np.arange(4), "event_id": ids}))
     assert pd.read_csv(tmp_path / "a.csv")["event_id"].tolist() == ids.tolist()
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 

@@ -220,7 +220,7 @@ def stored_selection(path: Path, patterns: np.ndarray) -> np.ndarray | None:
     Parameters
     ----------
     path
-        File of `write_selection`.
+        A list of `write_any_selection` (.csv).
     patterns
         Pattern numbers of the set that it must be for (patterns,), ascending.
 

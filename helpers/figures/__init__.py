@@ -1,4 +1,4 @@
-"""Figures of the workbook: each function takes tables or arrays and returns a Matplotlib Figure.
+"""Figures of the workbook: each function takes tables or arrays and returns a Matplotlib Figure, 3.35 or 6.9 in wide.
 
 figure = figure_3(counts, network_input)
 save_figure(figure, "results/demo/figures/figure_3")      # .png and .pdf, the same bytes each time

@@ -68,11 +68,6 @@ def figure_2(yolov2: Network, yolov3: Network) -> Figure:
     ----------
     yolov2, yolov3
         Networks to draw, for instance of `darknet.full_size_networks`.
-
-    Returns
-    -------
-    Figure
-        6.9 in wide.
     """
     networks = [("(a)", "YOLOv2", stages(yolov2)), ("(b)", "YOLOv3", stages(yolov3))]
     heights = [_panel_height(found) for _, _, found in networks]

@@ -34,11 +34,6 @@ def augmentation_figure(
         Colour map and intensity scale of the pictures.
     augmentation
         How strongly they are changed; by default as Darknet does.
-
-    Returns
-    -------
-    Figure
-        6.9 in wide.
     """
     generator = torch.Generator().manual_seed(seed)
     repeated = torch.as_tensor(counts).expand(_DRAWS, -1, -1)

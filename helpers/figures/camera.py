@@ -29,11 +29,6 @@ def brightest_frames(frames: PatternStack, truth: pd.DataFrame, kinds: Sequence[
         One row a frame, with the columns species and counted_photons.
     kinds
         Species that are shown, in this order, where there are any.
-
-    Returns
-    -------
-    Figure
-        6.9 in wide.
     """
     brightest = truth.groupby("species")["counted_photons"].idxmax()
     brightest = brightest[[kind for kind in kinds if kind in brightest]]
@@ -54,11 +49,6 @@ def camera_figure(frames: np.ndarray, mask: np.ndarray, rule: HitRule) -> Figure
         (rows, columns), True = bad pixel.
     rule
         ADU of a photon, which is the distance between two peaks, and fewest lit pixels of a hit.
-
-    Returns
-    -------
-    Figure
-        6.9 in wide.
     """
     _, lit, _ = whole_photons(frames, mask, rule)
     values, adu_per_photon, fewest_lit = frames[:, ~mask], rule.adu_per_photon, rule.lit_pixels[0]

@@ -33,11 +33,6 @@ def classes_figure(
         Numbers of the classes that get a frame.
     columns
         Number of pictures in a row.
-
-    Returns
-    -------
-    Figure
-        6.9 in wide.
     """
     rows = -(-len(pictures) // columns)
     figure = new_figure(TWO_COLUMNS, rows * (TWO_COLUMNS / columns + 0.2), layout="compressed")
@@ -64,11 +59,6 @@ def evolution_figure(pictures: np.ndarray, iterations: Sequence[int], titles: Se
         Iteration after which the pictures of each column were taken; 0 is the start.
     titles
         Title of each class.
-
-    Returns
-    -------
-    Figure
-        6.9 in wide.
     """
     rows, columns = pictures.shape[:2]
     figure = new_figure(TWO_COLUMNS, 0.25 + rows * TWO_COLUMNS / max(columns, 4), layout="compressed")
@@ -92,11 +82,6 @@ def convergence_figure(log_likelihood: Sequence[Sequence[float]], changed: Seque
         Log-likelihood (mean over the patterns) at each iteration, a sequence for each run.
     changed
         Number of patterns whose class changed at each iteration, a sequence for each run.
-
-    Returns
-    -------
-    Figure
-        6.9 in wide.
     """
     figure = new_figure(TWO_COLUMNS, 2.3)
     left, right = figure.subplots(1, 2)

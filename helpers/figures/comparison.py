@@ -26,11 +26,6 @@ def table_4_figure(table_4: pd.DataFrame) -> Figure:
     ----------
     table_4
         Table from `evaluation.table_4` with the additional columns f1_lower and f1_upper, the ends of the interval.
-
-    Returns
-    -------
-    Figure
-        6.9 in wide.
     """
     references = list(dict.fromkeys(table_4["reference"]))
     families = list(dict.fromkeys(table_4["family"]))
@@ -62,11 +57,6 @@ def agreement_figure(iou: pd.DataFrame) -> Figure:
     ----------
     iou
         Symmetric table of fractions, families in rows and columns, from `evaluation.agreement`.
-
-    Returns
-    -------
-    Figure
-        6.9 in wide.
     """
     names = [family_title(name) for name in iou.index]
     figure = new_figure(TWO_COLUMNS, 1.8 + 0.34 * len(names))

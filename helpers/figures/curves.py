@@ -73,11 +73,6 @@ def precision_recall_figure(
         Family → precision and recall of its stable selection (Table 4), fractions.
     positives_share
         Fraction of single hits, which is the precision of a random selection.
-
-    Returns
-    -------
-    Figure
-        6.9 in wide.
     """
     figure = new_figure(TWO_COLUMNS, 3.1)
     axes = figure.subplots()

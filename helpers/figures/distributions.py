@@ -24,11 +24,6 @@ def photon_histogram(photons: Mapping[str, np.ndarray]) -> Figure:
     ----------
     photons
         Species → (N,) number of photons in each of its patterns.
-
-    Returns
-    -------
-    Figure
-        3.35 in wide.
     """
     figure = new_figure(ONE_COLUMN, 2.6)
     axes = figure.subplots()
@@ -51,11 +46,6 @@ def size_histogram(sizes: Mapping[str, np.ndarray], size_range: tuple[float, flo
         Label → (N,) measured size of each of its patterns [nm].
     size_range
         Smallest and largest size that is kept [nm].
-
-    Returns
-    -------
-    Figure
-        3.35 in wide.
     """
     figure = new_figure(ONE_COLUMN, 2.5)
     axes = figure.subplots()
@@ -82,11 +72,6 @@ def label_bias_figure(photons: np.ndarray, label: np.ndarray, truth: np.ndarray)
         bool (N,), True where the expert labels the pattern as a single hit.
     truth
         bool (N,), True where the pattern is a single hit in the simulation.
-
-    Returns
-    -------
-    Figure
-        3.35 in wide.
     """
     label, truth = np.asarray(label, bool), np.asarray(truth, bool)
     middle, share, lower, upper = labelled_share(np.asarray(photons), label, truth)

@@ -44,11 +44,6 @@ def figure_1(experiment: Experiment) -> Figure:
     ----------
     experiment
         Geometry of the experiment, from which every number but the panel's size is computed.
-
-    Returns
-    -------
-    Figure
-        6.9 in wide.
     """
     figure = new_figure(TWO_COLUMNS, 2.9)
     grid = figure.add_gridspec(2, 2, width_ratios=(1.72, 1), height_ratios=(1, 0.62))

@@ -17,11 +17,6 @@ def online_rates_figure(history: pd.DataFrame) -> Figure:
     ----------
     history
         Table of `OnlineClassification.history`: second [s], scored, hits, selected, delay [s].
-
-    Returns
-    -------
-    Figure
-        6.9 in wide.
     """
     figure = new_figure(TWO_COLUMNS, 2.3)
     rates, delays = figure.subplots(1, 2)
@@ -57,11 +52,6 @@ def online_scores_figure(histogram: np.ndarray, threshold: float) -> Figure:
         Patterns in each bin (bins,); the bins divide 0 to 1 evenly.
     threshold
         Score above which a checkpoint calls a pattern single.
-
-    Returns
-    -------
-    Figure
-        3.35 in wide.
     """
     figure = new_figure(ONE_COLUMN, 2.3)
     axes = figure.subplots()

@@ -40,11 +40,6 @@ def figure_3(counts: np.ndarray, network_input: np.ndarray, *, mask: np.ndarray 
         (3, size, size) image of the same pattern, 0 to 1, from `rendering.render`.
     mask
         (rows, columns), True = bad pixel; None shows all pixels.
-
-    Returns
-    -------
-    Figure
-        6.9 in wide.
     """
     figure = new_figure(TWO_COLUMNS, 2.25, layout="compressed")
     start, image = figure.subplots(1, 2, width_ratios=(1.75, 1))
@@ -69,11 +64,6 @@ def figure_4(rgb_linear: np.ndarray, rgb_log: np.ndarray) -> Figure:
     ----------
     rgb_linear, rgb_log
         uint8 (rows, columns, 3) colour images of one pattern on both intensity scales, from `rendering.to_rgb`.
-
-    Returns
-    -------
-    Figure
-        6.9 in wide.
     """
     figure = new_figure(TWO_COLUMNS, 2.2, layout="compressed")
     panels = figure.subplots(2, 4)
@@ -146,11 +136,6 @@ def gallery(
         (rows, columns), True = bad pixel; None shows all pixels.
     unit
         Label of the colour bar.
-
-    Returns
-    -------
-    Figure
-        6.9 in wide.
     """
     panels, figure = _grid(len(counts), columns, np.shape(counts)[1:], bar=True)
     norm = photon_norm(counts)
@@ -195,11 +180,6 @@ def kinds_gallery(
         (N,) photons of each pattern [photons].
     quantiles
         Of the photons of a kind: one thumbnail each.
-
-    Returns
-    -------
-    Figure
-        6.9 in wide.
     """
     shown, titles = [], []
     for kind in kinds.value_counts().index:
@@ -222,11 +202,6 @@ def scored_gallery(stack: PatternStack, patterns: np.ndarray, scores: np.ndarray
         (N,) score of each in 0..1.
     digits
         Of the scores.
-
-    Returns
-    -------
-    Figure
-        6.9 in wide.
     """
     if not len(patterns):
         return _nothing_to_show()
@@ -255,11 +230,6 @@ def sum_image(mean_counts: np.ndarray, mask: np.ndarray, centre: tuple[float, fl
         (rows, columns), True = bad pixel.
     centre
         Beam centre (row, column) [pixels].
-
-    Returns
-    -------
-    Figure
-        3.35 in wide.
     """
     figure = new_figure(ONE_COLUMN, 2.35, layout="compressed")
     axes = figure.subplots()
@@ -299,11 +269,6 @@ def detections_figure(
         Title of each picture, written before the score.
     columns
         Number of thumbnails in a row.
-
-    Returns
-    -------
-    Figure
-        6.9 in wide.
     """
     panels, figure = _grid(len(rgb), columns, np.shape(rgb)[1:3], bar=False)
     rows, wide = np.shape(rgb)[1:3]

@@ -23,11 +23,6 @@ def centre_error_figure(photons: np.ndarray, errors: np.ndarray) -> Figure:
         (N,) number of photons in each pattern.
     errors
         (N, 2) measured minus true row and column [pixels].
-
-    Returns
-    -------
-    Figure
-        6.9 in wide.
     """
     distance = np.hypot(*np.asarray(errors, float).T)
     figure = new_figure(TWO_COLUMNS, 2.6)
@@ -59,11 +54,6 @@ def size_error_figure(true_nm: np.ndarray, size_nm: np.ndarray) -> Figure:
         (N,) true size, the diameter of the sphere of the same volume [nm].
     size_nm
         (N,) measured size [nm].
-
-    Returns
-    -------
-    Figure
-        3.35 in wide.
     """
     true_nm, size_nm = np.asarray(true_nm, float), np.asarray(size_nm, float)
     figure = new_figure(ONE_COLUMN, 2.6)
@@ -89,11 +79,6 @@ def photon_bias_figure(signal: np.ndarray, sums: dict[str, np.ndarray]) -> Figur
         (N,) true expected number of scattered photons in each pattern.
     sums
         Name → (N,) measured photon sums, for instance before and after the removal of the background.
-
-    Returns
-    -------
-    Figure
-        3.35 in wide.
     """
     figure = new_figure(ONE_COLUMN, 2.8)
     axes = figure.subplots()

@@ -8,10 +8,10 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "description": ["from_dim_to_bright"],
+        "description": ["describe", "from_dim_to_bright"],
         "dragonfly.detector": ["detector_beside"],
         "growing.following": ["Following", "Known", "NewPatterns"],
-        "opening": ["describe", "open_stack"],
+        "opening": ["open_stack"],
         "options": ["DEFAULTS", "ReadOptions"],
         "probing": ["probe"],
         "selections": [
@@ -19,7 +19,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "check_output",
             "selection_table",
             "write_any_selection",
-            "write_selection",
             "write_selections",
         ],
         "stack": ["PatternStack"],

@@ -18,22 +18,10 @@ _LARGEST_PICTURE = 2**25
 
 @dataclass(frozen=True, eq=False)
 class Assembly:
-    """Map from the pixels of a detector to the rows and columns of a picture.
+    """Map from the pixels of a detector, in the order of the file, to the rows and columns of a picture.
 
-    Parameters
-    ----------
-    rows, columns
-        (pixels,) place of each pixel, in the order of the file.
-    shape
-        Rows and columns of the picture.
-    centre
-        Beam centre (row, column) [pixels], where the geometry tells.
-    mask_values
-        (pixels,) the geometry's own mask as stored, or None.
-    distance
-        Of the detector [pixels], where the geometry tells.
-    source
-        What it was made from, for people.
+    `rows`, `columns` and `mask_values` (pixels,); beam centre (row, column) and distance in pixels, where the geometry
+    tells them; `source` says what it was made from, for people.
     """
 
     rows: np.ndarray
@@ -65,17 +53,9 @@ class Assembly:
         return (self._pixels_at == 0).reshape(self.shape)
 
     def images(self, values: np.ndarray) -> np.ndarray:
-        """Put values into pictures; where rounding brings two pixels to one place, their values are added.
+        """Pictures (n, rows, columns), float32, 0 in gaps, from values (n, pixels) or (n, ...) with as many each.
 
-        Parameters
-        ----------
-        values
-            (n, pixels), or (n, ...) with as many values for each pattern.
-
-        Returns
-        -------
-        ndarray (n, rows, columns)
-            float32, 0 in gaps.
+        Where rounding brings two pixels to one place, their values are added.
         """
         flat = np.asarray(values, dtype=np.float32).reshape(len(values), self.pixels)
         if self._pixels_at.max(initial=0) <= 1:
@@ -88,63 +68,24 @@ class Assembly:
         return pictures.reshape(len(flat), *self.shape)
 
     def mask(self, bad: np.ndarray) -> np.ndarray:
-        """Bad places of the picture: gaps, and those with a bad pixel.
-
-        Parameters
-        ----------
-        bad
-            bool, one a pixel.
-
-        Returns
-        -------
-        ndarray (rows, columns)
-            bool
-        """
+        """Bad places of the picture (rows, columns): gaps, and those with a bad pixel; `bad` is one bool a pixel."""
         mask = self._pixels_at == 0
         mask[self._places[np.asarray(bad).ravel()]] = True
         return mask.reshape(self.shape)
 
 
 def in_rows(shape: tuple[int, int]) -> Assembly:
-    """Pixels that already stand row after row.
-
-    Parameters
-    ----------
-    shape
-        Rows and columns.
-
-    Returns
-    -------
-    Assembly
-    """
+    """Pixels that already stand row after row, with rows and columns of `shape`."""
     rows, columns = np.divmod(np.arange(shape[0] * shape[1]), shape[1])
     return Assembly(rows, columns, shape, source=f"{shape[0]} rows x {shape[1]} columns")
 
 
 def from_positions(x: np.ndarray, y: np.ndarray, *, pixel: tuple[float, float], source: str) -> Assembly:
-    """Assemble pixels by their position in the coordinates of CXI: the beam at (0, 0), y up.
+    """Pixels by their middles x, y [m] in the coordinates of CXI: the beam at (0, 0), y up; pixel (height, width) [m].
 
-    The picture is what one sees looking along the beam, as in section "orientation of pixel detectors" of CXI 1.6:
-    row = (max y − y) / p_y and column = (max x − x) / p_x, so that a detector with the default basis vectors stays as
-    it is stored.
-
-    Parameters
-    ----------
-    x, y
-        Middle of each pixel, in the order of the file, any shape [m].
-    pixel
-        Height and width of a pixel [m].
-    source
-        What the positions were read from.
-
-    Returns
-    -------
-    Assembly
-
-    Raises
-    ------
-    PatternFileError
-        If a position is not finite, or the picture would be absurdly large.
+    The picture is what one sees looking along the beam, as in section "orientation of pixel detectors" of CXI 1.6: row
+    = (max y − y) / p_y and column = (max x − x) / p_x, so that a detector with the default basis vectors stays as it is
+    stored. Positions that are not finite and absurdly large pictures are refused.
     """
     x, y = np.ravel(x).astype(float), np.ravel(y).astype(float)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
@@ -165,23 +106,10 @@ def from_positions(x: np.ndarray, y: np.ndarray, *, pixel: tuple[float, float], 
 def module_positions(
     corners: np.ndarray, basis_vectors: np.ndarray, module_shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Middle of each pixel of flat modules, from CXI's `corner_position` and `basis_vectors`.
+    """Middles x, y (modules, *module_shape) [m] of the pixels of flat modules, from CXI's corners and basis vectors.
 
-    The middle of pixel (s, f) is corner + (s + ½) b₀ + (f + ½) b₁ (section "orientation of pixel detectors").
-
-    Parameters
-    ----------
-    corners
-        (modules, 3) outer corner of each first pixel [m].
-    basis_vectors
-        (modules, 2, 3) steps along the first and the second dimension of a module [m].
-    module_shape
-        Pixels along the two dimensions.
-
-    Returns
-    -------
-    x, y : ndarray (modules, *module_shape)
-        [m]
+    Pixel (s, f) is at corner + (s + ½) b₀ + (f + ½) b₁ (section "orientation of pixel detectors"): `corners` (modules,
+    3) is the outer corner of each first pixel, `basis_vectors` (modules, 2, 3) the steps along the two dimensions [m].
     """
     slow = np.arange(module_shape[0])[:, None, None] + 0.5
     fast = np.arange(module_shape[1])[:, None] + 0.5

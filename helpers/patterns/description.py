@@ -1,9 +1,13 @@
 """Description of a pattern file in words and in character pictures for a terminal."""
 
+import os
+
 import numpy as np
 
 from helpers.errors import PatternFileError
 from helpers.patterns.layouts.base import listed
+from helpers.patterns.opening import open_stack
+from helpers.patterns.options import DEFAULTS, ReadOptions
 from helpers.patterns.stack import PatternStack
 from helpers.system import in_short, printable
 
@@ -17,26 +21,33 @@ _CELL_ASPECT = 2
 _UNREADABLE = "unreadable"
 
 
-def description(stack: PatternStack, *, pictures: bool = False) -> str:
-    """Description of a stack and of how it is read.
+def describe(path: str | os.PathLike, options: ReadOptions = DEFAULTS, *, pictures: bool = False) -> str:
+    """A description of a pattern file, and of how it would be read, in lines of text.
 
     Parameters
     ----------
-    stack
-        An open stack.
+    path, options
+        As of `open_stack`.
     pictures
         Whether to show a median, a bright and the brightest of the first 1000 patterns as characters.
 
-    Returns
-    -------
-    str
-        Lines of text.
+    Raises
+    ------
+    PatternFileError
+        As `open_stack`; unreadable counts are told in the text.
     """
+    with open_stack(path, options) as stack:
+        values, photons = looked_at(stack)
+        lines = _lines(stack, photons) + (_pictures(stack, values, _unit(photons)) if pictures else [])
+    return "\n".join(lines)
+
+
+def _lines(stack: PatternStack, photons: str) -> list[str]:
+    """What the file tells of its patterns, and how they are read."""
     ids = "none" if stack.event_ids is None else f"{in_short(stack.event_ids[0])} to {in_short(stack.event_ids[-1])}"
     first, *others = dict.fromkeys(part.mask_source for part in stack.parts)
     masks = first + (f", and {len(others)} more" if others else "")
-    values, photons = looked_at(stack)
-    lines = [
+    return [
         f"{printable(stack.path)}" + (f": {stack.title}" if stack.title else ""),
         f"  layout     {stack.layout}",
         f"  data set   {stack.dataset}",
@@ -50,26 +61,13 @@ def description(stack: PatternStack, *, pictures: bool = False) -> str:
         f"  columns    {', '.join(map(in_short, stack.column_names)) or 'none'}",
         f"  photons    {photons}",
     ]
-    if pictures:
-        lines += _pictures(stack, values, _unit(photons))
-    return "\n".join(lines)
 
 
 def looked_at(stack: PatternStack) -> tuple[np.ndarray, str]:
-    """The first patterns, and what they say of the photons in the stack.
+    """The first patterns (n, rows, columns) [photons], and their photons in words, or why they cannot be read.
 
-    Parameters
-    ----------
-    stack
-        An open stack.
-
-    Returns
-    -------
-    values : ndarray (n, rows, columns)
-        Photons; where they are no photons, the values as stored without what is negative or not finite. At most 1000
-        patterns, fewer if they are large.
-    photons : str
-        Photons a pattern, or why they cannot be read.
+    Where they are no photons, the values are as stored, without what is negative or not finite. At most 1000 patterns,
+    fewer if they are large.
     """
     first = slice(0, max(1, min(_LOOKED_AT, _LOOKED_AT_PIXELS // stack.mask.size)))
     try:
@@ -97,7 +95,7 @@ def from_dim_to_bright(stack: PatternStack, number: int) -> tuple[np.ndarray, li
     Returns
     -------
     values : ndarray (n, rows, columns)
-        As `looked_at`.
+        [photons], or as stored, where they are no photons.
     titles : list of str
         Number and photons of each.
     unit : str
@@ -173,23 +171,9 @@ def _darkest(highest: float) -> float:
 
 
 def character_picture(counts: np.ndarray, mask: np.ndarray, highest: float, *, width: int = _WIDTH) -> list[str]:
-    """A pattern in characters, on a logarithmic scale; a character is twice as high as wide.
+    """A pattern in characters, on a logarithmic scale up to `highest`; a character is twice as high as wide.
 
-    Parameters
-    ----------
-    counts
-        (rows, columns), from 0.
-    mask
-        (rows, columns), True = bad pixel.
-    highest
-        What the darkest character stands for.
-    width
-        Characters in a line, if the pattern has as many columns.
-
-    Returns
-    -------
-    list of str
-        Lines of one length.
+    `counts` (rows, columns) from 0, `mask` True = bad pixel; `width` characters a line, if there are as many columns.
     """
     step = max(1.0, counts.shape[1] / width)
     row_edges = np.arange(0, counts.shape[0], step * _CELL_ASPECT).astype(int)

@@ -26,26 +26,9 @@ HOW_TO_GIVE_ONE = (
 
 
 def geometry_in(entry: Entry, groups: list[str], shape: tuple[int, ...]) -> Assembly | None:
-    """The geometry of a stack of panels.
+    """The geometry of a stack of panels in some groups of an entry ("" is the root); None if there is none.
 
-    Parameters
-    ----------
-    entry
-        Where to look.
-    groups
-        Groups to look into, "" for the root.
-    shape
-        (panels, rows, columns) of an unassembled pattern.
-
-    Returns
-    -------
-    Assembly or None
-        None if there is no geometry.
-
-    Raises
-    ------
-    PatternFileError
-        If it does not fit the panels.
+    `shape` (panels, rows, columns) is that of a pattern as stored; a geometry that does not fit it is refused.
     """
     for group in groups:
         pixel = entry.pixel_sizes([group])
@@ -60,13 +43,7 @@ def geometry_in(entry: Entry, groups: list[str], shape: tuple[int, ...]) -> Asse
 
 
 def given_geometry(detector: Path | Assembly, shape: tuple[int, ...]) -> tuple[Assembly, str]:
-    """The geometry that the user gives, and where it is from for people.
-
-    Raises
-    ------
-    PatternFileError
-        If it has another number of pixels than a pattern of this shape.
-    """
+    """The geometry that the user gives, and where it is from for people; refused if it has another number of pixels."""
     if isinstance(detector, Path):
         return geometry_file(detector, shape)[0], f"put together by {detector}"
     if detector.pixels != math.prod(shape):
@@ -77,27 +54,10 @@ def given_geometry(detector: Path | Assembly, shape: tuple[int, ...]) -> tuple[A
 
 
 def geometry_file(path: Path, shape: tuple[int, ...]) -> tuple[Assembly, dict[str, float | str]]:
-    """The geometry that a file of its own holds.
+    """The geometry that a file of its own holds, and the fields of the experiment that a detector file of ours holds.
 
-    Parameters
-    ----------
-    path
-        An HDF5 file: a Dragonfly detector, or `xyz_map` or `corner_position` and `basis_vectors` at its root or in
-        `entry_*/instrument_*/detector_*`.
-    shape
-        Of an unassembled pattern.
-
-    Returns
-    -------
-    assembly : Assembly
-        The geometry.
-    experiment : dict
-        Fields of the experiment that a detector file of ours holds.
-
-    Raises
-    ------
-    PatternFileError
-        If there is none, or it has another number of pixels.
+    It is a Dragonfly detector, or has `xyz_map` or `corner_position` and `basis_vectors` at its root or in
+    `entry_*/instrument_*/detector_*`; refused if there is none, or it has another number of pixels than `shape`.
     """
     with errors_name(path), open_hdf5(path) as file:
         if lacking(file):

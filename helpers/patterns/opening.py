@@ -1,7 +1,4 @@
-"""Opening of pattern files of every known layout.
-
-CXI is HDF5 with agreed names (cxidb.org, version 1.6); Dragonfly has files of its own.
-"""
+"""Opening of pattern files of every known layout."""
 
 import os
 from pathlib import Path
@@ -9,7 +6,6 @@ from pathlib import Path
 import h5py
 import hdf5plugin  # noqa: F401 - registers the compressions of foreign files
 
-from helpers.patterns.description import description
 from helpers.patterns.dragonfly.emc import is_emc
 from helpers.patterns.hdf5.file import errors_name, open_hdf5
 from helpers.patterns.layouts import find_stacks, named_stack
@@ -33,10 +29,6 @@ def open_stack(path: str | os.PathLike, options: ReadOptions = DEFAULTS) -> Patt
     options
         How it is read, where the file does not tell.
 
-    Returns
-    -------
-    PatternStack
-
     Raises
     ------
     PatternFileError
@@ -57,35 +49,6 @@ def open_stack(path: str | os.PathLike, options: ReadOptions = DEFAULTS) -> Patt
 
 
 def stack_in(file: h5py.File, path: Path, options: ReadOptions) -> PatternStack:
-    """The stack of an open HDF5 file, which the stack closes; errors do not name the file.
-
-    Parameters
-    ----------
-    file
-        Open for reading.
-    path
-        Of the file, as the user gave it.
-    options
-        How it is read.
-    """
+    """The stack of an open HDF5 file, which the stack closes; errors do not name the file."""
     found = find_stacks(file) if options.dataset is None else [named_stack(file, options.dataset)]
     return stack_of(path, found, options, file)
-
-
-def describe(path: str | os.PathLike, options: ReadOptions = DEFAULTS, *, pictures: bool = False) -> str:
-    """A description of a pattern file, and of how it would be read, in lines of text.
-
-    Parameters
-    ----------
-    path, options
-        As of `open_stack`.
-    pictures
-        Whether to show a few patterns as characters.
-
-    Raises
-    ------
-    PatternFileError
-        As `open_stack`; unreadable counts are told in the text.
-    """
-    with open_stack(path, options) as stack:
-        return description(stack, pictures=pictures)

@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from helpers.patterns.assembly import Assembly
 
 Polarity = Literal["format", "nonzero-bad", "nonzero-good"]
 """Which pixels a mask calls bad: as its format says, those that are not 0, or those that are 0."""
-
-POLARITIES: tuple[Polarity, ...] = ("format", "nonzero-bad", "nonzero-good")
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,8 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         # also where the file has no mask to apply it to
-        if self.mask_polarity not in POLARITIES:
-            raise ValueError(f"mask_polarity is one of {', '.join(POLARITIES)}, got {self.mask_polarity!r}")
+        if self.mask_polarity not in get_args(Polarity):
+            raise ValueError(f"mask_polarity is one of {', '.join(get_args(Polarity))}, got {self.mask_polarity!r}")
         if isinstance(self.detector, str):
             object.__setattr__(self, "detector", Path(self.detector))
 

@@ -23,21 +23,7 @@ _MASKS_LOOKED_AT = 16
 def stack_of(path: Path, found: list[Layout], options: ReadOptions, file: h5py.File | None = None) -> PatternStack:
     """The stack of all data sets of patterns in a file; those without patterns are left out if others have some.
 
-    Parameters
-    ----------
-    path
-        The file, for people.
-    found
-        Its data sets of patterns.
-    options
-        How they are read.
-    file
-        The open file, where it is HDF5; the stack closes it.
-
-    Raises
-    ------
-    PatternFileError
-        If a data set is no stack, or if they do not go together.
+    It closes `file`. Refused is a data set that is no stack, and several that do not go together.
     """
     layouts = found
     if len(found) > 1:
@@ -49,18 +35,13 @@ def stack_of(path: Path, found: list[Layout], options: ReadOptions, file: h5py.F
     if len(parts) > 1 or options.frame_shape is not None:
         _refuse_different_shapes(parts, options)
     origin = Origin(
-        layout=partial(_labels, layouts),
+        layout=lambda: ", ".join(dict.fromkeys(layout.label for layout in layouts)),
         title=layouts[0].title,
         geometry=geometries[0][0],
         experiment=partial(_experiment, layouts, parts),
         file=file,
     )
     return PatternStack(path, parts, origin, nan_as_zero=options.nan_as_zero)
-
-
-def _labels(layouts: list[Layout]) -> str:
-    """The names of the layouts, each once."""
-    return ", ".join(dict.fromkeys(layout.label for layout in layouts))
 
 
 def _part(layout: Layout, layouts: list[Layout], options: ReadOptions, geometry: Assembly | None, source: str) -> Part:
@@ -113,15 +94,11 @@ def _masks(
 
 def _without_a_mask(layout: Layout, options: ReadOptions, geometry: Assembly | None) -> tuple[np.ndarray, str]:
     """Bad pixels where the file has no mask: gaps of the geometry, and what its own mask calls bad."""
-    if geometry is None:
-        return np.zeros(layout.data.shape[1:], bool), "none, every pixel is good"
-    if geometry.mask_values is None:
-        return (
-            geometry.gaps,
-            "none but the gaps of the geometry" if geometry.gaps.any() else "none, every pixel is good",
-        )
-    source = mask_rule(f"mask of {geometry.source}", options.mask_polarity, two_is_bad=True)
-    return _mask_of(geometry, options.mask_polarity), source
+    if geometry is not None and geometry.mask_values is not None:
+        source = mask_rule(f"mask of {geometry.source}", options.mask_polarity, two_is_bad=True)
+        return _mask_of(geometry, options.mask_polarity), source
+    gaps = np.zeros(layout.data.shape[1:], bool) if geometry is None else geometry.gaps
+    return gaps, "none but the gaps of the geometry" if gaps.any() else "none, every pixel is good"
 
 
 def _mask_of(geometry: Assembly, polarity: Polarity) -> np.ndarray:
@@ -130,21 +107,9 @@ def _mask_of(geometry: Assembly, polarity: Polarity) -> np.ndarray:
 
 
 def bad_pixels(values: np.ndarray, polarity: Polarity, *, two_is_bad: bool) -> np.ndarray:
-    """Pixels that a mask calls bad.
+    """Pixels that a mask calls bad, of its values in any shape.
 
-    Parameters
-    ----------
-    values
-        As stored, any shape.
-    polarity
-        "format": any value but 0 is bad in CXI, 2 is bad in Dragonfly (0 good, 1 good but not for orientation).
-    two_is_bad
-        Whether the format is Dragonfly's.
-
-    Returns
-    -------
-    ndarray
-        bool, True = bad pixel.
+    "format": any value but 0 in CXI, 2 in Dragonfly (0 good, 1 good but not for orientation).
     """
     if polarity == "format" and two_is_bad:
         return values == 2

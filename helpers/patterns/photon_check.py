@@ -22,23 +22,9 @@ _UNITS = "these look like detector units: convert them to photons with `workbook
 
 
 def impossible_counts(counts: np.ndarray) -> tuple[int, str, str] | None:
-    """The first pattern that cannot be photon counts.
+    """The first of (n, rows, columns) patterns that cannot be photon counts: its place, what is wrong, the next step.
 
-    Parameters
-    ----------
-    counts
-        (n, rows, columns), 0 in bad pixels.
-
-    Returns
-    -------
-    place : int
-        Of the pattern in `counts`.
-    finding : str
-        What is wrong with it.
-    cure : str
-        The next step.
-    None
-        If all can be.
+    Bad pixels must be 0; None if all patterns can be.
     """
     highest, lowest = counts.max(axis=(1, 2), initial=0), counts.min(axis=(1, 2), initial=0)
     checks = (

@@ -28,16 +28,13 @@ from helpers.system import in_short
 
 _READ_AT_ONCE = 1000
 
-LIMIT_S = 60.0
-"""Time that a child may take; to open a thousand sources on a slow network file system takes seconds."""
-
 
 def probe(
     path: str | os.PathLike,
     options: ReadOptions = DEFAULTS,
     *,
     look: Callable[[PatternStack], Any] | None = None,
-    limit_s: float = LIMIT_S,
+    limit_s: float = 60.0,
 ) -> Any:
     """Open a file in a child process, and read all of it but the patterns; each command does so before it opens one.
 
@@ -46,15 +43,10 @@ def probe(
     path, options
         As of `open_stack`.
     look
-        What the command does with the stack before it reads patterns, for instance `check_output`; what it returns must
-        fit into JSON.
+        What the command does with the stack before it reads patterns, for instance `check_output`; what it returns, and
+        `probe` in turn, must fit into JSON.
     limit_s
-        Time that this may take [s].
-
-    Returns
-    -------
-    object
-        What `look` found.
+        Time that this may take [s]; to open a thousand sources on a slow network file system takes seconds.
 
     Raises
     ------
@@ -92,11 +84,7 @@ def probe(
 
 
 def _answer(
-    writing: int,
-    path: Path,
-    options: ReadOptions,
-    look: Callable[[PatternStack], Any] | None,
-    limit_s: float,
+    writing: int, path: Path, options: ReadOptions, look: Callable[[PatternStack], Any] | None, limit_s: float
 ) -> None:
     """The life of the child: read, tell what was found or is wrong, end."""
     answer: dict[str, Any] = {"looked": None}

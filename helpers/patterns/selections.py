@@ -6,7 +6,7 @@ theirs (`spi_filter -d single_hit/select -m 1`); and Dragonfly's photons with th
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,76 +31,32 @@ _BATCH = 256
 _OF_THE_CROP = ("rows", "columns", "centre_row", "centre_column")
 
 
-def write_selection(
-    path: str | os.PathLike,
-    *,
-    file: str | os.PathLike,
-    patterns: np.ndarray,
-    event_ids: np.ndarray | None,
-    scores: np.ndarray,
-    selected: np.ndarray,
-) -> None:
-    """Write the patterns of a selection as CSV: file, index, event_id, score, single (0 or 1).
-
-    Parameters
-    ----------
-    path
-        The CSV file.
-    file
-        The pattern file.
-    patterns
-        (n,) pattern numbers, the column index.
-    event_ids
-        (n,) their event ids; None leaves the column empty.
-    scores
-        (n,) their scores.
-    selected
-        (n,) whether each is taken for a single hit, the column single.
-    """
-    write_csv(path, _rows(file, patterns, event_ids, scores, selected))
-
-
 def selection_table(
     stack: PatternStack, *, patterns: np.ndarray, scores: np.ndarray, selected: np.ndarray
 ) -> pd.DataFrame:
     """A selection of a stack as a table: file, index, event_id, score, single (0 or 1), dataset, dataset_index.
 
-    Parameters
-    ----------
-    stack, patterns, scores, selected
-        As `write_any_selection`.
+    The parameters are those of `write_any_selection`.
     """
-    event_ids = None if stack.event_ids is None else stack.event_ids[patterns]
-    return _rows(stack.path, patterns, event_ids, scores, selected).join(stack.origins(patterns))
-
-
-def _rows(
-    file: str | os.PathLike,
-    patterns: np.ndarray,
-    event_ids: np.ndarray | None,
-    scores: np.ndarray,
-    selected: np.ndarray,
-) -> pd.DataFrame:
-    """The columns that every list has, in their order."""
     selection = {
-        "file": str(file),
+        "file": str(stack.path),
         "index": np.asarray(patterns),
-        "event_id": "" if event_ids is None else np.asarray(event_ids),
+        "event_id": "" if stack.event_ids is None else stack.event_ids[patterns],
         "score": np.asarray(scores),
         "single": np.asarray(selected).astype(int),
     }
-    return pd.DataFrame(selection)
+    return pd.DataFrame(selection).join(stack.origins(patterns))
 
 
 def write_selections(path: str | os.PathLike, tables: Sequence[pd.DataFrame], *, datasets: bool) -> None:
-    """Write the selections of some stacks as one list (.csv).
+    """Write the tables of `selection_table` of some stacks as one CSV list.
 
     Parameters
     ----------
     path
         The CSV file.
     tables
-        Of `selection_table`.
+        One for each stack.
     datasets
         Whether to tell the data set of each pattern, and its number there.
     """
@@ -141,10 +97,8 @@ def write_any_selection(
         The patterns.
     patterns
         (n,) numbers of the scored patterns, without repeats.
-    scores
-        (n,) their scores.
-    selected
-        (n,) whether each is taken for a single hit.
+    scores, selected
+        (n,) their scores, and whether each is taken for a single hit.
 
     Raises
     ------
@@ -170,23 +124,7 @@ def write_marked_copy(
     Beside each data set of patterns comes a group `single_hit` with `select` (int32, 1 = single hit) and `score`
     (float64), one value a pattern; for batches `batch_K_select` and `batch_K_score`. A pattern that was not scored has
     0 and NaN. What an earlier selection left there is replaced.
-
-    Parameters
-    ----------
-    path
-        The copy.
-    stack
-        The patterns.
-    patterns, scores, selected
-        As `write_any_selection`.
-
-    Raises
-    ------
-    PatternFileError
-        If the file is not HDF5, or the copy would lose a link.
     """
-    path = Path(path)
-    _check_copy(path, stack)
     select, score = np.zeros(len(stack), np.int32), np.full(len(stack), np.nan)
     select[patterns], score[patterns] = np.asarray(selected).astype(np.int32), scores
     with written_whole(path) as partial:
@@ -229,8 +167,6 @@ def _check_copy(path: Path, stack: PatternStack) -> None:
         raise PatternFileError(
             f"{path}: {stack.path} is not HDF5, so it cannot be copied with a selection in it; write .csv or .emc"
         )
-    if path.exists() and path.samefile(stack.path):
-        raise PatternFileError(f"{path}: is the file of the patterns itself; choose another name for the copy")
     with h5py.File(stack.path, "r") as file:
         for dataset in stack.datasets:
             if member(file, dataset).file.filename != file.filename:
@@ -258,29 +194,12 @@ def _points_elsewhere(file: h5py.File) -> bool:
     return bool(file.visititems_links(in_link) or file.visititems(in_node))
 
 
-def write_photons(
-    path: str | os.PathLike, stack: PatternStack, patterns: np.ndarray | None = None, *, rounded: bool = False
-) -> None:
-    """Write patterns as Dragonfly takes them: a sparse `.emc`, or with the suffix .h5 its HDF5 form, and the detector.
+def write_photons(path: str | os.PathLike, stack: PatternStack, patterns: np.ndarray | None = None) -> None:
+    """Write patterns (n,) of a stack (all if None) as Dragonfly takes them: a sparse `.emc`, and the detector.
 
-    The detector goes beside it, under the same stem and `_detector.h5`. Both are whole or not there. Dragonfly's files
-    have no place for event ids.
-
-    Parameters
-    ----------
-    path
-        The photons.
-    stack
-        Where the patterns are; its experiment (distance, pixel, centre) or Dragonfly detector makes the new detector.
-    patterns
-        Pattern numbers (n,); all if None.
-    rounded
-        Round fractional counts to whole ones instead of refusing them.
-
-    Raises
-    ------
-    PatternFileError
-        If the geometry is not known, if counts are fractional, or if there is no pattern to write.
+    The detector goes beside it, under the same stem and `_detector.h5`, made from the stack's experiment (distance,
+    pixel, centre) or its Dragonfly detector. Both are whole or not there. Dragonfly's files have no place for event
+    ids. Refused if the geometry is not known, if counts are fractional, or if there is no pattern to write.
     """
     path = Path(path)
     patterns = np.arange(len(stack)) if patterns is None else np.asarray(patterns)
@@ -290,21 +209,11 @@ def write_photons(
             "the threshold, or write .csv"
         )
     known = _detector_of(stack)
-    pixels = stack.shape[1] * stack.shape[2]
-    blocks = _blocks(stack, patterns, rounded=rounded)
+    batches = progress(range(0, patterns.size, _BATCH), label="writing photons")
+    blocks = (stack.read(patterns[start : start + _BATCH]) for start in batches)
     with written_whole(detector_beside(path)) as partial:  # no detector without photons, nor the reverse
         write_detector(partial, mask=stack.mask, **known)
-        if path.suffix.lower() == ".h5":
-            emc.write_emc_hdf5(path, blocks, patterns=patterns.size, pixels=pixels)
-        else:
-            emc.write_emc(path, blocks, pixels=pixels)
-
-
-def _blocks(stack: PatternStack, patterns: np.ndarray, *, rounded: bool) -> Iterator[np.ndarray]:
-    """Counts, some patterns at a time."""
-    for start in progress(range(0, patterns.size, _BATCH), label="writing photons"):
-        counts = stack.read(patterns[start : start + _BATCH])
-        yield np.rint(counts) if rounded else counts
+        emc.write_emc(path, blocks, pixels=stack.shape[1] * stack.shape[2])
 
 
 def _detector_of(stack: PatternStack) -> dict:

@@ -23,26 +23,11 @@ from helpers.system import in_short
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Patterns that lie together in a file.
+    """Patterns (patterns, rows, columns) that lie together in a data set of a file.
 
-    Parameters
-    ----------
-    dataset
-        Its name in the file.
-    storage
-        The patterns, (patterns, rows, columns).
-    mask
-        (rows, columns), True = bad pixel; where each pattern has a mask of its own, what is bad in all of them.
-    masks
-        Bad pixels (n, rows, columns) of some patterns (n,), where each has a mask of its own.
-    mask_source
-        Where the mask is from and how it is read, for people.
-    centre
-        Beam centre (row, column) [pixels], where it is known.
-    event_ids
-        Reads the event ids (patterns,); None where there are none.
-    columns
-        Finds the data sets with one value for each pattern, by name.
+    `mask` (rows, columns), True = bad pixel; where each pattern has a mask of its own, it is what is bad in all of
+    them, and `masks` gives the bad pixels (n, rows, columns) of some patterns (n,). `mask_source` tells people where
+    the mask is from; the centre (row, column) is in pixels; `event_ids` and `columns` read when they are called.
     """
 
     dataset: str
@@ -57,20 +42,10 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """The file of a stack, and what it says of all patterns together; what is called is read when it is asked for.
+    """The file of a stack, and what it says of all patterns together; what can be called reads when it is called.
 
-    Parameters
-    ----------
-    layout
-        Gives the names of the layouts, for people.
-    title
-        Gives what the file says about itself, on one line.
-    geometry
-        Of patterns that are put together from panels or lists of pixels.
-    experiment
-        Gives the experiment or None, and what is missing for it.
-    file
-        The open file, where it is HDF5.
+    `geometry` is that of patterns put together from panels or lists of pixels; `experiment` gives it or None, and what
+    is missing for it; `file` is open, where it is HDF5.
     """
 
     layout: Callable[[], str]
@@ -94,7 +69,7 @@ class PatternStack:
         self.shape: tuple[int, int, int] = self._storage.shape
         self.dtype: np.dtype = self._storage.dtype
         self.mask = np.logical_or.reduce([part.mask for part in parts])
-        self.centre = _common([part.centre for part in parts])
+        self.centre = parts[0].centre if len({part.centre for part in parts}) == 1 else None
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -164,18 +139,7 @@ class PatternStack:
         return listed(self.datasets)
 
     def origins(self, patterns: np.ndarray | None = None) -> pd.DataFrame:
-        """Origin of patterns: their data sets, and their numbers there.
-
-        Parameters
-        ----------
-        patterns
-            Pattern numbers (n,); all if None.
-
-        Returns
-        -------
-        DataFrame
-            Columns dataset and dataset_index, one row a pattern.
-        """
+        """Data set of each pattern and its number there, columns dataset and dataset_index; of all patterns if None."""
         wanted = np.arange(len(self)) if patterns is None else _numbers(patterns, len(self))
         part, inside = self._storage.locate(wanted)
         return pd.DataFrame({"dataset": np.array(self.datasets, dtype=object)[part], "dataset_index": inside})
@@ -211,11 +175,6 @@ class PatternStack:
 
     def read_frames(self, patterns: slice | np.ndarray) -> np.ndarray:
         """Values of some patterns as the detector gave them, unchecked: `preparation` makes photons of them.
-
-        Parameters
-        ----------
-        patterns
-            As in `read`.
 
         Returns
         -------
@@ -273,11 +232,8 @@ class PatternStack:
     def table(self) -> pd.DataFrame:
         """One row a pattern: every 1-D data set beside the patterns.
 
-        Returns
-        -------
-        DataFrame
-            Columns are named by their path relative to the data, or to the entry; strings are decoded. A value that
-            only some of several data sets have is missing for the others.
+        Columns are named by their path relative to the data, or to the entry; strings are decoded. A value that only
+        some of several data sets have is missing for the others.
         """
         with errors_name(self.path):
             tables = [
@@ -291,19 +247,12 @@ class PatternStack:
         return table.set_axis(pd.RangeIndex(len(self), name="pattern"))
 
     def batches(self, size: int) -> Iterator[tuple[int, np.ndarray]]:
-        """All patterns in order.
+        """All patterns in order: number of the first of each batch, and counts (n, rows, columns) as `read` gives them.
 
         Parameters
         ----------
         size
             Patterns at a time; the last batch may hold fewer.
-
-        Yields
-        ------
-        start : int
-            Number of the first pattern of the batch.
-        counts : ndarray (n, rows, columns)
-            As `read`.
         """
         for start in range(0, len(self), size):
             yield start, self.read(slice(start, start + size))
@@ -320,9 +269,3 @@ def _numbers(patterns: slice | np.ndarray, length: int) -> np.ndarray:
     if unknown.size:
         raise IndexError(f"there is no pattern {unknown[0]} in a stack of {length}")
     return wanted.astype(np.intp)
-
-
-def _common(centres: list[Centre | None]) -> Centre | None:
-    """The centre of all parts, or None if they differ or one has none."""
-    first = centres[0]
-    return first if first is not None and all(centre == first for centre in centres) else None

@@ -1,8 +1,4 @@
-"""Storage of patterns in a file: one interface, read by pattern number, for every kind.
-
-A storage has `shape` and `dtype`, and `read(patterns)`, which gives those patterns as stored. A stack is built from
-such pieces without knowing what they are.
-"""
+"""Storage of patterns in a file: one interface for every kind, with `shape`, `dtype` and `read(patterns)`."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -27,15 +23,7 @@ class Storage(Protocol):
 
 
 class DatasetStorage:
-    """A data set of HDF5 whose first axis is the pattern.
-
-    Parameters
-    ----------
-    dataset
-        (patterns, ...)
-    holes_allowed
-        Whether a chunk that was never written may be read as the fill value.
-    """
+    """A data set of HDF5 (patterns, ...); with `holes_allowed` a chunk never written is read as the fill value."""
 
     def __init__(self, dataset: h5py.Dataset, *, holes_allowed: bool = False) -> None:
         self._dataset = dataset

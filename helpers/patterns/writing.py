@@ -17,12 +17,7 @@ from helpers.experiment import Centre, Experiment
 from helpers.patterns.hdf5.writing import hdf5_to_write
 from helpers.system import written_whole
 
-CXI_VERSION = 160
-BAD_PIXEL = 0x80
-"""The bit of a CXI mask that says "bad"; any other non-zero value counts as bad, too."""
-
 _JOULE_NM = 6.62607015e-34 * 299792458 * 1e9
-_GZIP_LEVEL = 4
 
 
 @contextmanager
@@ -61,7 +56,7 @@ def new_stack(
         `entry_1/image_1`: fill `data`, one pattern a chunk, and add tables with `write_table`.
     """
     with written_whole(path) as partial, hdf5_to_write(partial, "w") as file:
-        file["cxi_version"] = CXI_VERSION
+        file["cxi_version"] = 160
         image = file.create_group("entry_1/image_1")
         image.create_dataset(
             "data",
@@ -69,11 +64,12 @@ def new_stack(
             dtype=dtype,
             chunks=(1, *mask.shape),
             compression="gzip",
-            compression_opts=_GZIP_LEVEL,
+            compression_opts=4,
             shuffle=True,
             track_times=False,
         )
-        image["mask"] = np.where(mask, BAD_PIXEL, 0).astype(np.uint32)
+        # the bit that says "bad"; any other non-zero value counts as bad, too
+        image["mask"] = np.where(mask, 0x80, 0).astype(np.uint32)
         image["image_center"] = np.array([centre[1], centre[0], 0.0])
         file["entry_1/data_1"] = h5py.SoftLink("/entry_1/image_1")
         file["entry_1/title"] = title
@@ -121,16 +117,10 @@ def write_stack(
         The file.
     counts
         (N, rows, columns) [photons], or blocks of it in order.
-    mask
-        (rows, columns), True = bad pixel.
-    centre
-        Beam centre (row, column) [pixels].
+    mask, centre, experiment, title
+        As of `new_stack`.
     table
-        One row a pattern; its columns may be empty, its length is N.
-    experiment
-        Its geometry is stored in SI units.
-    title
-        What the data are.
+        N rows, one a pattern; its columns may be empty.
 
     Raises
     ------

@@ -6,8 +6,9 @@ from helpers.annotation import LabelsFile, SetSizes, beside_published, kinds_of,
 from helpers.annotation.labels import read_labels
 from helpers.errors import LabelsError
 from helpers.experiment import AMOX34117
-from helpers.patterns import open_stack, write_selection
+from helpers.patterns import open_stack
 from helpers.patterns.writing import write_stack
+from tests.selection_lists import write_selection
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ import torch
 from helpers.classification import load_family, score_stack, stored_scores, stored_selection
 from helpers.classification.files import classify_file
 from helpers.errors import MissingStepError, NetworkFileError, PatternFileError, RunFileError
-from helpers.patterns import ReadOptions, open_stack, write_selection
+from helpers.patterns import ReadOptions, open_stack
 from helpers.patterns.selections import write_photons
 from helpers.training import FamilyFolder
+from tests.selection_lists import write_selection
 
 CPU = torch.device("cpu")
 NAME = "yolov2-jet-log"

@@ -20,7 +20,7 @@ from helpers.em.class_choice import write_choice
 from helpers.em.expectation_maximisation import EMState
 from helpers.em.runs import read_state, write_state
 from helpers.experiment import AMOX34117
-from helpers.patterns import ReadOptions, describe, open_stack, probe, write_selection
+from helpers.patterns import ReadOptions, describe, open_stack, probe
 from helpers.patterns.dragonfly.detector import write_detector
 from helpers.patterns.writing import write_stack
 from helpers.system import save_tensors
@@ -35,6 +35,7 @@ from tests.fuzzing.checkpoint_mutations import CHECKPOINTS
 from tests.fuzzing.hdf5_mutations import HDF5
 from tests.fuzzing.text_mutations import JSON, TEXT, YAML
 from tests.patterns.test_layouts import COUNTS, LAYOUTS
+from tests.selection_lists import write_selection
 
 CPU = torch.device("cpu")
 _PROBE_S = 6.0

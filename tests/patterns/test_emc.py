@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as npst
 
 from helpers.errors import PatternFileError
 from helpers.patterns import ReadOptions, open_stack
-from helpers.patterns.dragonfly.emc import write_emc, write_emc_hdf5
+from helpers.patterns.dragonfly.emc import write_emc
 
 TWO_ROWS = ReadOptions(frame_shape=(2, 3))
 COUNTS = np.array([[[0, 1, 2], [1, 0, 300]], [[0, 0, 0], [0, 0, 0]], [[5, 0, 0], [0, 1, 1]]])
@@ -19,12 +19,21 @@ stacks = npst.arrays(
 )
 
 
-def write_any(path, blocks, counts):
-    pixels = counts[0].size
-    if path.suffix == ".emc":
-        write_emc(path, blocks, pixels=pixels)
-    else:
-        write_emc_hdf5(path, blocks, patterns=len(counts), pixels=pixels)
+def write_hdf5(path, counts):
+    """Dragonfly's HDF5 form of counts, list by list."""
+    flat = counts.reshape(len(counts), -1)
+    several = [np.flatnonzero(pattern > 1) for pattern in flat]
+    lists = {
+        "place_ones": [np.flatnonzero(pattern == 1) for pattern in flat],
+        "place_multi": several,
+        "count_multi": [pattern[places] for pattern, places in zip(flat, several, strict=True)],
+    }
+    with h5py.File(path, "w") as file:
+        file["num_pix"] = np.array([flat.shape[1]], "i4")
+        for name, values in lists.items():
+            data = file.create_dataset(name, (len(flat),), h5py.vlen_dtype("i4"))
+            for number, value in enumerate(values):
+                data[number] = value.astype("i4")
 
 
 @pytest.mark.parametrize("name", ["photons.emc", "photons.h5"])
@@ -32,7 +41,11 @@ def write_any(path, blocks, counts):
 @given(counts=stacks, block=st.integers(1, 4), data=st.data())
 def test_any_counts_survive_a_round_trip(tmp_path, name, counts, block, data):
     path = tmp_path / name
-    write_any(path, (counts[start : start + block] for start in range(0, len(counts), block)), counts)
+    if path.suffix == ".h5":
+        write_hdf5(path, counts)
+    else:
+        blocks = (counts[start : start + block] for start in range(0, len(counts), block))
+        write_emc(path, blocks, pixels=counts[0].size)
     order = np.array(data.draw(st.lists(st.integers(0, len(counts) - 1), max_size=8)), dtype=int)
     with open_stack(path, ReadOptions(frame_shape=counts.shape[1:])) as stack:
         np.testing.assert_array_equal(stack.read(slice(None)), counts)
@@ -49,32 +62,17 @@ def test_the_bytes_are_those_of_the_format(tmp_path):
     assert list(numbers[256:]) == [*ones, *several, 1, 3, 4, 5, 2, 5, 0, 2, 300, 5]
 
 
-def test_the_hdf5_form_holds_lists_of_int32(tmp_path):
-    write_emc_hdf5(tmp_path / "a.h5", [COUNTS[:2], COUNTS[2:]], patterns=3, pixels=6)
-    with h5py.File(tmp_path / "a.h5") as file:
-        assert sorted(file) == ["count_multi", "num_pix", "place_multi", "place_ones"]
-        assert (file["num_pix"].shape, file["num_pix"][0]) == ((1,), 6)
-        assert h5py.check_vlen_dtype(file["place_ones"].dtype) == np.dtype("<i4")
-        assert [list(row) for row in file["place_ones"]] == [[1, 3], [], [4, 5]]
-        assert [list(row) for row in file["place_multi"]] == [[2, 5], [], [0]]
-        assert [list(row) for row in file["count_multi"]] == [[2, 300], [], [5]]
-
-
-@pytest.mark.parametrize("name", ["a.emc", "a.h5"])
 @pytest.mark.parametrize(
     ("counts", "reason"),
     [(COUNTS + 0.5, "fractions"), (COUNTS - 1, "no photons"), (COUNTS * 2.0**31, "no photons")],
 )
-def test_what_a_sparse_file_cannot_hold_is_refused_and_nothing_is_left(tmp_path, name, counts, reason):
+def test_what_a_sparse_file_cannot_hold_is_refused_and_nothing_is_left(tmp_path, counts, reason):
     with pytest.raises(PatternFileError, match=reason):
-        write_any(tmp_path / name, [counts], counts)
+        write_emc(tmp_path / "a.emc", [counts], pixels=6)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("announced", [2, 4])
-def test_another_number_of_patterns_than_announced_is_refused(tmp_path, announced):
-    with pytest.raises(ValueError, match="3 patterns"):
-        write_emc_hdf5(tmp_path / "a.h5", [COUNTS], patterns=announced, pixels=6)
+def test_patterns_of_another_number_of_pixels_are_refused(tmp_path):
     with pytest.raises(ValueError, match="6 pixels"):
         write_emc(tmp_path / "a.emc", [COUNTS], pixels=7)
     assert not list(tmp_path.iterdir())
@@ -110,7 +108,7 @@ def test_negative_numbers_of_pixels_and_negative_counts_are_refused(tmp_path):
 
 
 def test_the_lists_of_the_hdf5_form_must_belong_together(tmp_path):
-    write_emc_hdf5(tmp_path / "a.h5", [COUNTS], patterns=3, pixels=6)
+    write_hdf5(tmp_path / "a.h5", COUNTS)
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file["count_multi"][0] = np.array([2], "i4")
     with (

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as npst
 from helpers import ROOT
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117
-from helpers.patterns import ReadOptions, describe, open_stack, write_selection
+from helpers.patterns import ReadOptions, describe, open_stack, write_any_selection
 from helpers.patterns.writing import write_stack
 
 COUNTS = np.arange(5 * 4 * 6, dtype=np.uint16).reshape(5, 4, 6)
@@ -375,23 +375,12 @@ def test_description_of_unreadable_counts_tells_why(tmp_path):
     assert "nan_as_zero" in text
 
 
-def test_selection_has_one_row_a_pattern(tmp_path):
-    path = tmp_path / "out" / "selection.csv"
-    write_selection(
-        path,
-        file="a.cxi",
-        patterns=np.array([3, 5]),
-        event_ids=np.array([30, 50]),
-        scores=np.array([0.9, 0.1]),
-        selected=np.array([True, False]),
-    )
-    assert path.read_text() == "file,index,event_id,score,single\na.cxi,3,30,0.9,1\na.cxi,5,50,0.1,0\n"
-
-
 def test_selection_without_event_ids_leaves_the_column_empty(tmp_path):
-    path = tmp_path / "selection.csv"
-    write_selection(path, file="a.cxi", patterns=[3], event_ids=None, scores=[0.5], selected=[True])
-    assert path.read_text() == "file,index,event_id,score,single\na.cxi,3,,0.5,1\n"
+    file, path = write_plain(tmp_path / "a.cxi", np.zeros((4, 3, 3))), tmp_path / "out" / "selection.csv"
+    chosen = {"patterns": np.array([3, 1]), "scores": np.array([0.5, 0.25]), "selected": np.array([True, False])}
+    with open_stack(file) as stack:
+        write_any_selection(path, stack, **chosen)
+    assert path.read_text() == f"file,index,event_id,score,single\n{file},3,,0.5,1\n{file},1,,0.25,0\n"
 
 
 def functions_called_by(call):

@@ -37,7 +37,7 @@ TRAIN = [
 import torch
 from helpers.annotation import Box
 from helpers.family import Family
-from helpers.patterns import open_stack, write_selection
+from helpers.patterns import open_stack, write_any_selection
 from helpers.training import Examples, Plan, TrainingSettings, train_families
 settings = TrainingSettings(size=64, width=0.125, iterations=4, checkpoint_every=2, batch=4, learning_rate=0.01)
 family = Family.from_name("yolov2-jet-log")
@@ -52,7 +52,8 @@ run.save_table(trained.loss(), "table_losses", caption="Losses.")
 chosen = scores["iteration_000004"].to_numpy()
 patterns = scores["pattern"].to_numpy()
 path = run.selections / f"{family}.csv"
-write_selection(path, file=run.data, patterns=patterns, event_ids=None, scores=chosen, selected=chosen > 0.24)
+with open_stack(run.data) as stack:
+    write_any_selection(path, stack, patterns=patterns, scores=chosen, selected=chosen > 0.24)
 """,
 ]
 RUN = """

@@ -18,9 +18,6 @@ from helpers.patterns.hdf5.values import LARGEST_PATTERN, name_of, values_of
 from helpers.patterns.hdf5.writing import hdf5_to_write
 from helpers.system import written_whole
 
-BAD = 2
-"""Value of a bad pixel in the mask."""
-
 _MEMBERS = ("qx", "qy", "qz", "mask", "detd", "ewald_rad")
 _ORIGIN_TOLERANCE = 1e-6
 
@@ -38,23 +35,11 @@ def write_detector(
     distance: float,
     experiment: dict[str, float | str] | None = None,
 ) -> None:
-    """Write the detector of patterns with rows and columns.
+    """Write the detector of patterns with rows and columns: mask True = bad pixel, centre and distance D in pixels.
 
-    With f = √(x² + y² + D²), all in pixels from the beam centre: q = (x, y, D − f) R / f on an Ewald sphere of
-    R = D voxels, so that a voxel is a pixel at the centre, and corr = D / f³ is the solid angle (no polarization).
-
-    Parameters
-    ----------
-    path
-        The HDF5 file.
-    mask
-        (rows, columns), True = bad pixel.
-    centre
-        Beam centre (row, column) [pixels].
-    distance
-        Of the detector, D [pixels].
-    experiment
-        Stored as attributes; Dragonfly does not read them.
+    With f = √(x² + y² + D²), all in pixels from the beam centre: q = (x, y, D − f) R / f on an Ewald sphere of R = D
+    voxels, so that a voxel is a pixel at the centre, and corr = D / f³ is the solid angle (no polarization). The
+    experiment is stored as attributes, which Dragonfly does not read.
     """
     row, column = (axis.astype(float) for axis in np.indices(mask.shape))
     x, y = row.ravel() - centre[0], column.ravel() - centre[1]
@@ -64,7 +49,7 @@ def write_detector(
         file["qy"] = y * distance / path_length
         file["qz"] = distance * (distance / path_length - 1)
         file["corr"] = distance / path_length**3
-        file["mask"] = np.where(mask.ravel(), BAD, 0).astype(np.uint8)
+        file["mask"] = np.where(mask.ravel(), 2, 0).astype(np.uint8)
         file["detd"] = float(distance)
         file["ewald_rad"] = float(distance)
         file.attrs.update(experiment or {})
@@ -76,26 +61,9 @@ def lacking(file: h5py.File) -> list[str]:
 
 
 def read_detector(path: Path, pixels: int | None = None) -> tuple[Assembly, dict[str, float | str]]:
-    """The place of a detector's pixels in a picture.
+    """Places of a detector's pixels in a picture, with centre, distance and mask, and `write_detector`'s attributes.
 
-    Parameters
-    ----------
-    path
-        Dragonfly's HDF5 detector file.
-    pixels
-        Number of pixels of the photons; not compared if None.
-
-    Returns
-    -------
-    assembly : Assembly
-        With centre, distance and mask.
-    experiment : dict
-        The attributes of `write_detector`, where it was ours.
-
-    Raises
-    ------
-    PatternFileError
-        If it is no detector file, or has another number of pixels.
+    Refused if it is no detector file, or has another number of pixels than the photons (not compared if None).
     """
     with errors_name(path):
         with open_hdf5(path) as file:
@@ -103,7 +71,7 @@ def read_detector(path: Path, pixels: int | None = None) -> tuple[Assembly, dict
                 raise PatternFileError(f"is no Dragonfly detector, it lacks {', '.join(names)}; give another file")
             values = {name: _numbers(file[name]) for name in _MEMBERS}
             attributes = dict(file.attrs)
-        sizes = {name: np.size(values[name]) for name in ("qx", "qy", "qz", "mask")}
+        sizes = {name: values[name].size for name in ("qx", "qy", "qz", "mask")}
         if len(set(sizes.values())) > 1 or (pixels is not None and sizes["qx"] != pixels):
             wanted = f"the photons have {pixels} pixels" if pixels is not None else "they must be as many"
             raise PatternFileError(f"the detector has {sizes} values, {wanted}; give the detector of these photons")
@@ -119,15 +87,14 @@ def _numbers(data: h5py.Dataset) -> np.ndarray:
 
 def _assembled(path: Path, values: dict[str, np.ndarray]) -> Assembly:
     """Undo the projection of `write_detector`: x = q_x D / (R + q_z); older files have q_z with the other sign."""
-    distance, radius = (float(np.ravel(values[name])[0]) for name in ("detd", "ewald_rad"))
-    depth = radius - np.abs(np.ravel(values["qz"]).astype(float))
+    distance, radius = (float(values[name][0]) for name in ("detd", "ewald_rad"))
+    depth = radius - np.abs(values["qz"].astype(float))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        x, y = (np.ravel(values[name]).astype(float) * distance / depth for name in ("qx", "qy"))
+        x, y = (values[name].astype(float) * distance / depth for name in ("qx", "qy"))
     largest = max(np.abs(x).max(), np.abs(y).max())
     if not (np.isfinite(largest) and 0 < distance < np.inf) or np.ptp(x) * np.ptp(y) > LARGEST_PATTERN:
         raise PatternFileError("qx, qy, qz, detd and ewald_rad place a pixel nowhere; write the detector anew")
     rows, columns = (np.rint(axis - axis.min()).astype(np.intp) for axis in (x, y))
     centre = tuple(float(np.round(-axis.min() / _ORIGIN_TOLERANCE) * _ORIGIN_TOLERANCE) for axis in (x, y))
     shape = (int(rows.max()) + 1, int(columns.max()) + 1)
-    mask = np.ravel(values["mask"])
-    return Assembly(rows, columns, shape, centre, mask_values=mask, distance=distance, source=str(path))
+    return Assembly(rows, columns, shape, centre, mask_values=values["mask"], distance=distance, source=str(path))

@@ -20,7 +20,6 @@ from helpers.errors import PatternFileError
 from helpers.patterns.hdf5.entry import Entry
 from helpers.patterns.hdf5.file import require_file
 from helpers.patterns.hdf5.values import LARGEST_PATTERN, MOST_PATTERNS, check_stored, values_of
-from helpers.patterns.hdf5.writing import hdf5_to_write
 from helpers.system import in_short, written_whole
 
 SPARSE, DENSE_INTEGERS, DENSE_FLOATS = 0, 1, 2
@@ -47,26 +46,21 @@ class SparseFile:
         self._after = (0, ones, ones + several)
         _refuse_other_size(path, _HEADER_BYTES + 4 * (2 * patterns + ones + 2 * several))
         offset = _HEADER_BYTES + 8 * patterns
-        self._numbers = np.memmap(path, _NUMBER, "r", offset, (ones + 2 * several,)) if ones + several else None
+        numbers = ones + 2 * several  # NumPy maps no empty file
+        self._numbers = np.memmap(path, _NUMBER, "r", offset, (numbers,)) if numbers else np.empty(0, _NUMBER)
 
     def read(self, patterns: np.ndarray) -> np.ndarray:
         """Counts (n, pixels)."""
         ones, several = (np.stack([starts[patterns], starts[patterns + 1]]) for starts in self._starts)
         place_ones, place_several, counts = (
-            [self._numbers[after + start : after + stop] if stop > start else _NOTHING for start, stop in lists.T]
+            [self._numbers[after + start : after + stop] for start, stop in lists.T]
             for after, lists in zip(self._after, (ones, several, several), strict=True)
         )
         return _dense(self.shape[1], patterns, place_ones, place_several, counts)
 
 
 class SparseDatasets:
-    """Photons of Dragonfly's HDF5 form.
-
-    Parameters
-    ----------
-    root
-        The root of the file, with all `MEMBERS`.
-    """
+    """Photons of Dragonfly's HDF5 form, of a root with all `MEMBERS`."""
 
     def __init__(self, root: Entry) -> None:
         self._lists = [root.dataset("", name) for name in MEMBERS[1:]]
@@ -114,33 +108,15 @@ class DenseFile:
         return np.asarray(self._frames[patterns])
 
 
-_NOTHING = np.empty(0, np.int32)
-
-
 def is_emc(path: Path) -> bool:
     """Whether a file is meant to be an `.emc`: it is called so and is not HDF5."""
     return path.suffix.lower() == ".emc" and not (path.is_file() and h5py.is_hdf5(path))
 
 
 def open_emc(path: Path) -> tuple[str, SparseFile | DenseFile]:
-    """Open an `.emc`.
+    """The kind (of `KINDS`) and the flat patterns of an `.emc`.
 
-    Parameters
-    ----------
-    path
-        The file.
-
-    Returns
-    -------
-    kind : str
-        One of `KINDS`.
-    storage : SparseFile or DenseFile
-        Flat patterns.
-
-    Raises
-    ------
-    PatternFileError
-        If its header is impossible, it is empty, or has another size than its header says.
+    Refused if its header is impossible, it is empty, or has another size than its header says.
     """
     require_file(path)
     _refuse_other_size(path, _HEADER_BYTES, at_least=True)
@@ -168,11 +144,7 @@ def _refuse_other_size(path: Path, wanted: int, *, at_least: bool = False) -> No
 
 
 def _dense(
-    pixels: int,
-    patterns: np.ndarray,
-    ones: list[np.ndarray],
-    several: list[np.ndarray],
-    counts: list[np.ndarray],
+    pixels: int, patterns: np.ndarray, ones: list[np.ndarray], several: list[np.ndarray], counts: list[np.ndarray]
 ) -> np.ndarray:
     """Counts (n, pixels) from the places of lit pixels; photons at a place that is named twice are added."""
     values = np.zeros((len(patterns), pixels), np.float32)
@@ -208,19 +180,7 @@ def _lit(blocks: Iterable[np.ndarray], pixels: int) -> Iterator[tuple[np.ndarray
 def write_emc(path: str | os.PathLike, blocks: Iterable[np.ndarray], *, pixels: int) -> None:
     """Write patterns as a sparse `.emc`, whole or not at all.
 
-    Parameters
-    ----------
-    path
-        The file.
-    blocks
-        Counts (n, rows, columns) or (n, pixels), 0 in bad pixels [photons]; only one block is in memory.
-    pixels
-        Of a pattern.
-
-    Raises
-    ------
-    PatternFileError
-        If counts are not whole, or negative.
+    `blocks` are counts (n, rows, columns) or (n, pixels), 0 in bad pixels [photons]; refused if not whole, or negative.
     """
     numbers: list[tuple[int, int]] = []
     with written_whole(path) as partial, ExitStack() as stack:
@@ -237,38 +197,3 @@ def write_emc(path: str | os.PathLike, blocks: Iterable[np.ndarray], *, pixels: 
             for stream in lists:
                 stream.seek(0)
                 shutil.copyfileobj(stream, file)
-
-
-def write_emc_hdf5(path: str | os.PathLike, blocks: Iterable[np.ndarray], *, patterns: int, pixels: int) -> None:
-    """Write patterns in Dragonfly's HDF5 form, whole or not at all.
-
-    Parameters
-    ----------
-    path
-        The file.
-    blocks
-        Counts (n, rows, columns) or (n, pixels), 0 in bad pixels [photons].
-    patterns
-        How many there are in all blocks.
-    pixels
-        Of a pattern.
-
-    Raises
-    ------
-    PatternFileError
-        If counts are not whole, or negative.
-    ValueError
-        If the number of patterns is another.
-    """
-    with written_whole(path) as partial, hdf5_to_write(partial, "w") as file:
-        file["num_pix"] = np.array([pixels], _NUMBER)
-        kind = h5py.vlen_dtype(_NUMBER)
-        lists = [file.create_dataset(name, (patterns,), kind, track_times=False) for name in MEMBERS[1:]]
-        written = 0
-        for lit in _lit(blocks, pixels):
-            if written < patterns:
-                for values, data in zip(lit, lists, strict=True):
-                    data[written] = values.astype(_NUMBER)
-            written += 1
-        if written != patterns:
-            raise ValueError(f"{path}: {written} patterns where {patterns} were announced")

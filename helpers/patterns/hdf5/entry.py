@@ -13,15 +13,7 @@ _LONGEST_NUMBER = 9
 
 
 class Entry:
-    """A group `entry_N` of a CXI file, or the root of a file.
-
-    Parameters
-    ----------
-    file
-        The open file.
-    name
-        Of the entry; "" is the root.
-    """
+    """A group `entry_N` of a CXI file, or the root of a file (name "")."""
 
     def __init__(self, file: h5py.File, name: str) -> None:
         self.file = file

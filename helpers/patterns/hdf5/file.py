@@ -42,19 +42,9 @@ def require_file(path: Path) -> None:
 
 @contextmanager
 def errors_name(path: Path) -> Iterator[None]:
-    """The door of the readers: errors of the block begin with the name of the file, those of libraries become ours.
+    """The door of the readers: errors of the block begin with the name of the file.
 
-    Parameters
-    ----------
-    path
-        The file that is read in the block.
-
-    Raises
-    ------
-    WorkbookError
-        The same error with the path before its message.
-    PatternFileError
-        In place of what HDF5, h5py and NumPy raise.
+    A WorkbookError stays what it is; what HDF5, h5py and NumPy raise becomes a PatternFileError.
     """
     try:
         yield
@@ -70,12 +60,8 @@ def errors_name(path: Path) -> Iterator[None]:
 def member(group: h5py.Group, name: str) -> h5py.Dataset | h5py.Group | None:
     """The data set or group that a name leads to, or None if there is no such name.
 
-    Raises
-    ------
-    BrokenLinkError
-        If a link within the file leads nowhere.
-    PatternFileError
-        If a link to another file does, or if the object is damaged, or neither a data set nor a group.
+    BrokenLinkError if a link within the file leads nowhere; PatternFileError if one to another file does, or if the
+    object is damaged, or neither a data set nor a group.
     """
     try:
         node = group[name] if name else group
@@ -131,15 +117,7 @@ def _other_file(link: h5py.ExternalLink, here: Path) -> str:
 
 
 def find_beside(here: Path, name: str) -> Path | None:
-    """The place where HDF5 finds another file that a file names; None if nowhere.
-
-    Parameters
-    ----------
-    here
-        The file that names it.
-    name
-        As it stands there.
-    """
+    """The place where HDF5 finds another file that the file `here` names; None if nowhere."""
     if os.path.isabs(name):
         places = [Path(name), here.parent / Path(name).name]
     else:

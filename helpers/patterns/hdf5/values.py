@@ -29,10 +29,7 @@ _GZIP, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
 def values_of(data: h5py.Dataset) -> np.ndarray:
     """All values of a data set that is not a stack: a mask, a map of positions, a column.
 
-    Raises
-    ------
-    PatternFileError
-        If it has no values or absurdly many, if they are not all stored, or cannot be decoded.
+    Refused if it has no values or absurdly many, if they are not all stored, or cannot be decoded.
     """
     if data.shape is None or data.size > _MOST_VALUES:
         raise PatternFileError(
@@ -59,19 +56,8 @@ def name_of(data: h5py.Dataset) -> str:
 def check_stored(data: h5py.Dataset, *, holes_allowed: bool = False) -> None:
     """Refuse a data set whose values are not in an HDF5 file, or cannot be unpacked piece by piece.
 
-    Of the chunks only it is asked whether there is any: `Chunks` refuses those that are missing when they are read.
-
-    Parameters
-    ----------
-    data
-        The data set.
-    holes_allowed
-        Whether what was never written may be read as the fill value.
-
-    Raises
-    ------
-    PatternFileError
-        If values lie as raw bytes in another file, were never written, or are packed in chunks that are too large.
+    Refused are raw bytes in another file, what was never written (unless `holes_allowed`: then it is read as the fill
+    value), and packed chunks that are too large. Missing chunks are refused by `Chunks` when they are read.
     """
     settings = data.id.get_create_plist()
     layout = settings.get_layout()
@@ -105,12 +91,7 @@ def _never_written(data: h5py.Dataset, part: str = "") -> PatternFileError:
 class Chunks:
     """The chunks of a data set: each is there, and one in gzip unpacks to as many bytes as it must have.
 
-    Parameters
-    ----------
-    data
-        A chunked data set; what is packed otherwise than with gzip is left to HDF5.
-    holes_allowed
-        Whether a chunk that was never written may be read as the fill value.
+    What is packed otherwise is left to HDF5; with `holes_allowed` a chunk never written is read as the fill value.
     """
 
     def __init__(self, data: h5py.Dataset, *, holes_allowed: bool = False) -> None:
@@ -131,20 +112,13 @@ class Chunks:
         values = self._unpacked((pattern, *(0 for _ in self._data.shape[1:])))
         if values is None:
             return self._data[pattern]
-        numbers = (
-            _unshuffled(values, self._data.dtype) if self._is_shuffled else np.frombuffer(values, self._data.dtype)
-        )
-        return numbers.reshape(self._data.shape[1:])
+        unpacked = _unshuffled if self._is_shuffled else np.frombuffer
+        return unpacked(values, self._data.dtype).reshape(self._data.shape[1:])
 
     def check(self, start: int = 0, stop: int | None = None) -> None:
         """Look once at the chunks of patterns `start` to `stop`: whether each is there and holds all its bytes.
 
-        Raises
-        ------
-        PatternFileError
-            If a chunk is missing.
-        OSError
-            If one is damaged.
+        PatternFileError if one is missing, OSError if one is damaged.
         """
         shape, chunks = self._data.shape, self._data.chunks
         first = range(start // chunks[0] * chunks[0], shape[0] if stop is None else stop, chunks[0])

@@ -15,24 +15,11 @@ _DEEPEST = 8
 
 
 def check_sources(data: h5py.Dataset, name: str, *, holes_allowed: bool, depth: int = 0) -> None:
-    """Refuse a virtual data set of which HDF5 would make up a part.
+    """Refuse a virtual data set of which HDF5 would make up a part; `name` is that in the file that the user named.
 
-    Parameters
-    ----------
-    data
-        A virtual data set.
-    name
-        Its name in the file that the user named.
-    holes_allowed
-        Whether parts that nothing is mapped to may be read as no photons.
-    depth
-        How many virtual data sets have led here.
-
-    Raises
-    ------
-    PatternFileError
-        If a source file or data set is missing, smaller than what is taken of it or of another kind, if sources lead
-        in a circle, or if a part has no source and would be read as a number.
+    Refused if a source is missing, smaller than what is taken of it or of another kind, if sources lead in a circle
+    (`depth` counts those that led here), or if a part has no source and would be read as a number (unless
+    `holes_allowed`).
     """
     if depth >= _DEEPEST:
         raise PatternFileError(
@@ -57,9 +44,8 @@ def value_files(data: h5py.Dataset) -> set[Path]:
     """Files with the values of a checked data set: its own, and a virtual one's sources."""
     here = Path(data.file.filename)
     found = {here}
-    for file_name, name in (
-        {(one.file_name, one.dset_name) for one in data.virtual_sources()} if data.is_virtual else ()
-    ):
+    sources = data.virtual_sources() if data.is_virtual else ()
+    for file_name, name in {(one.file_name, one.dset_name) for one in sources}:
         place = here if file_name == "." else find_beside(here, file_name)
         if place is not None and place.is_file():
             with h5py.File(place, "r") as file:

@@ -23,23 +23,9 @@ _Handler = Callable[[int, FrameType | None], object]
 
 @contextmanager
 def hdf5_to_write(path: Path, mode: str) -> Iterator[h5py.File]:
-    """Open an HDF5 file for writing; a full disk is an error when the block ends.
+    """Open an HDF5 file for writing, "w" for a new one, "r+" for one that is there.
 
-    Parameters
-    ----------
-    path
-        The file.
-    mode
-        "w" for a new one, "r+" for one that is there.
-
-    Yields
-    ------
-    h5py.File
-
-    Raises
-    ------
-    OSError
-        If something could not be written; the file is of no use then.
+    OSError when the block ends, if something could not be written (the disk is full): the file is of no use then.
     """
     with _signals_put_off(), _Noting(path, {"w": "w+b", "r+": "r+b"}[mode]) as stream:
         try:
@@ -52,13 +38,7 @@ def hdf5_to_write(path: Path, mode: str) -> Iterator[h5py.File]:
 
 
 class _Noting(io.FileIO):
-    """A file whose writes seem to succeed; what went wrong first is noted.
-
-    Parameters
-    ----------
-    path, mode
-        As of `open`.
-    """
+    """A file whose writes seem to succeed; what went wrong first is noted."""
 
     def __init__(self, path: Path, mode: str) -> None:
         super().__init__(path, mode)

@@ -31,10 +31,7 @@ PLACES = (
 def find_stacks(file: h5py.File) -> list[Layout]:
     """The data sets of patterns in a file, in the order in which they make one stack.
 
-    Raises
-    ------
-    PatternFileError
-        If there are none, or only such as show the same shots on several detectors.
+    Refused if there are none, or only such as show the same shots on several detectors.
     """
     root = Entry(file, "")
     if stacks := Dragonfly.detect(root):
@@ -53,13 +50,7 @@ def find_stacks(file: h5py.File) -> list[Layout]:
 
 
 def named_stack(file: h5py.File, name: str) -> Layout:
-    """The data set that the user names.
-
-    Raises
-    ------
-    PatternFileError
-        If there is none.
-    """
+    """The data set that the user names; refused if there is none."""
     path = name.strip("/")
     if dataset(file, path) is None:
         raise PatternFileError(f"there is no data set {path}; name one that holds patterns")

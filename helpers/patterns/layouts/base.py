@@ -1,13 +1,12 @@
 """The base of all layouts in HDF5: a data set of patterns, and what the file tells of it.
 
-A new facility is one more file beside this one: a class that finds its data sets in a file (`detect`) and overrides
-what it keeps elsewhere; `layouts` lists it.
+A new facility is a class that finds its data sets in a file (`detect`) and overrides what it keeps elsewhere.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, NoReturn
+from typing import NoReturn
 
 import h5py
 import numpy as np
@@ -33,27 +32,13 @@ _SHOWN_NAMES = 6
 class Layout:
     """A data set of patterns in an HDF5 file: where its mask, centre, columns and experiment are.
 
-    Parameters
-    ----------
-    entry
-        Where it was found.
-    path
-        Of the data set in the file.
-    name
-        Of the layout, for people; default: the class's own.
-    detector
-        Path of the detector's group, where the patterns belong to one.
+    `detector` is the group of the detector to which the patterns belong, if any; `name` of the layout is for people.
     """
 
-    name: ClassVar[str] = ""
-    two_is_bad: ClassVar[bool] = False
+    name = ""
+    two_is_bad = False
     """True where a mask calls pixels bad with 2 (Dragonfly) instead of any value but 0 (CXI)."""
-    event_id_names: ClassVar[tuple[str, ...]] = (
-        "event_id",
-        "experiment_identifier",
-        "experimental_identifier",
-        "LCLS/eventNumber",
-    )
+    event_id_names = ("event_id", "experiment_identifier", "experimental_identifier", "LCLS/eventNumber")
     """Columns that name a shot; the first that is there counts."""
 
     def __init__(self, entry: Entry, path: str, *, name: str = "", detector: str | None = None) -> None:
@@ -68,10 +53,7 @@ class Layout:
     def detect(cls, entry: Entry) -> list["Layout"]:
         """The data sets of patterns of this layout in an entry, in the order in which they make one stack.
 
-        Raises
-        ------
-        PatternFileError
-            If several of them show the same shots.
+        Refused if several of them show the same shots.
         """
         raise NotImplementedError
 
@@ -86,12 +68,7 @@ class Layout:
         return 0 in (self.data.shape or ())
 
     def check(self, options: ReadOptions) -> None:
-        """Refuse a data set that is not a whole stack of numbers.
-
-        Raises
-        ------
-        PatternFileError
-        """
+        """Refuse a data set that is not a whole stack of numbers."""
         data = self.data
         if data.shape is None or data.ndim not in (3, 4):
             raise PatternFileError(
@@ -141,10 +118,7 @@ class Layout:
     def mask(self) -> tuple[str, h5py.Dataset] | None:
         """The mask of the patterns: its path, and the data set with the shape of a pattern or of all of them.
 
-        Raises
-        ------
-        PatternFileError
-            If its shape is another.
+        Any other shape is refused.
         """
         shape = self.data.shape
         for group in self.mask_groups():
@@ -180,13 +154,7 @@ class Layout:
         return in_short(decoded(np.ravel(np.asarray(values_of(title), title.dtype)))[0])
 
     def column_groups(self, stacks: list["Layout"]) -> list[ColumnGroup]:
-        """Groups that may hold columns, the nearest first.
-
-        Parameters
-        ----------
-        stacks
-            All data sets that make one stack, in order.
-        """
+        """Groups that may hold columns, the nearest first; `stacks` are all data sets of the stack, in order."""
         patterns = len(self.data)
         in_entry = [stack for stack in stacks if stack.entry.name == self.entry.name]
         return [
@@ -219,25 +187,11 @@ class Layout:
         return None
 
     def experiment(self, shape: tuple[int, int], centre: Centre | None) -> tuple[Experiment | None, list[str]]:
-        """The experiment that the file describes, and what is missing for it.
+        """The experiment that the file describes, or None, and what is missing for it, for people.
 
         Values that are stored shot by shot count with their median. Detector units of a photon follow from CXI's
         `counts_per_joule` (1 without it: the file holds photons); saturation from `saturation_value`, else from the
-        type of the values.
-
-        Parameters
-        ----------
-        shape
-            Rows and columns of a pattern.
-        centre
-            Beam centre (row, column) [pixels].
-
-        Returns
-        -------
-        experiment : Experiment or None
-            None if something is missing.
-        missing : list of str
-            What is missing, for people.
+        type of the values. `shape` is rows and columns of a pattern, `centre` (row, column) [pixels].
         """
         detectors = self.detectors()
         distance = self.entry.first_value(detectors, "distance")

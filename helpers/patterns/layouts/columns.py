@@ -17,15 +17,7 @@ _DEEPEST = 6
 
 @dataclass(frozen=True)
 class Column:
-    """One value a pattern: the rows of a data set that belong to the patterns of one stack.
-
-    Parameters
-    ----------
-    data
-        The data set (patterns of all stacks that share it,).
-    rows
-        Those of this stack.
-    """
+    """One value a pattern: the rows of a data set, which several stacks may share, that belong to one of them."""
 
     data: h5py.Dataset
     rows: slice
@@ -37,24 +29,10 @@ class Column:
 
 @dataclass(frozen=True)
 class ColumnGroup:
-    """A group that may hold columns.
+    """A group that may hold columns, shared by stacks of `length` patterns in all, of which `rows` are those of one.
 
-    Parameters
-    ----------
-    entry
-        Where the group is.
-    path
-        Of the group in the file.
-    prefix
-        What the names of its columns begin with.
-    length
-        Patterns of all the stacks that share the group.
-    rows
-        Those of one stack.
-    links
-        Whether links in the group count; then only its groups `result_N` are searched. Else all its groups are.
-    stem
-        What the stored names begin with, which is no part of the columns' names.
+    Where `links` in the group count, only its groups `result_N` are searched, else all its groups are. The names of the
+    columns begin with `prefix` in place of the `stem` of the stored names.
     """
 
     entry: Entry

@@ -18,19 +18,9 @@ from helpers.patterns.storage import Storage
 
 
 class Dragonfly(Layout):
-    """Photons of Dragonfly; columns can lie beside them in HDF5.
+    """Photons of Dragonfly (patterns, pixels); in HDF5 columns can lie beside them.
 
-    The detector beside the photons (`detector_beside`) tells rows, columns, mask, centre and, if it is ours, the
-    experiment.
-
-    Parameters
-    ----------
-    file_path
-        The file.
-    photons
-        (patterns, pixels)
-    entry
-        The root of the file, where it is HDF5.
+    The detector beside them (`detector_beside`) tells rows, columns, mask, centre and, if it is ours, the experiment.
     """
 
     two_is_bad = True

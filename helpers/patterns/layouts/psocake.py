@@ -20,11 +20,9 @@ class Psocake(Cxi):
         with_photons = [group for group in entry.detectors if entry.dataset(group, "photons") is not None]
         stacks = Cxi.detect(entry) if with_photons else []
         linked = [stack.name_of_layout == "CXI data" and stack.detector in with_photons for stack in stacks]
-        return (
-            [
-                cls(entry, f"{stack.detector}/photons", detector=stack.detector) if is_linked else stack
-                for stack, is_linked in zip(stacks, linked, strict=True)
-            ]
-            if any(linked)
-            else []
-        )
+        if not any(linked):
+            return []
+        return [
+            cls(entry, f"{stack.detector}/photons", detector=stack.detector) if is_linked else stack
+            for stack, is_linked in zip(stacks, linked, strict=True)
+        ]
