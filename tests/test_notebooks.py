@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from helpers import ROOT
-from helpers.annotation import Box, LabelsFile, disputed_first
+from helpers.annotation import Box, LabelsFile
+from helpers.annotation.queue import disputed_first
 from helpers.classification import load_family, score_stack
 from helpers.evaluation import Confusion, stable_selection
 from helpers.patterns import open_stack

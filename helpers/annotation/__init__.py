@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "darknet_export": ["export_darknet", "label_line"],
         "labels": ["kinds_of", "labels_of"],
         "labels_file": ["LabelsFile", "NOT_SINGLE", "SINGLE"],
-        "queue": ["at_random", "by_photons", "disputed_first", "in_order", "least_sure_first", "with_repeats"],
+        "queue": ["in_order", "with_repeats"],
         "sets": ["SetSizes", "beside_published", "split", "table_1"],
         "widget": ["annotate"],
     },

@@ -50,87 +50,28 @@ class Queue:
 
 
 def at_random(patterns: np.ndarray, *, seed: int) -> np.ndarray:
-    """Patterns in random order: the only order whose labels estimate the share of single hits among all patterns.
-
-    Parameters
-    ----------
-    patterns
-        (n,) indices of the patterns in the stack.
-    seed
-        Seed of the permutation; the same seed gives the same order.
-
-    Returns
-    -------
-    ndarray (n,)
-        The patterns, int64.
-    """
+    """Patterns (n,) in random order, the only one whose labels estimate the share of single hits among all patterns."""
     return np.random.default_rng(seed).permutation(np.asarray(patterns, dtype=np.int64))
 
 
 def by_photons(patterns: np.ndarray, photons: np.ndarray) -> np.ndarray:
-    """Patterns with the most photons first, on which there is something to see.
-
-    Parameters
-    ----------
-    patterns
-        (n,) indices of the patterns in the stack.
-    photons
-        (n,) number of photons in each pattern.
-
-    Returns
-    -------
-    ndarray (n,)
-        The patterns, int64; equally bright ones keep their order.
-    """
+    """Patterns (n,) with the most photons (n,) first, on which there is most to see; equal ones in their order."""
     return np.asarray(patterns, dtype=np.int64)[np.argsort(-np.asarray(photons, dtype=float), kind="stable")]
 
 
 def least_sure_first(scores: pd.DataFrame, threshold: float) -> np.ndarray:
-    """Patterns whose score is nearest to the threshold first.
+    """Patterns (n,) of a table of scores (see `evaluation.scores`) whose score is nearest to the threshold first.
 
     The distance is |mean logit of the checkpoints' scores − logit of the threshold|: on the scale of the scores
-    themselves everything below a small threshold would seem near.
-
-    Parameters
-    ----------
-    scores
-        Table with a column pattern and one for each checkpoint (see `evaluation.scores`), for instance
-        `FamilyFolder.scores("test")`.
-    threshold
-        Score above which the family selects a pattern, between 0 and 1.
-
-    Returns
-    -------
-    ndarray (n,)
-        The patterns, int64 indices in the stack.
-
-    Raises
-    ------
-    LabelsError
-        If there are no checkpoints, or the threshold is not between 0 and 1.
+    themselves everything below a small threshold would seem near. Raises LabelsError without checkpoints.
     """
     return _ordered(scores, _distance(_checkpoints(scores), threshold))
 
 
 def disputed_first(scores: pd.DataFrame, threshold: float) -> np.ndarray:
-    """Patterns on which the checkpoints of a family are most evenly divided first.
+    """Patterns (n,) of a table of scores on which the checkpoints of a family are most evenly divided first.
 
-    Parameters
-    ----------
-    scores
-        Table with a column pattern and one for each checkpoint (see `evaluation.scores`).
-    threshold
-        Score above which the family selects a pattern, between 0 and 1.
-
-    Returns
-    -------
-    ndarray (n,)
-        The patterns, int64 indices in the stack; among equally divided ones the least sure comes first.
-
-    Raises
-    ------
-    LabelsError
-        If there are no checkpoints, or the threshold is not between 0 and 1.
+    Among equally divided ones the least sure comes first. Raises LabelsError without checkpoints.
     """
     checkpoints = _checkpoints(scores)
     distance = _distance(checkpoints, threshold)

@@ -12,7 +12,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "likeness",
             "pattern_profiles",
             "proposed_classes",
-            "read_choice",
             "runs_key",
             "settled_choice",
             "votes",

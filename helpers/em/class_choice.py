@@ -140,28 +140,10 @@ def write_choice(path: str | os.PathLike, choice: Sequence[Sequence[int]], *, ke
 
 
 def read_choice(path: str | os.PathLike, *, key: str, classes: int) -> tuple[list[list[int]], str]:
-    """Read chosen classes.
+    """Chosen classes of each run, and who chose: "proposed" or "user".
 
-    Parameters
-    ----------
-    path
-        JSON file that `settled_choice` or `ClassPicker` has written.
-    key
-        Checksum of the runs that the choice must be for, from `runs_key`.
-    classes
-        Number of classes of a run.
-
-    Returns
-    -------
-    choice : list of list of int
-        Chosen classes of each run.
-    source : str
-        "proposed" or "user".
-
-    Raises
-    ------
-    ClassChoiceError
-        If the file holds no choice, one of other runs, or a class that there is not.
+    The file is `settled_choice`'s or `ClassPicker`'s; `key` is the `runs_key` of the runs, `classes` their number of
+    classes. Raises ClassChoiceError if it holds no choice, one of other runs, or a class that there is not.
     """
     fields = read_json(Path(path), "choice of classes", error=ClassChoiceError, advice="delete it and choose again")
     try:
@@ -192,19 +174,21 @@ def _whole(number: object) -> int:
 def settled_choice(
     path: str | os.PathLike, proposal: Sequence[Sequence[int]], *, key: str, classes: int
 ) -> tuple[list[list[int]], str]:
-    """A person's choice where there is one; else the proposal, which is written.
+    """Chosen classes of each run, and who chose, "user" or "proposed"; if not the user, the proposal is written.
 
     Parameters
     ----------
-    path, key, classes
-        As in `read_choice`, which also tells what is returned.
+    path
+        JSON file of the choice.
     proposal
         Proposed classes of each run.
+    key, classes
+        Checksum of the runs, from `runs_key`, and number of classes of a run.
 
     Raises
     ------
     ClassChoiceError
-        If a person has chosen classes of other runs.
+        If the user has chosen classes of other runs.
     """
     if _source(path) != "user":
         write_choice(path, proposal, key=key, source="proposed")

@@ -83,28 +83,10 @@ def looked_at(stack: PatternStack) -> tuple[np.ndarray, str]:
 
 
 def from_dim_to_bright(stack: PatternStack, number: int) -> tuple[np.ndarray, list[str], str]:
-    """Patterns for a gallery: evenly spaced by their photons among those looked at.
+    """Patterns for a gallery (n, rows, columns), at most `number`, evenly spaced by their photons among those looked at.
 
-    Parameters
-    ----------
-    stack
-        An open stack.
-    number
-        How many, if there are as many.
-
-    Returns
-    -------
-    values : ndarray (n, rows, columns)
-        [photons], or as stored, where they are no photons.
-    titles : list of str
-        Number and photons of each.
-    unit : str
-        "photons", or what else the values are.
-
-    Raises
-    ------
-    PatternFileError
-        If no pattern can be read.
+    Returns them with a title each (number, photons) and their unit: "photons", or what else the values are. Raises
+    PatternFileError if no pattern can be read.
     """
     values, photons = looked_at(stack)
     if len(values) == 0:

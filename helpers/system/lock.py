@@ -21,23 +21,11 @@ from helpers.system.tables_and_json import printable
 
 @contextmanager
 def locked(what: Path, lock: Path) -> Iterator[None]:
-    """Hold a lock while the block runs.
+    """Hold the file `lock` while the block runs, for the file or folder `what` that an error names.
 
     Processes that the holder starts end with it (`end_with_parent`), so whoever takes the lock of one that was killed
-    meets none of them.
-
-    Parameters
-    ----------
-    what
-        The file or folder that it is for, as the error names it.
-    lock
-        The lock's own file; its folder is made if needed. File, and folder if nothing came into it, are deleted in the
-        end, unless the process is killed.
-
-    Raises
-    ------
-    LockedError
-        If another process holds it.
+    meets none of them. The lock's folder is made if needed; file, and folder if nothing came into it, are deleted in
+    the end, unless the process is killed. Raises LockedError if another process holds it.
     """
     with _made(lock.parent), _held(what, lock, lock.with_name(f"{lock.name}.holder")):
         yield

@@ -35,27 +35,12 @@ def cores() -> int:
 def one_thread_processes(
     number: int, *, environments: Sequence[Mapping[str, str]] = ()
 ) -> Iterator[ProcessPoolExecutor]:
-    """Start processes that compute with one thread each.
+    """Start processes that compute with one thread each; yields their pool.
 
     One process is another process, too: threads slow small matrix products down tenfold on a busy machine. If the block
     ends with an error, or this process is killed, the processes end at once, in the middle of what they do. What they
-    print appears where this process prints, line by line.
-
-    Parameters
-    ----------
-    number
-        Number of processes.
-    environments
-        Environment variables of each process's own, a mapping a process: a GPU, for instance.
-
-    Yields
-    ------
-    concurrent.futures.ProcessPoolExecutor
-
-    Raises
-    ------
-    WorkerDiedError
-        If one of them is killed.
+    print appears where this process prints, line by line. `environments` holds variables of each process's own: a GPU,
+    for instance. Raises WorkerDiedError if one of them is killed.
     """
     with _one_thread():
         context = get_context("spawn")

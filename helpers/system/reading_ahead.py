@@ -14,28 +14,12 @@ BLOCKS_AHEAD = 2
 def read_ahead(
     read: Callable[[Wanted], Block], wanted: Iterable[Wanted], *, ahead: int = BLOCKS_AHEAD
 ) -> Iterator[Block]:
-    """Read blocks in their order, the next ones in a thread while the caller works on one.
+    """Blocks in the order in which they are wanted, the next ones read in a thread while the caller works on one.
 
-    One thread reads all, because HDF5 lets in one at a time anyway. It ends with the iteration, also with one that is
-    given up (`contextlib.closing`) or broken off by an error; a block that it is reading then is read to its end.
-
-    Parameters
-    ----------
-    read
-        Function from a request to its block.
-    wanted
-        Requests in their order, one a block.
-    ahead
-        Blocks that wait or are being read while the caller has one: memory does not depend on how many there are.
-
-    Yields
-    ------
-    Block
-
-    Raises
-    ------
-    Exception
-        What `read` raises, at its block.
+    One thread reads all, because HDF5 lets in one at a time anyway, and at most `ahead` blocks wait for the caller:
+    memory does not depend on their number. The thread ends with the iteration, also with one that is given up
+    (`contextlib.closing`) or broken off by an error; a block that it is reading then is read to its end. What `read`
+    raises is raised at its block.
     """
     waiting: deque[Future[Block]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as reader:

@@ -19,24 +19,10 @@ _LONGEST = 200
 
 
 def read_json(path: Path, what: str, *, error: type[WorkbookError], advice: str) -> dict[str, Any]:
-    """Read a JSON file that holds one mapping.
+    """Read a JSON file that holds one mapping; `what` names its content in messages: "description of a family".
 
-    Parameters
-    ----------
-    path
-        JSON file.
-    what
-        Content that the file should have, as the message names it: "description of a family".
-    error
-        Class of the error to raise.
-    advice
-        Next step for the user, as the message ends.
-
-    Raises
-    ------
-    WorkbookError
-        Of the class `error`, if the file cannot be read, is not JSON, or holds something else. A file that is missing
-        is a FileNotFoundError.
+    Raises `error`, which ends with the next step `advice`, if the file cannot be read, is not JSON, or holds something
+    else; FileNotFoundError if it is missing.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -50,26 +36,9 @@ def read_json(path: Path, what: str, *, error: type[WorkbookError], advice: str)
 
 
 def read_csv(path: Path, columns: Mapping[str, Kind], *, error: type[WorkbookError], advice: str) -> pd.DataFrame:
-    """Read a CSV file of which some columns are known.
+    """Read a CSV file that must have certain columns, name → kind; others are kept as they are.
 
-    Parameters
-    ----------
-    path
-        CSV file.
-    columns
-        Name → kind of the columns that it must have.
-    error, advice
-        Class of the error to raise, and the next step for the user.
-
-    Returns
-    -------
-    DataFrame
-        All columns, also others.
-
-    Raises
-    ------
-    WorkbookError
-        Of the class `error`, if the file is no such table.
+    Raises `error`, which ends with the next step `advice`, if the file is no such table.
     """
     table = parsed(lambda: files.read_exact_csv(path, index_col=False), path, error=error, advice=advice)
     check_columns(path, table, columns, error=error, advice=advice)

@@ -35,25 +35,10 @@ Checked = TypeVar("Checked")
 def validated(
     kind: type[Checked], mapping: object, *, error: type[WorkbookError], source: object, advice: str = "correct it"
 ) -> Checked:
-    """Build a pydantic dataclass from the plain values of a YAML or JSON file.
+    """Build a dataclass made with `@pydantic.dataclasses.dataclass(config=STRICT)` from values of a YAML or JSON file.
 
-    Parameters
-    ----------
-    kind
-        The dataclass, made with `@pydantic.dataclasses.dataclass(config=STRICT)`; its fields may be such classes again.
-    mapping
-        Key → value, as `read_yaml` and `read_json` give them.
-    error
-        Class of the error to raise.
-    source
-        The file or section that the values are from, as the message names it.
-    advice
-        Next step for the user, as the message ends.
-
-    Raises
-    ------
-    WorkbookError
-        Of the class `error`, if a key is unknown or missing, or a value impossible; the first one is named.
+    Raises `error`, which names the file or section `source` and ends with the next step `advice`, for the first key
+    that is unknown or missing and the first value that is impossible.
     """
     if not isinstance(mapping, Mapping):
         raise error(f"{source}: must hold a mapping of keys to values, got {in_short(repr(mapping))}; {advice}")

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from helpers import ROOT
-from helpers.annotation import LabelsFile, at_random, labels_of, split
+from helpers.annotation import LabelsFile, labels_of, split
+from helpers.annotation.queue import at_random
 from helpers.experiment import AMOX34117
 from helpers.patterns import open_stack
 from helpers.patterns.writing import write_stack
@@ -39,8 +40,7 @@ FIRST_CELL = """\
 import numpy as np
 from helpers.annotation import annotate
 from helpers.patterns import open_stack
-from helpers.annotation.queue import Queue
-from helpers.annotation import at_random
+from helpers.annotation.queue import Queue, at_random
 
 stack = open_stack("many.cxi")"""
 SECOND_CELL = """\

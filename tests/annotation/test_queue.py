@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.annotation import at_random, by_photons, disputed_first, in_order, least_sure_first, with_repeats
-from helpers.annotation.queue import Queue
+from helpers.annotation import in_order, with_repeats
+from helpers.annotation.queue import Queue, at_random, by_photons, disputed_first, least_sure_first
 from helpers.errors import LabelsError
 
 

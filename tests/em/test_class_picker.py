@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.em import ClassPicker, read_choice
+from helpers.em import ClassPicker
+from helpers.em.class_choice import read_choice
 
 
 @pytest.fixture

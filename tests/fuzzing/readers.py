@@ -15,8 +15,8 @@ from helpers import darknet
 from helpers.annotation import Box, LabelsFile, read_box, write_box
 from helpers.annotation.labels import read_labels
 from helpers.classification import load_family, stored_selection
-from helpers.em import read_choice, settled_choice
-from helpers.em.class_choice import write_choice
+from helpers.em import settled_choice
+from helpers.em.class_choice import read_choice, write_choice
 from helpers.em.expectation_maximisation import EMState
 from helpers.em.runs import read_state, write_state
 from helpers.experiment import AMOX34117
