@@ -83,7 +83,7 @@ def looked_at(stack: PatternStack) -> tuple[np.ndarray, str]:
 
 
 def from_dim_to_bright(stack: PatternStack, number: int) -> tuple[np.ndarray, list[str], str]:
-    """Patterns for a gallery (n, rows, columns), at most `number`, evenly spaced by their photons among those looked at.
+    """At most `number` patterns (n, rows, columns) for a gallery, evenly spaced by their photons among those looked at.
 
     Returns them with a title each (number, photons) and their unit: "photons", or what else the values are. Raises
     PatternFileError if no pattern can be read.
