@@ -29,7 +29,7 @@ test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/nbstripout --verify --keep-id --extra-keys "metadata.papermill cell.metadata.papermill" notebooks/*.ipynb
-	$(BIN)/python -m pytest --numprocesses=$(TESTS_AT_ONCE)
+	$(BIN)/python -m pytest --numprocesses=$(TESTS_AT_ONCE) --dist=loadgroup
 
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest -m whole
