@@ -13,8 +13,6 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 LOWEST = .venv-lowest
-# each test process takes about 2 GiB and starts others
-TESTS_AT_ONCE = $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count()))')
 
 .PHONY: help demo test test-all test-lowest lab bench
 
@@ -29,7 +27,7 @@ test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/nbstripout --verify --keep-id --extra-keys "metadata.papermill cell.metadata.papermill" notebooks/*.ipynb
-	$(BIN)/python -m pytest --numprocesses=$(TESTS_AT_ONCE) --dist=loadgroup
+	$(BIN)/python -m pytest
 
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest -m whole

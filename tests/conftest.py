@@ -45,15 +45,6 @@ atexit.register(_dask.cleanup)
 os.environ["DASK_CONFIG"] = _dask.name
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the tests of whole programs, which take longest; tests that share fixtures share a process."""
-    items.sort(key=lambda item: len(item.path.relative_to(Path(__file__).parent).parts))
-    for item in items:
-        shared = "tiny_run" if "tiny_run" in getattr(item, "fixturenames", ()) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(shared))
-
-
 @pytest.fixture(scope="session")
 def write_patterns() -> Callable[..., Path]:
     """Write a file of three patterns of 4 × 6 pixels with a title, and give back its path."""
