@@ -11,12 +11,11 @@ from helpers.em import (
     likeness,
     pattern_profiles,
     proposed_classes,
-    read_choice,
     runs_key,
     settled_choice,
     votes,
 )
-from helpers.em.class_choice import write_choice
+from helpers.em.class_choice import read_choice, write_choice
 from helpers.errors import ClassChoiceError
 from helpers.experiment import AMOX34117
 from helpers.particles import Particle, intensity
