@@ -18,6 +18,10 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from helpers.system import write_text
+from helpers.workbook import Profile
+from helpers.workbook.run import RECORD
+
 TOKEN = "annotation"
 PATIENCE = 120
 """A busy machine may be slow; what takes longer is broken [s]."""
@@ -241,3 +245,8 @@ def write_notebook(path, *sources):
 
 
 __all__ = ["Keys", "Notebook", "chromium", "lab_server", "missing", "wait_for", "write_notebook"]
+
+
+def mark(folder: Path, profile: Profile) -> None:
+    """Make the folder of a run, with a `run.json` that says whose it is, as a runner does first."""
+    write_text(folder / RECORD, json.dumps({"profile": profile.sections()}, indent=1) + "\n")

@@ -19,7 +19,6 @@ from helpers.patterns import open_stack
 from helpers.simulation import simulate
 from helpers.system import write_csv, written_whole
 from helpers.workbook import load_profile
-from helpers.workbook.run import mark
 from tests import browser
 
 PICTURE = ROOT / "docs" / "annotation_widget.png"
@@ -35,7 +34,7 @@ def write_lesson(folder: Path) -> pd.DataFrame:
     data, results = folder / "twin.cxi", folder / "run"
     profile = load_profile(ROOT / "tests" / "tiny.yaml")
     simulate(data, patterns=160, manual_fraction=0.25, outside=(2, 6), seed=7, processes=1)
-    mark(results, profile)
+    browser.mark(results, profile)
     with open_stack(data) as stack:
         labels = labels_of(stack)
         write_csv(results / "sets.csv", split(labels, profile.dataset, seed=7))

@@ -20,7 +20,6 @@ from helpers.patterns.writing import write_stack
 from helpers.simulation import simulate
 from helpers.system import write_csv
 from helpers.workbook import load_profile
-from helpers.workbook.run import mark
 
 pytest.importorskip("selenium", reason="the annotation widget is not tried in a browser without selenium")
 
@@ -257,7 +256,7 @@ def lesson(folder):
     data, run = folder / "twin.cxi", folder / "run"
     simulate(data, patterns=120, manual_fraction=0.3, seed=5, outside=(2, 6), processes=1)
     profile = load_profile(TINY)
-    mark(run, profile)
+    browser.mark(run, profile)
     with open_stack(data) as stack:
         write_csv(run / "sets.csv", split(labels_of(stack), profile.dataset, seed=1))
     notebook = nbformat.read(ROOT / "notebooks" / "03_annotation.ipynb", as_version=4)
