@@ -72,6 +72,7 @@ def _run(
 ) -> None:
     """Run tasks until all are done."""
     from distributed import KilledWorker, as_completed
+    from distributed.comm import CommClosedError
 
     try:
         # nobody holds what is completed, so that a worker that is lost later does not have to do it again
@@ -83,7 +84,7 @@ def _run(
         raise ClusterError(
             f"{number} workers ended while they had the same chunk (out of memory?); give them more, and {_AGAIN}"
         ) from error
-    except CancelledError as error:  # Dask's client cancels all when the connection ends
+    except (CancelledError, CommClosedError) as error:  # the client cancels all, unless it was just fetching a result
         raise ClusterError(f"{specification}: the scheduler is lost; start it anew, and {_AGAIN}") from error
 
 

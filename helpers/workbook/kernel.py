@@ -1,6 +1,7 @@
 """Kernels that end with the process that runs the notebooks, at once if that is interrupted."""
 
 import os
+import subprocess
 import sys
 from typing import Any
 
@@ -13,6 +14,10 @@ EXTENSION = f"--ext={__name__}"  # makes a kernel load this module as an IPython
 
 class KernelOfRunner(AsyncKernelManager):
     """Manager of a kernel: it waits for the kernel's end after the last cell, but not after an interrupt."""
+
+    async def start_kernel(self, **given: Any) -> None:
+        """Start the kernel; it copies what processes of a cell print to its own stdout, and the runner prints it too."""
+        await super().start_kernel(stdout=subprocess.DEVNULL, **given)
 
     async def shutdown_kernel(self, now: bool = False, **given: Any) -> None:
         """End the kernel; papermill calls this also while an interrupt is on its way up."""

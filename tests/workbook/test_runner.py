@@ -19,6 +19,7 @@ FIRST = [
     'run.save_table(sets, "table_1", caption="Sets.")',
     "import matplotlib.pyplot as plt\nfrom helpers.system import is_sparse\nplt.plot([1, 2])\nplt.show()",
     'print("sparse:", is_sparse())',
+    'import subprocess\nsubprocess.run(["echo", "of a process"], check=True)',
 ]
 SECOND = [
     "import pandas as pd",
@@ -69,6 +70,7 @@ def test_each_step_says_why_it_runs_and_shows_what_it_prints(finished):
     lines = finished[1].splitlines()
     assert lines[0] == "[1/2] 01_first: running (not run yet)"
     assert "sparse: True" in lines
+    assert lines.count("of a process") == 1
     assert lines[-1].endswith("run/index.html")
 
 
