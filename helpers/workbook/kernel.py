@@ -16,7 +16,7 @@ class KernelOfRunner(AsyncKernelManager):
     """Manager of a kernel: it waits for the kernel's end after the last cell, but not after an interrupt."""
 
     async def start_kernel(self, **given: Any) -> None:
-        """Start the kernel; it copies what processes of a cell print to its own stdout, and the runner prints it too."""
+        """Start the kernel; it would repeat on its own stdout what the processes of a cell print."""
         await super().start_kernel(stdout=subprocess.DEVNULL, **given)
 
     async def shutdown_kernel(self, now: bool = False, **given: Any) -> None:

@@ -61,7 +61,10 @@ def finished(tmp_path_factory, write_patterns):
         "signal.signal(signal.SIGINT, signal.default_int_handler); root = Path('.')\n"
         "sys.exit(run_workbook('demo', results=root / 'run', data=root / 'data.cxi', notebooks=root / 'notebooks'))"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=root, capture_output=True, text=True)
+    # ipykernel does not look at what processes print when it believes itself in a test
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     return root / "run", done.stdout
 
