@@ -13,6 +13,9 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 LOWEST = .venv-lowest
+# each test process takes about 2 GiB and starts others; the tests of a file share what they make, so they stay together
+TESTS_AT_ONCE = $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count()))')
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist=loadfile --no-loadscope-reorder
 
 .PHONY: help demo test test-all test-lowest lab bench
 
@@ -27,10 +30,10 @@ test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/nbstripout --verify --keep-id --extra-keys "metadata.papermill cell.metadata.papermill" notebooks/*.ipynb
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(INSTALLED)
-	$(BIN)/python -m pytest -m whole
+	$(PYTEST) -m whole
 	$(BIN)/python tests/kill_harness.py --kills 30
 
 # PINS="torch==2.13.0 torchvision==0.28.0" takes these builds instead, where older ones cannot be had

@@ -3,8 +3,6 @@
 import atexit
 import os
 import socket
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +41,11 @@ os.environ["IPYTHONDIR"] = _ipython.name
 _dask = tempfile.TemporaryDirectory(prefix="dask-")  # Dask writes its defaults there when it is imported
 atexit.register(_dask.cleanup)
 os.environ["DASK_CONFIG"] = _dask.name
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the tests of whole programs, which take longest: so no process waits for another at the end."""
+    items.sort(key=lambda item: len(item.path.relative_to(Path(__file__).parent).parts))
 
 
 @pytest.fixture(scope="session")
@@ -116,17 +119,6 @@ def plain(many: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     output = tmp_path_factory.mktemp("plain") / "plain.csv"
     classify_file(many, model, output=output)
     return pd.read_csv(output)
-
-
-@pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Run all notebooks on the tiny profile, in real kernels: the folder, and what was printed."""
-    folder = tmp_path_factory.mktemp("results") / "tiny"
-    profile = Path(__file__).with_name("tiny.yaml")
-    command = [sys.executable, "-m", "helpers", "run", "--profile", profile, "--results", folder]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return folder, done.stdout + done.stderr
 
 
 @pytest.fixture

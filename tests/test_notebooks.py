@@ -22,6 +22,7 @@ from helpers.system import load_tensors, sha256
 from helpers.workbook import load_profile
 from helpers.workbook.execution import StepFailedError, execute
 from helpers.workbook.run import twin_path
+from helpers.workbook.verification import verify_run
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 TINY = ROOT / "tests" / "tiny.yaml"
@@ -35,9 +36,12 @@ def run_all(folder, *more):
 
 
 @pytest.fixture(scope="module")
-def run(tiny_run):
+def run(tmp_path_factory):
     """The folder of a whole run, and what was printed."""
-    return tiny_run
+    folder = tmp_path_factory.mktemp("results") / "tiny"
+    done = run_all(folder)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder, done.stdout + done.stderr
 
 
 def table(run, name):
@@ -299,6 +303,12 @@ def test_patterns_on_which_the_checkpoints_of_a_family_disagree_are_labelled_fir
         trained = load_family(folder / "families" / PROFILE.families[1])
         wanted = disputed_first(score_stack(stack, trained, candidates), trained.threshold)
     assert f"first patterns {wanted[:5]}" in (folder / "03_annotation.ipynb").read_text()
+
+
+def test_the_notebooks_verify(run):
+    verdict = verify_run(run[0])
+    assert verdict.lines()[-1].endswith("files computed again: no difference")
+    assert verdict.holds
 
 
 def test_a_second_run_does_nothing_and_a_deleted_table_is_made_again(run):

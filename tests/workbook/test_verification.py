@@ -250,10 +250,3 @@ def test_the_command_ends_with_1_if_anything_differs_or_is_not_verified(monkeypa
     done = CliRunner().invoke(workbook, ["verify", "demo"], catch_exceptions=False)
     assert done.exit_code == code
     assert done.output.splitlines() == verdict.lines()
-
-
-def test_the_workbooks_own_notebooks_verify(tiny_run):
-    folder, _ = tiny_run
-    verdict = verify_run(folder)
-    assert verdict.lines()[-1].endswith("files computed again: no difference")
-    assert verdict.holds
