@@ -91,6 +91,7 @@ def test_the_five_classes_are_handed_on_by_their_rooms():
         assert isinstance(getattr(__import__(f"helpers.{room}", fromlist=[name]), name), type)
 
 
+@pytest.mark.whole
 def test_the_way_of_one_pattern_is_one_that_can_be_gone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}

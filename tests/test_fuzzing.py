@@ -36,6 +36,7 @@ def test_the_corpus_damages_what_a_reader_looks_at(outcomes, name):
         assert verdicts.count("refused") > len(verdicts) / 5
 
 
+@pytest.mark.whole
 def test_the_same_job_is_the_same_file():
     jobs = [("stack: ours", 0, 3), ("profile", 1, 7), ("EM state", 1, 2), ("labels, JSON", 2, 5)]
     first, again = (

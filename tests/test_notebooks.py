@@ -178,6 +178,7 @@ def test_the_row_of_em_follows_from_the_choice_of_classes(run):
     assert stored.loc[("size range, paper", "manual"), "iou"] == pytest.approx(0.34, abs=0.005)
 
 
+@pytest.mark.whole
 def test_without_em_table_4_has_no_such_row_and_the_notebook_says_so(run, tmp_path):
     folder = shutil.copytree(run[0], tmp_path / "without")
     (folder / "selections" / "em.csv").unlink()
@@ -257,6 +258,7 @@ def test_the_page_of_the_annotation_shows_the_box_without_a_network(run):
     assert json.loads((run[0] / "box.json").read_text())["source"] == "proposed"
 
 
+@pytest.mark.whole
 def test_labels_and_box_of_a_person_are_what_the_next_run_takes(run, tmp_path):
     folder = shutil.copytree(run[0], tmp_path / "tiny")
     sets = pd.read_csv(folder / "sets.csv")
@@ -277,6 +279,7 @@ def test_labels_and_box_of_a_person_are_what_the_next_run_takes(run, tmp_path):
     assert sorted(path.name for path in (folder / "darknet").glob("*.txt")) == ["training.txt", "validation.txt"]
 
 
+@pytest.mark.whole
 def test_patterns_without_any_sets_are_labelled_first(tmp_path):
     notebook, executed = ROOT / "notebooks" / "03_annotation.ipynb", tmp_path / "executed" / "03_annotation.ipynb"
     given = {"profile": str(TINY), "results": str(tmp_path / "new")}
@@ -293,6 +296,7 @@ def test_patterns_without_any_sets_are_labelled_first(tmp_path):
     assert json.loads((tmp_path / "new" / "box.json").read_text())["source"] == "proposed"
 
 
+@pytest.mark.whole
 def test_patterns_on_which_the_checkpoints_of_a_family_disagree_are_labelled_first(run, tmp_path):
     folder = shutil.copytree(run[0], tmp_path / "tiny")
     given = {"profile": str(TINY), "results": str(folder), "order": "disputed", "family": PROFILE.families[1]}
@@ -305,12 +309,14 @@ def test_patterns_on_which_the_checkpoints_of_a_family_disagree_are_labelled_fir
     assert f"first patterns {wanted[:5]}" in (folder / "03_annotation.ipynb").read_text()
 
 
+@pytest.mark.whole
 def test_the_notebooks_verify(run):
     verdict = verify_run(run[0])
     assert verdict.lines()[-1].endswith("files computed again: no difference")
     assert verdict.holds
 
 
+@pytest.mark.whole
 def test_a_second_run_does_nothing_and_a_deleted_table_is_made_again(run):
     again = run_all(run[0])
     assert again.returncode == 0

@@ -133,6 +133,7 @@ def assert_em_agrees(folder, wanted):
     assert len(expected["classes"].unique()) > 1
 
 
+@pytest.mark.whole
 def test_two_runs_on_one_machine_leave_the_same_bytes(computed, one_thread):
     found, wanted = files(computed()), files(one_thread)
     assert {"table_4.csv", "em/state.safetensors", "yolov2-jet-log/checkpoints/iteration_000010.safetensors"} <= set(
@@ -142,6 +143,7 @@ def test_two_runs_on_one_machine_leave_the_same_bytes(computed, one_thread):
     assert set(found) == set(wanted)
 
 
+@pytest.mark.whole
 def test_two_threads_agree_with_one(computed, one_thread):
     two = computed(threads=2)
     found, wanted = files(two), files(one_thread)

@@ -102,6 +102,7 @@ def undisturbed(tmp_path_factory, notebooks, twin):
     return folder
 
 
+@pytest.mark.whole
 @needs_proc
 def test_whoever_is_killed_the_same_command_goes_on_to_the_same_bytes(undisturbed, notebooks, twin, tmp_path):
     kills = [Kill("02_train", 0.9, "worker"), Kill("02_train", 0.8, "runner")]
@@ -225,6 +226,7 @@ def test_in_a_read_only_folder_one_line_says_so(disk, name, write):
     assert str(caught.value) == f"{path}: Read-only file system; make it writable, or choose another folder"
 
 
+@pytest.mark.whole
 def test_a_run_on_a_full_disk_goes_on_when_there_is_room(disk, undisturbed, notebooks, twin):
     folder = disk("size=4m") / "run"
     done = run(notebooks, folder, twin)
@@ -253,6 +255,7 @@ def test_a_run_that_has_no_room_from_the_start_or_no_permission_is_one_line(disk
         assert re.fullmatch(rf"workbook: {re.escape(str(folder))}/run\S*: {said}.*\n", done.stderr)
 
 
+@pytest.mark.whole
 @needs_proc
 def test_an_input_that_vanishes_is_one_line_and_put_back_the_run_goes_on(twin, tmp_path):
     data = tmp_path / twin.name

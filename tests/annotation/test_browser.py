@@ -297,6 +297,7 @@ def test_notebook_03_is_opened_labelled_and_drawn_in(driver, server, lesson):
     assert not set(wanted) & set(sets.loc[sets["set"] == "test", "pattern"])
 
 
+@pytest.mark.whole
 def test_a_dead_kernel_is_seen_and_what_was_saved_is_there_after_a_restart(driver, server, folder):
     killed = Notebook(driver, server, "killed.ipynb")
     killed.run_all()

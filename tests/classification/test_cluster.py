@@ -118,6 +118,7 @@ def at_least_done(output, process, chunks):
     yield
 
 
+@pytest.mark.whole
 def test_a_killed_worker_and_a_killed_scheduler_lose_and_double_no_pattern(started, many, model, plain, tmp_path):
     output, port = tmp_path / "selection.csv", free_port()
     address = f"tcp://127.0.0.1:{port}"
@@ -152,6 +153,7 @@ def test_a_killed_worker_and_a_killed_scheduler_lose_and_double_no_pattern(start
     assert not ChunkFolder.beside(output).path.exists()
 
 
+@pytest.mark.whole
 def test_processes_of_this_machine_give_the_same_scores_and_an_error_of_theirs_is_one_line(
     started, many, model, plain, twin, tmp_path
 ):

@@ -31,6 +31,7 @@ def test_families_trained_side_by_side_have_the_bytes_of_those_trained_alone(tmp
         ).read_bytes()
 
 
+@pytest.mark.whole
 def test_trained_families_are_left_as_they_are(tmp_path):
     train_families(plans(tmp_path), processes=2)
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}

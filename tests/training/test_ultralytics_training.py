@@ -55,6 +55,7 @@ def test_a_checkpoint_scores_as_the_averaged_weights_did_during_training(tmp_pat
     assert ((scores > 0) & (scores < 1)).all()
 
 
+@pytest.mark.whole
 def test_a_present_day_detector_tells_the_disks_from_noise(tmp_path):
     settings = TrainingSettings(
         size=64, iterations=120, checkpoint_every=40, batch=8, learning_rate=0.02, burn_in=10,
@@ -85,6 +86,7 @@ KILLED = """
 """
 
 
+@pytest.mark.whole
 def test_an_ultralytics_training_killed_with_sigkill_goes_on_to_the_same_checkpoint_bytes(tmp_path):
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED), tmp_path / "killed", ROOT], check=False)
     assert killed.returncode == -signal.SIGKILL

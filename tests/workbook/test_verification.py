@@ -148,6 +148,7 @@ def test_whatever_is_edited_added_deleted_or_forged_is_named(copied, notebooks, 
     ]
 
 
+@pytest.mark.whole
 def test_a_stale_family_is_named_and_nothing_is_trained(copied, notebooks, twin, tmp_path):
     changed = shutil.copytree(notebooks, tmp_path / "notebooks")
     text = (changed / "02_train.ipynb").read_text()
