@@ -140,7 +140,7 @@ def test_info_shows_patterns_and_draws_a_gallery(run, tmp_path, write_patterns):
 
 def test_info_hands_on_how_a_file_is_read(run, monkeypatch):
     calls = []
-    monkeypatch.setattr("helpers.patterns.probe", lambda *given: calls.append(given))
+    monkeypatch.setattr("helpers.patterns.probe", lambda *given, look: calls.append(given) or [])
     monkeypatch.setattr("helpers.patterns.describe", lambda *given, **named: calls.append((given, named)) or "text")
     options = ["--dataset", "a/b", "--frame-shape", "123x240", "--mask-polarity", "nonzero-good", "--detector", "d.h5"]
     assert run("info", "a.emc", *options).exit_code == 0
