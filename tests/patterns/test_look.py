@@ -123,3 +123,11 @@ def test_what_looks_like_a_mask_and_is_not_used_is_named_with_the_place_for_it(t
 def test_doubts_go_to_standard_error_as_warnings(capfd):
     print_doubts(["a.cxi: odd", "b.cxi: odd"])
     assert capfd.readouterr() == ("", "workbook: warning: a.cxi: odd\nworkbook: warning: b.cxi: odd\n")
+
+
+def test_frames_with_the_largest_value_of_their_type_now_and_then_are_doubted(tmp_path):
+    """SWC-Advanced-Microscopy/StitchIt#183: int16 frames that end at 2 ** 15 - 1."""
+    frames = (COUNTS * 130).astype(np.int16)
+    frames[3, 2, 2] = 32767
+    (line,) = doubts_of(tmp_path / "a.cxi", frames, are_frames=True)
+    assert line.startswith("the frames looked at hold 1 values of 32767, the largest of an integer type; they count as")
