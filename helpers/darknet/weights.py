@@ -20,6 +20,17 @@ from helpers.errors import NetworkFileError
 from helpers.system import written_whole
 
 _VERSION = (0, 2, 0)
+_LARGEST_VERSION = 1000
+# how other files begin that are given for weights
+_OTHER_FILES = {
+    b"\x1f\x8b": "is compressed; unpack it with gunzip",
+    b"PK\x03\x04": "is an archive, of zip or PyTorch; give a Darknet .weights file",
+    b"<!doctype": "is a web page; download the file itself",
+    b"<html": "is a web page; download the file itself",
+    b"version https://git-lfs": "is a pointer of Git LFS; fetch the file itself",
+    b"\0\0\0\0\0\0\0\1": "has its bytes in big-endian order; swap those of each number",
+    b"\0\0\0\0\0\0\0\2": "has its bytes in big-endian order; swap those of each number",
+}
 _FLOAT = np.dtype("<f4")
 
 
@@ -131,7 +142,7 @@ class _Content(NamedTuple):
     def wrong_version(self, surplus: int) -> str:
         """Say what is the matter if one float too many or too few comes of a header of the other length, else ""."""
         is_long = _is_long(*self.version)
-        if surplus != (-1 if is_long else 1):
+        if surplus != (-1 if is_long else 1) or not all(0 <= number < _LARGEST_VERSION for number in self.version):
             return ""
         ours, theirs = ("20", "16 bytes, that of version 0.1") if is_long else ("16", "20 bytes, that of version 0.2")
         return (
@@ -150,6 +161,9 @@ def _read(path: str | os.PathLike) -> _Content:
         raise NetworkFileError(
             f"{path}: cannot be read ({getattr(reason, 'strerror', None) or 'too large'}); give a Darknet .weights file"
         ) from None
+    for beginning, reason in _OTHER_FILES.items():
+        if content[: len(beginning)].lower() == beginning.lower():
+            raise NetworkFileError(f"{path}: {reason}")
     version = struct.unpack_from("<ii", content.ljust(8, b"\0"))
     header = "<iiiq" if len(content) >= 12 and _is_long(*version) else "<iiii"
     start = struct.calcsize(header)
@@ -172,7 +186,7 @@ def _check(path: str | os.PathLike, content: _Content) -> None:
 
 def _is_long(major: int, minor: int) -> bool:
     """Tell whether a version stores the images seen in 64 bits (load_weights_upto in Darknet's parser.c)."""
-    return major * 10 + minor >= 2 and major < 1000 and minor < 1000
+    return major * 10 + minor >= 2 and major < _LARGEST_VERSION and minor < _LARGEST_VERSION
 
 
 @torch.no_grad()

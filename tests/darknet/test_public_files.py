@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from helpers import darknet
+from helpers.darknet import network as network_module
+from helpers.darknet import options
 from helpers.errors import NetworkFileError
 
 NET = "[net]\nwidth=64\nheight=64\nchannels=3\n"
@@ -186,3 +188,12 @@ def test_an_option_of_the_loss_alone_leaves_scores_and_refuses_training(tmp_path
 def test_a_softmax_that_cannot_be_is_refused(tmp_path, groups, temperature, message):
     with pytest.raises(NetworkFileError, match=message):
         read(tmp_path, f"{NET}{CONVOLUTION}[avgpool]\n[softmax]\ngroups={groups}\ntemperature={temperature}\n")
+
+
+def test_an_option_cannot_both_change_a_number_and_change_none():
+    for name in ("net", *network_module._LAYERS):
+        neutral = f"{options._NEUTRAL_OF_EVERY_LAYER} {options._NEUTRAL.get(name, '')}".split()
+        outputs = {*options._OF_EVERY_LAYER, *options._OUTPUTS.get(name, {})}
+        assert outputs.isdisjoint(neutral)
+        assert set(options._LOSSES.get(name, {})).isdisjoint([*neutral, *outputs])
+    assert {*options._OUTPUTS, *options._LOSSES, *options._NEUTRAL} <= {"net", *network_module._LAYERS}

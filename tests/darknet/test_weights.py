@@ -1,3 +1,4 @@
+import gzip
 import struct
 
 import numpy as np
@@ -159,3 +160,22 @@ def test_file_without_any_header_is_refused(tmp_path):
     path.write_bytes(np.full(floats_of(network), 0.3, "<f4").tobytes())
     with pytest.raises(NetworkFileError, match=r"vgg-16\.weights: expected \d+ floats for this network, found"):
         darknet.read_weights(network, path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(bytes(64)), "is compressed; unpack it"),
+        (b"PK\x03\x04" + bytes(64), "is an archive, of zip or PyTorch"),
+        (b"<!DOCTYPE html>\n<html>" + bytes(9), "is a web page; download the file itself"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n", "is a pointer of Git LFS"),
+        (struct.pack(">iiiq", 0, 2, 0, 7) + bytes(64), "has its bytes in big-endian order"),
+    ],
+)
+def test_another_file_given_for_weights_is_named(tmp_path, content, message):
+    """A page saved in place of the file: darkflow #441; the packed file opened as it is: YAD2K #99."""
+    path = tmp_path / "downloaded.weights"
+    path.write_bytes(content)
+    for read in (darknet.read_weights, darknet.read_backbone):
+        with pytest.raises(NetworkFileError, match=rf"downloaded\.weights: {message}"):
+            read(small_network(), path)
