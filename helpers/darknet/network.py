@@ -74,7 +74,9 @@ class Layers(nn.Module):
     @property
     def is_classifier(self) -> bool:
         """Tell whether the output of the network is a softmax over classes."""
-        return any(isinstance(layer, Softmax) for layer in list(self.layers)[-2:]) and not self.heads
+        return any(
+            isinstance(layer, Softmax) for layer in [one for one in self.layers if not isinstance(one, Cost)][-1:]
+        )
 
     def check_heads(self) -> None:
         """Raise NetworkFileError if the network has no head, and so neither boxes nor scores nor a loss."""

@@ -10,10 +10,9 @@ from helpers.system import in_short
 
 _LONGEST = 1000
 _LARGEST = 1e12
-_MOST_DIGITS = 20
 # what atoi and atof read of a value: the number, up to a comment or commas; 64.0 is the whole number 64
 _TAIL = r",*(?:(?:#|;|//).*)?"
-_INTEGER = re.compile(rf"([+-]?[0-9]+)(?:\.0*)?{_TAIL}", re.DOTALL)
+_INTEGER = re.compile(rf"([+-]?[0-9]{{1,20}})(?:\.0*)?{_TAIL}", re.DOTALL)
 _NUMBER = re.compile(rf"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?){_TAIL}", re.DOTALL)
 
 
@@ -99,7 +98,7 @@ class Section:
     def _integer(self, key: str, text: str, minimum: int | None) -> int:
         """Parse one whole number."""
         found = _INTEGER.fullmatch(text)
-        value = int(found[1][:_MOST_DIGITS]) if found else 0
+        value = int(found[1]) if found else 0
         if not found or abs(value) > _LARGEST:
             raise self.error(f"{key}={self.options.get(key)} is not a whole number", key)
         if minimum is not None and value < minimum:

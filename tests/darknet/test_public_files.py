@@ -51,7 +51,9 @@ ACCEPTED = {
     "Testing and Training both on, hank-ai/darknet #88": BASE.replace(
         "[net]\n", "[net]\nbatch=1\nsubdivisions=1\nbatch=64\nsubdivisions=16\n"
     ),
-    "a repeated key, of which the first counts": BASE.replace("channels=3", "channels=3\nchannels=1"),
+    "a repeated key, of which the first counts, AlexeyAB/darknet #3844": BASE.replace(
+        "channels=3", "channels=3\nchannels=1"
+    ),
     "whole numbers with a point": BASE.replace("filters=12", "filters=12.0"),
     "short names of layers": BASE.replace("[convolutional]", "[conv]").replace("[net]", "[network]"),
     "training and display of AlexeyAB's": BASE
@@ -153,6 +155,7 @@ def test_activation_that_is_left_out_is_logistic_as_in_darknet(tmp_path):
 
 
 def test_cfg_without_a_head_says_so_and_gives_no_scores(tmp_path):
+    """vgg-conv.cfg and jnet-conv.cfg of pjreddie/darknet are such."""
     with pytest.warns(UserWarning, match=r"some\.cfg: has no \[region\], \[yolo\] or \[softmax\]"):
         network = read(tmp_path, NET + CONVOLUTION)
     images, truth = torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 5)
@@ -197,3 +200,22 @@ def test_an_option_cannot_both_change_a_number_and_change_none():
         assert outputs.isdisjoint(neutral)
         assert set(options._LOSSES.get(name, {})).isdisjoint([*neutral, *outputs])
     assert {*options._OUTPUTS, *options._LOSSES, *options._NEUTRAL} <= {"net", *network_module._LAYERS}
+
+
+@pytest.mark.parametrize("name", ["net", *network_module._LAYERS])
+def test_every_option_that_changes_a_number_is_refused_but_for_the_value_that_we_compute(name):
+    for key, value in {**options._OF_EVERY_LAYER, **options._OUTPUTS.get(name, {})}.items():
+        for other in ("7", "-1.5", "softmax"):
+            with pytest.raises(NetworkFileError, match=rf"\[{name}\]: {key}={other} "):
+                options.refuse_other_outputs(darknet.section(name, **{key: other}))
+        if value is not None:
+            options.refuse_other_outputs(darknet.section(name, **{key: value}))
+
+
+@pytest.mark.parametrize("name", ["net", *network_module._LAYERS])
+def test_no_option_of_training_or_display_is_refused_or_said_to_be_unknown(name):
+    neutral = f"{options._NEUTRAL_OF_EVERY_LAYER} {options._NEUTRAL.get(name, '')}".split()
+    section = darknet.section(name, **dict.fromkeys(neutral, "something"))
+    options.refuse_other_outputs(section)
+    options.refuse_other_losses(section)
+    options.warn_of_unknown(section)
