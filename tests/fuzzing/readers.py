@@ -183,7 +183,7 @@ def _read_weights(path: Path) -> None:
 
 
 def _backbone(folder: Path) -> Path:
-    counts = darknet.weights.float_counts(_network())
+    counts = darknet.float_counts(_network())
     (folder / "net.conv").write_bytes(bytes(16) + np.full(sum(counts[:6]), 0.5, "<f4").tobytes())
     return folder / "net.conv"
 
