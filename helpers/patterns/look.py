@@ -109,8 +109,8 @@ def _of_counts(stack: PatternStack, *, are_frames: bool) -> list[str]:
     marked = values[np.isin(values, stack.markers) & ~bad]
     if are_frames and marked.size:  # patterns are refused for it when they are read
         found.append(
-            f"the frames looked at hold {marked.size} values of {marker_in_words(marked[0])}; they count as light: mark "
-            "those pixels in the mask"
+            f"the frames looked at hold {marked.size} values of {marker_in_words(marked[0])}; they count as light: "
+            "mark those pixels in the mask"
         )
     if (stuck := _stuck(good)).any():
         row, column = np.argwhere(stuck)[0]
