@@ -20,6 +20,7 @@ from helpers.patterns.stack import Origin, Part, PatternStack
 from helpers.patterns.storage import AssembledStorage, DatasetStorage, spread
 
 _LOOKED_AT = 16
+_NO_MASK = "none"
 
 
 def stack_of(path: Path, found: list[Layout], options: ReadOptions, file: h5py.File | None = None) -> PatternStack:
@@ -58,7 +59,9 @@ def _part(layout: Layout, layouts: list[Layout], options: ReadOptions, geometry:
             "correct it"
         )
     dead = np.where(mask.in_all, 0, dead_pixels(storage, layout.saturation, spread(storage.shape[0], _LOOKED_AT)))
-    sources = [mask.source, *([f"dead: {dead_in_words(dead)}"] if dead.any() else []), *([source] if source else [])]
+    marked = [f"dead: {dead_in_words(dead)}"] if dead.any() else []
+    good = [] if marked or mask.source != _NO_MASK else ["every pixel is good"]
+    sources = [mask.source, *good, *marked, *([source] if source else [])]
     return Part(
         dataset=layout.path,
         storage=storage,
@@ -94,7 +97,7 @@ def _mask(layout: Layout, options: ReadOptions, geometry: Assembly | None) -> _M
         masks.append(_Mask(bad, f"mask of {geometry.source} ({rule.name})"))
     if not masks:
         gaps = np.zeros(layout.data.shape[1:], bool) if geometry is None else geometry.gaps
-        return _Mask(gaps, "none but the gaps of the geometry" if gaps.any() else "none, every pixel is good")
+        return _Mask(gaps, "none but the gaps of the geometry" if gaps.any() else _NO_MASK)
     each = [mask.of_each for mask in masks if mask.of_each is not None]
     return _Mask(
         np.logical_or.reduce([mask.in_all for mask in masks]),
