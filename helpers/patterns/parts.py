@@ -1,15 +1,14 @@
 """From the layouts found in a file to one stack: masks, geometry and experiment of all its data sets together."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from helpers.errors import PatternFileError
-from helpers.experiment import Experiment
 from helpers.patterns.assembly import Assembly
 from helpers.patterns.hdf5.values import values_of
 from helpers.patterns.layouts.base import Layout
@@ -59,7 +58,7 @@ def _part(layout: Layout, layouts: list[Layout], options: ReadOptions, geometry:
         mask=mask,
         masks=masks,
         mask_source=f"{mask_source}, {source}" if source else mask_source,
-        centre=layout.centre() or (geometry.centre if geometry else None),
+        centres=_centres(layout, geometry),
         event_ids=partial(layout.event_ids, layouts),
         columns=partial(layout.columns, layouts),
     )
@@ -82,11 +81,12 @@ def _masks(
         return bad if geometry is None else np.stack([geometry.mask(pattern) for pattern in bad])
 
     own = None if geometry is None or geometry.mask_values is None else _mask_of(geometry, polarity)
-    if data.shape != layout.data.shape:
-        bad = as_pictures(values_of(data)[None])[0]
+    arrangement = layout.arrangement.of_each(data.shape)
+    if arrangement is None:
+        bad = as_pictures(layout.arrangement.of_one(values_of(data))[None])[0]
         return bad if own is None else own | bad, None, source
-    each = DatasetStorage(data)
-    looked_at = np.unique(np.linspace(0, len(data) - 1, _MASKS_LOOKED_AT).astype(np.intp))
+    each = DatasetStorage(data, arrangement)
+    looked_at = np.unique(np.linspace(0, each.shape[0] - 1, _MASKS_LOOKED_AT).astype(np.intp))
     bad = np.logical_and.reduce([as_pictures(each.read(one))[0] for one in looked_at[:, None]])
     in_all = bad if own is None else own | bad
     return in_all, lambda patterns: as_pictures(each.read(patterns)), f"{source}, one for each pattern"
@@ -97,7 +97,7 @@ def _without_a_mask(layout: Layout, options: ReadOptions, geometry: Assembly | N
     if geometry is not None and geometry.mask_values is not None:
         source = mask_rule(f"mask of {geometry.source}", options.mask_polarity, two_is_bad=True)
         return _mask_of(geometry, options.mask_polarity), source
-    gaps = np.zeros(layout.data.shape[1:], bool) if geometry is None else geometry.gaps
+    gaps = np.zeros(layout.shape[1:], bool) if geometry is None else geometry.gaps
     return gaps, "none but the gaps of the geometry" if gaps.any() else "none, every pixel is good"
 
 
@@ -138,11 +138,23 @@ def _refuse_different_shapes(parts: list[Part], options: ReadOptions) -> None:
         )
 
 
-def _experiment(layouts: list[Layout], parts: list[Part]) -> tuple[Experiment | None, list[str]]:
-    """The experiment that all data sets share, and what is missing for it."""
+def _centres(layout: Layout, geometry: Assembly | None) -> np.ndarray:
+    """Beam centres (n, 2) that the file tells, else that of the geometry; none if neither does."""
+    if (centres := layout.centres()) is not None:
+        return centres
+    return np.empty((0, 2)) if geometry is None or geometry.centre is None else np.array([geometry.centre], float)
+
+
+def _experiment(layouts: list[Layout], parts: list[Part]) -> tuple[dict[str, Any], list[str]]:
+    """What all data sets tell of the experiment, and what is missing for it."""
     centre = parts[0].centre if len({part.centre for part in parts}) == 1 else None
     shape = parts[0].storage.shape[1:]
     known = [layout.experiment(shape, centre) for layout in layouts]
-    if len({experiment and replace(experiment, name="", saturation=1) for experiment, _ in known}) > 1:
-        return None, ["one experiment for all data sets"]
-    return known[0]
+    values, missing = known[0]
+    shared = {**values, "name": "", "saturation": 1}
+    if any({**others, "name": "", "saturation": 1} != shared for others, _ in known):
+        both = {name: value for name, value in values.items() if all(one.get(name) == value for one, _ in known)}
+        return both, ["one experiment for all data sets"]
+    if parts[0].centre is None and any(len(part.centres) for part in parts):
+        missing = ["one image_center for all patterns" if name == "image_center" else name for name in missing]
+    return values, missing

@@ -469,7 +469,7 @@ def virtual_with_a_damaged_source(folder):
 
 def panels_without_a_geometry(folder):
     with h5py.File(folder / "a.cxi", "w") as file:
-        file["entry_1/data_1/data"] = COUNTS[:, None]
+        file["entry_1/data_1/data"] = np.stack([COUNTS, COUNTS], axis=1)
 
 
 def emc_without_a_shape(folder):

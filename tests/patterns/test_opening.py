@@ -289,7 +289,7 @@ def test_negative_integers_are_refused(tmp_path):
     [
         (COUNTS[0], "shape"),
         (COUNTS[None], "no geometry"),
-        (COUNTS[None, None], "shape"),
+        (COUNTS.reshape(5, 2, 2, 3, 2), "shape"),
         (COUNTS[:0], "empty"),
         (COUNTS.astype("c8"), "complex64"),
         (np.full((1, 2, 2), b"x"), "integers or floats"),
@@ -403,7 +403,7 @@ def functions_called_by(call):
 def test_our_own_file_is_opened_by_few_functions_and_no_message_is_made_in_advance(ours):
     open_stack(ours).close()
     found = functions_called_by(lambda: open_stack(ours).close())
-    assert 20 < len(found) <= 40
+    assert 20 < len(found) <= 60
     assert not {name for _, name in found} & {"in_short", "printable"}
 
 

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from helpers.errors import PatternFileError
+from helpers.patterns.hdf5.arrangement import arrangement_of
 from helpers.patterns.hdf5.file import dataset, errors_name
 from helpers.patterns.layouts.base import Layout
 from helpers.patterns.layouts.columns import decoded
@@ -58,12 +59,17 @@ class GrowingStack:
 
     def _take_handles(self) -> None:
         """Keep the handles that are refreshed: of the patterns and of their event ids."""
+        self._data = self._file[self.stack.dataset]
+        if not arrangement_of(self._data).patterns_first:
+            raise PatternFileError(
+                f"{self.stack.dataset}: a file that is still written is read where its patterns are the first axis; "
+                "follow a folder of finished files"
+            )
         if len(self.stack.parts) > 1 or self.stack.parts[0].masks is not None:
             raise PatternFileError(
                 f"{self.stack.dataset}: a file that is still written is read from one data set, with one "
                 "mask for all patterns; name one with --dataset, or follow a folder of finished files"
             )
-        self._data = self._file[self.stack.dataset]
         self._ids = growing_ids(self._file, self.stack.dataset)
         self._grow()  # HDF5 refreshes a data set wrongly while the first stack holds other handles of it
 
@@ -92,10 +98,10 @@ class GrowingStack:
     def _grow(self) -> None:
         """Make the stack anew with the present length."""
         stack, part = self.stack, self.stack.parts[0]
-        storage = DatasetStorage(self._data)
+        storage = DatasetStorage(self._data, arrangement_of(self._data))
         if stack.geometry is not None:
             storage = AssembledStorage(storage, stack.geometry)
-        origin = Origin(str, str, stack.geometry, lambda: (None, ()), self._file)  # only patterns are asked for
+        origin = Origin(str, str, stack.geometry, lambda: ({}, ()), self._file)  # only patterns are asked for
         grown = replace(part, storage=storage, event_ids=lambda: None, columns=dict)
         self.stack = PatternStack(stack.path, [grown], origin, nan_as_zero=self._options.nan_as_zero)
 
