@@ -22,7 +22,7 @@ def test_ids_that_an_entry_shares_are_taken_only_if_there_is_one_for_each_patter
     with open_stack(write(tmp_path / "a.cxi", entry_1__event_id=np.arange(8) + 20)) as stack:
         assert stack.event_ids.tolist() == list(range(20, 28))
         assert stack.table()["event_id"].tolist() == list(range(20, 28))
-    with open_stack(write(tmp_path / "b.cxi", entry_1__event_id=np.arange(4))) as stack:
+    with open_stack(write(tmp_path / "b.cxi", entry_1__event_id=np.arange(5))) as stack:
         assert stack.event_ids is None
 
 

@@ -18,10 +18,9 @@ from helpers.patterns.growing.following import RETRY_S, SETTLED_S, Known
 from helpers.patterns.growing.growing_stack import (
     IDS_LATE_S,
     GrowingStack,
-    is_locked,
-    is_written_with_swmr,
     written_patterns,
 )
+from helpers.patterns.hdf5.unopened import is_locked, is_written_with_swmr
 from helpers.patterns.writing import write_stack
 from helpers.simulation import beamline
 
@@ -225,7 +224,9 @@ def test_a_half_written_file_is_waited_for(tmp_path):
     path = tmp_path / "half.h5"
     with other_process(HALF_WRITER, path, "locked") as writer, following_patterns(tmp_path) as following:
         assert nothing_new(following, 1.5 * SETTLED_S)
-        assert following.problems == {str(path): "a writer has it open"}
+        assert following.problems == {
+            str(path): "a writer has it open, without SWMR; it is read when that has closed it"
+        }
         writer.stdin.write("\n")
         writer.stdin.flush()
         assert writer.stdout.readline() == "DONE\n"
@@ -243,7 +244,7 @@ def test_a_file_that_was_cut_short_is_opened_again(tmp_path):
     with following_patterns(path, clock=clock) as following:
         assert following.take() is None
         (problem,) = following.problems.values()
-        assert "truncated" in problem
+        assert "cut short" in problem
         path.write_bytes(whole)
         settled(path)
         assert following.take() is None  # it has just failed

@@ -69,7 +69,7 @@ def numbered(names: list[str], prefix: str, suffix: str = "") -> list[str]:
     return [name for _, name in sorted(found)]
 
 
-def address(data: h5py.Dataset) -> tuple[int, int]:
-    """The file and the place there, which tell a data set from others whatever it is called."""
+def address(data: h5py.Dataset | h5py.Group) -> tuple[int, int]:
+    """The file and the place there, which tell a data set or group from others whatever it is called."""
     info = h5py.h5o.get_info(data.id)
     return info.fileno, info.addr

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import h5py
 import numpy as np
@@ -214,14 +214,19 @@ class Layout:
                 found.setdefault(name, column)
         return found
 
-    def event_ids(self, stacks: list["Layout"]) -> np.ndarray | None:
-        """One id a pattern, from the first column that holds any."""
+    def event_column(self, stacks: list["Layout"]) -> Column | None:
+        """The first column of event ids that holds any."""
         groups = self.column_groups(stacks)
         for name in self.event_id_names:
             for group in groups:
-                if (column := group.find(name)) is not None and (ids := identifiers(column.read())) is not None:
-                    return ids
+                if (column := group.find(name)) is not None and identifiers(column.read()) is not None:
+                    return column
         return None
+
+    def event_ids(self, stacks: list["Layout"]) -> np.ndarray | None:
+        """One id a pattern, or None."""
+        column = self.event_column(stacks)
+        return None if column is None else identifiers(column.read())
 
     def experiment(self, shape: tuple[int, int], centre: Centre | None) -> tuple[dict[str, Any], list[str]]:
         """The fields of the experiment that the file tells, and what is missing for it, for people.
@@ -271,14 +276,6 @@ def without_repeats(stacks: list[Layout]) -> list[Layout]:
     for stack in stacks:
         seen.setdefault(address(stack.data), stack)
     return list(seen.values())
-
-
-def refuse_choice(stacks: list[Layout]) -> NoReturn:
-    """Refuse data sets that show the same shots."""
-    raise PatternFileError(
-        f"{listed([stack.path for stack in stacks])} show the same shots on several detectors; name one with "
-        "dataset=... (--dataset)"
-    )
 
 
 def listed(names: Sequence[str]) -> str:
