@@ -266,6 +266,8 @@ class Layout:
         energy = self.entry.first_value(sources, "energy")
         if energy is not None:
             return energy if energy < _LARGEST_JOULE else energy * _JOULE_A_EV
+        if (energy_ev := self.entry.first_value(["LCLS"], "photon_energy_eV")) is not None:
+            return energy_ev * _JOULE_A_EV
         wavelength_angstrom = self.entry.first_value(["LCLS"], "photon_wavelength_A")
         return None if wavelength_angstrom is None else 10 * _JOULE_NM / wavelength_angstrom
 

@@ -15,7 +15,7 @@ _DEEPEST = 6
 """Groups in groups that are searched for columns."""
 
 _MOST_PARTS = 4
-"""Of an event id, for instance run and index."""
+"""Parts of an event id, for instance run and index."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ColumnGroup:
 
     def _below(self, group: h5py.Group, name: str, prefix: str, *, depth: int) -> Iterator[tuple[str, Column]]:
         """A column, or those in a group."""
-        node = self._node(group, name, top=depth == 1)
+        node = self._node(group, name, follow=self.links and depth == 1)
         searched = depth < _DEEPEST and (not self.links or depth > 1 or name.startswith("result_"))
         if isinstance(node, h5py.Group) and searched:
             for inner in names_in(node):
@@ -63,16 +63,16 @@ class ColumnGroup:
             yield prefix + name.removeprefix(self.stem), Column(node, self.rows[len(node)])
 
     def find(self, name: str) -> Column | None:
-        """The column of that name, which lies in the group itself; a value may have up to `_MOST_PARTS` numbers."""
+        """The column of that name in the group itself, behind a link, too; a value may have up to four parts."""
         local = self.stem + name.removeprefix(self.prefix)
         if not name.startswith(self.prefix) or local not in self.entry.names_at(self.path):
             return None
-        node = self._node(self.entry.file[self.path or "/"], local, top=True)
+        node = self._node(self.entry.file[self.path or "/"], local, follow=True)
         return Column(node, self.rows[len(node)]) if self._fits(node, _MOST_PARTS) else None
 
-    def _node(self, group: h5py.Group, name: str, *, top: bool) -> h5py.Group | h5py.Dataset | None:
-        """The object that a name leads to, through links only where they count; None if that is nowhere."""
-        if not (self.links and top):
+    def _node(self, group: h5py.Group, name: str, *, follow: bool) -> h5py.Group | h5py.Dataset | None:
+        """The object that a name leads to, through links only if they are to `follow`; None if that is nowhere."""
+        if not follow:
             return member(group, name) if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
         try:
             return member(group, name)
