@@ -29,7 +29,9 @@ from helpers.patterns import (
     PatternStack,
     ReadOptions,
     check_output,
+    doubts,
     open_stack,
+    print_doubts,
     probe,
     selection_table,
     write_selections,
@@ -156,9 +158,10 @@ def _probed(path: Path, model: Path, trained: TrainedFamily, output: Path, optio
     def look(stack: PatternStack) -> list:
         check_shape(stack, trained)
         check_output(output, stack)
-        return [len(stack), origin_of(stack, model, options, batch=batch)]
+        return [len(stack), origin_of(stack, model, options, batch=batch), doubts(stack)]
 
-    patterns, origin = probe(path, options, look=look)
+    patterns, origin, doubtful = probe(path, options, look=look)
+    print_doubts(doubtful)
     folder = ChunkFolder.beside(output.resolve())
     source = Source(path.resolve(), options, model.resolve(), family_state(model), origin, folder)
     return _Scored(path, output, source, chunks_of(path, patterns, batch=batch))

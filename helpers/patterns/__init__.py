@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "description": ["describe", "from_dim_to_bright"],
         "dragonfly.detector": ["detector_beside"],
         "growing.following": ["Following", "Known", "NewPatterns"],
+        "look": ["doubts", "print_doubts"],
         "opening": ["open_stack"],
         "options": ["DEFAULTS", "ReadOptions"],
         "probing": ["probe"],

@@ -6,6 +6,7 @@ import numpy as np
 
 from helpers.errors import PatternFileError
 from helpers.patterns.layouts.base import listed
+from helpers.patterns.look import light_of
 from helpers.patterns.opening import open_stack
 from helpers.patterns.options import DEFAULTS, ReadOptions
 from helpers.patterns.stack import PatternStack
@@ -19,6 +20,7 @@ _BAD = "x"
 _WIDTH = 64
 _CELL_ASPECT = 2
 _UNREADABLE = "unreadable"
+_MOST_BITS = 20
 
 
 def describe(path: str | os.PathLike, options: ReadOptions = DEFAULTS, *, pictures: bool = False) -> str:
@@ -45,8 +47,6 @@ def describe(path: str | os.PathLike, options: ReadOptions = DEFAULTS, *, pictur
 def _lines(stack: PatternStack, photons: str) -> list[str]:
     """What the file tells of its patterns, and how they are read."""
     ids = "none" if stack.event_ids is None else " to ".join(_event_id(stack.event_ids[end]) for end in (0, -1))
-    first, *others = dict.fromkeys(part.mask_source for part in stack.parts)
-    masks = first + (f", and {len(others)} more" if others else "")
     return [
         f"{printable(stack.path)}" + (f": {stack.title}" if stack.title else ""),
         f"  layout     {stack.layout}",
@@ -54,7 +54,7 @@ def _lines(stack: PatternStack, photons: str) -> list[str]:
         *_other_files(stack),
         *_patterns_of_each(stack),
         f"  patterns   {len(stack)} of {stack.shape[1]} rows x {stack.shape[2]} columns, {stack.dtype}",
-        f"  mask       {stack.mask.sum()} bad pixels ({stack.mask.mean():.1%}); {masks}",
+        *_mask(stack),
         f"  centre     {_centre(stack)}",
         f"  experiment {_experiment(stack)}",
         f"  event ids  {ids}",
@@ -71,15 +71,19 @@ def looked_at(stack: PatternStack) -> tuple[np.ndarray, str]:
     """
     first = slice(0, max(1, min(_LOOKED_AT, _LOOKED_AT_PIXELS // stack.mask.size)))
     try:
-        values = stack.read(first)
+        unmasked, bad = stack.read_unmasked(first)
     except PatternFileError as error:
-        try:
-            return np.maximum(np.nan_to_num(stack.read_frames(first), posinf=0, neginf=0), 0), f"{_UNREADABLE}: {error}"
-        except PatternFileError:
-            return np.empty((0, *stack.shape[1:]), np.float32), f"{_UNREADABLE}: {error}"
+        return np.empty((0, *stack.shape[1:]), np.float32), f"{_UNREADABLE}: {error}"
+    before = np.median(light_of(unmasked, stack.markers).sum(axis=(1, 2)))
+    values = unmasked
+    np.copyto(values, 0, where=bad)
+    try:
+        values = stack.checked(values, first)
+    except PatternFileError as error:
+        return np.maximum(np.nan_to_num(values, posinf=0, neginf=0), 0), f"{_UNREADABLE}: {error}"
     low, middle, high = np.percentile(values.sum(axis=(1, 2)), [5, 50, 95])
     text = f"median {middle:.0f} (5 % below {low:.0f}, 5 % above {high:.0f}) in the first {len(values)}"
-    return values, text
+    return values, text + (f"; {before:.0f} before the mask" if before != middle else "")
 
 
 def from_dim_to_bright(stack: PatternStack, number: int) -> tuple[np.ndarray, list[str], str]:
@@ -95,6 +99,18 @@ def from_dim_to_bright(stack: PatternStack, number: int) -> tuple[np.ndarray, li
     ranks = np.unique(np.linspace(0, len(total) - 1, number).round().astype(int))
     patterns = np.argsort(total, kind="stable")[ranks]
     return values[patterns], [f"{pattern}: {total[pattern]:.0f}" for pattern in patterns], _unit(photons)
+
+
+def _mask(stack: PatternStack) -> list[str]:
+    """Number of bad pixels, where the mask is from, and the bits that it has."""
+    first, *others = dict.fromkeys(part.mask_source for part in stack.parts)
+    masks = first + (f", and {len(others)} more" if others else "")
+    bits = list(dict.fromkeys(line for part in stack.parts for line in part.mask_bits()))
+    shown = bits if len(bits) <= _MOST_BITS else [*bits[:_MOST_BITS], f"... ({len(bits) - _MOST_BITS} more)"]
+    return [
+        f"  mask       {stack.mask.sum()} bad pixels ({stack.mask.mean():.1%}); {masks}",
+        *(f"             {line}" for line in shown),
+    ]
 
 
 def _other_files(stack: PatternStack) -> list[str]:

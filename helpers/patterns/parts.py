@@ -1,6 +1,7 @@
 """From the layouts found in a file to one stack: masks, geometry and experiment of all its data sets together."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from helpers.errors import PatternFileError
 from helpers.patterns.assembly import Assembly
 from helpers.patterns.hdf5.values import values_of
 from helpers.patterns.layouts.base import Layout
-from helpers.patterns.options import Polarity, ReadOptions
+from helpers.patterns.markers import dead_in_words, dead_pixels, markers_of
+from helpers.patterns.masks import TWO_IS_BAD, as_bits, chosen_rule
+from helpers.patterns.options import ReadOptions
 from helpers.patterns.stack import Origin, Part, PatternStack
-from helpers.patterns.storage import AssembledStorage, DatasetStorage
+from helpers.patterns.storage import AssembledStorage, DatasetStorage, spread
 
-_MASKS_LOOKED_AT = 16
+_LOOKED_AT = 16
 
 
 def stack_of(path: Path, found: list[Layout], options: ReadOptions, file: h5py.File | None = None) -> PatternStack:
@@ -46,81 +49,85 @@ def stack_of(path: Path, found: list[Layout], options: ReadOptions, file: h5py.F
 def _part(layout: Layout, layouts: list[Layout], options: ReadOptions, geometry: Assembly | None, source: str) -> Part:
     """One data set with all that belongs to it."""
     storage = layout.storage(options)
-    mask, masks, mask_source = _masks(layout, options, geometry)
-    if mask.all():
+    if geometry is not None:
+        storage = AssembledStorage(storage, geometry)
+    mask = _mask(layout, options, geometry)
+    if mask.in_all.all():
         raise PatternFileError(
-            f"{mask_source}: no pixel is good; say what the mask means with mask_polarity=... (--mask-polarity), or "
+            f"{mask.source}: no pixel is good; say what the mask means with mask_polarity=... (--mask-polarity), or "
             "correct it"
         )
+    dead = np.where(mask.in_all, 0, dead_pixels(storage, layout.saturation, spread(storage.shape[0], _LOOKED_AT)))
+    sources = [mask.source, *([f"dead: {dead_in_words(dead)}"] if dead.any() else []), *([source] if source else [])]
     return Part(
         dataset=layout.path,
-        storage=storage if geometry is None else AssembledStorage(storage, geometry),
-        mask=mask,
-        masks=masks,
-        mask_source=f"{mask_source}, {source}" if source else mask_source,
+        storage=storage,
+        mask=mask.in_all | (dead > 0),
+        masks=mask.of_each,
+        mask_source=", ".join(sources),
+        mask_bits=mask.bits,
+        mask_candidates=lambda: [path for group in layout.mask_groups() for path in layout.masks_in(group)],
+        dead=dead,
+        markers=lambda: markers_of(storage.dtype, layout.saturation()),
         centres=_centres(layout, geometry),
         event_ids=partial(layout.event_ids, layouts),
         columns=partial(layout.columns, layouts),
     )
 
 
-def _masks(
-    layout: Layout, options: ReadOptions, geometry: Assembly | None
-) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray] | None, str]:
-    """Bad pixels of a stack, those of single patterns where each has its own, and where that is from."""
-    stored = layout.mask()
-    if stored is None:
-        always, source = _without_a_mask(layout, options, geometry)
-        return always, None, source
-    path, data = stored
-    polarity, two_is_bad = options.mask_polarity, layout.two_is_bad
-    source = mask_rule(path, polarity, two_is_bad=two_is_bad)
+@dataclass(frozen=True, eq=False)
+class _Mask:
+    """Bad pixels in all patterns (rows, columns), in some patterns where each has its own, and words for people."""
+
+    in_all: np.ndarray
+    source: str
+    of_each: Callable[[np.ndarray], np.ndarray] | None = None
+    bits: Callable[[], list[str]] = list
+
+
+def _mask(layout: Layout, options: ReadOptions, geometry: Assembly | None) -> _Mask:
+    """The mask of a data set: all that its file says of bad pixels, and those of the geometry."""
+    masks = [_stored_mask(path, data, layout, options, geometry) for path, data in layout.masks().items()]
+    if geometry is not None and geometry.mask_values is not None:
+        rule = chosen_rule(options.mask_polarity, TWO_IS_BAD)
+        bad = geometry.mask(rule.bad_pixels(geometry.mask_values))
+        masks.append(_Mask(bad, f"mask of {geometry.source} ({rule.name})"))
+    if not masks:
+        gaps = np.zeros(layout.shape[1:], bool) if geometry is None else geometry.gaps
+        return _Mask(gaps, "none but the gaps of the geometry" if gaps.any() else "none, every pixel is good")
+    each = [mask.of_each for mask in masks if mask.of_each is not None]
+    return _Mask(
+        np.logical_or.reduce([mask.in_all for mask in masks]),
+        " and ".join(mask.source for mask in masks),
+        (lambda patterns: np.logical_or.reduce([bad(patterns) for bad in each])) if each else None,
+        lambda: [line for mask in masks for line in mask.bits()],
+    )
+
+
+def _stored_mask(
+    path: str, data: h5py.Dataset, layout: Layout, options: ReadOptions, geometry: Assembly | None
+) -> _Mask:
+    """One data set of masks; where each pattern has its own, bad in all is what is bad in all that are looked at."""
+    rule = chosen_rule(options.mask_polarity, layout.rule_of(path))
 
     def as_pictures(values: np.ndarray) -> np.ndarray:
-        bad = bad_pixels(values, polarity, two_is_bad=two_is_bad)
+        bad = rule.bad_pixels(values)
         return bad if geometry is None else np.stack([geometry.mask(pattern) for pattern in bad])
 
-    own = None if geometry is None or geometry.mask_values is None else _mask_of(geometry, polarity)
     arrangement = layout.arrangement.of_each(data.shape)
     if arrangement is None:
-        bad = as_pictures(layout.arrangement.of_one(values_of(data))[None])[0]
-        return bad if own is None else own | bad, None, source
+        values = layout.arrangement.of_one(values_of(data))
+        source = f"{path} ({rule.in_words(values)})"
+        return _Mask(as_pictures(values[None])[0], source, bits=lambda: rule.bits_found(values))
     each = DatasetStorage(data, arrangement)
-    looked_at = np.unique(np.linspace(0, each.shape[0] - 1, _MASKS_LOOKED_AT).astype(np.intp))
-    bad = np.logical_and.reduce([as_pictures(each.read(one))[0] for one in looked_at[:, None]])
-    in_all = bad if own is None else own | bad
-    return in_all, lambda patterns: as_pictures(each.read(patterns)), f"{source}, one for each pattern"
-
-
-def _without_a_mask(layout: Layout, options: ReadOptions, geometry: Assembly | None) -> tuple[np.ndarray, str]:
-    """Bad pixels where the file has no mask: gaps of the geometry, and what its own mask calls bad."""
-    if geometry is not None and geometry.mask_values is not None:
-        source = mask_rule(f"mask of {geometry.source}", options.mask_polarity, two_is_bad=True)
-        return _mask_of(geometry, options.mask_polarity), source
-    gaps = np.zeros(layout.shape[1:], bool) if geometry is None else geometry.gaps
-    return gaps, "none but the gaps of the geometry" if gaps.any() else "none, every pixel is good"
-
-
-def _mask_of(geometry: Assembly, polarity: Polarity) -> np.ndarray:
-    """Gaps of a geometry, and the pixels that its own mask calls bad."""
-    return geometry.mask(bad_pixels(geometry.mask_values, polarity, two_is_bad=True))
-
-
-def bad_pixels(values: np.ndarray, polarity: Polarity, *, two_is_bad: bool) -> np.ndarray:
-    """Pixels that a mask calls bad, of its values in any shape.
-
-    "format": any value but 0 in CXI, 2 in Dragonfly (0 good, 1 good but not for orientation).
-    """
-    if polarity == "format" and two_is_bad:
-        return values == 2
-    return values == 0 if polarity == "nonzero-good" else values != 0
-
-
-def mask_rule(source: str, polarity: Polarity, *, two_is_bad: bool) -> str:
-    """Source and meaning of a mask, for people."""
-    if polarity == "nonzero-good":
-        return f"{source} (0 = bad)"
-    return f"{source} ({'2 = bad' if two_is_bad and polarity == 'format' else 'not 0 = bad'})"
+    looked_at = [each.read(one) for one in spread(each.shape[0], _LOOKED_AT)[:, None]]
+    in_any = np.bitwise_or.reduce([as_bits(values[0]) for values in looked_at])
+    return _Mask(
+        np.logical_and.reduce([as_pictures(values)[0] for values in looked_at]),
+        f"{path} ({rule.in_words(in_any)}), one for each pattern",
+        lambda patterns: as_pictures(each.read(patterns)),
+        lambda: [f"{line} in any of {len(looked_at)} masks" for line in rule.bits_found(in_any)],
+    )
 
 
 def _refuse_different_shapes(parts: list[Part], options: ReadOptions) -> None:

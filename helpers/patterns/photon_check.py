@@ -1,7 +1,7 @@
 """Check that stored values can be photon counts, so that detector units are not taken for photons.
 
 Whole and fractional counts pass, also after a background was subtracted. Refused are NaN and infinity, negative values,
-and what no detector counts in one shot:
+the largest values of integer types (`markers`), and what no detector counts in one shot:
 
 * more than a million in a pixel: such a value marks a pixel that the mask forgot;
 * a thousand in the mean pixel of a pattern: a raw frame with its pedestal;
@@ -10,28 +10,34 @@ and what no detector counts in one shot:
   frames of PR772 have 330 to 6100 in detector units (130 a photon), and 2.5 to 47 as fractional photons.
 """
 
+import math
+from functools import partial
+
 import numpy as np
+
+from helpers.patterns.markers import NO_MARKERS, marker_in_words
 
 _LARGEST_COUNT = 1e6
 _LARGEST_MEAN = 1e3
-_LARGEST_LIGHT = 150.0
+LARGEST_LIGHT = 150.0
 _LIT = 0.5
 _WHOLE = 0.1
 
 _UNITS = "these look like detector units: convert them to photons with `workbook prepare`"
 
 
-def impossible_counts(counts: np.ndarray) -> tuple[int, str, str] | None:
+def impossible_counts(counts: np.ndarray, markers: np.ndarray = NO_MARKERS) -> tuple[int, str, str] | None:
     """The first of (n, rows, columns) patterns that cannot be photon counts: its place, what is wrong, the next step.
 
-    Bad pixels must be 0; None if all patterns can be.
+    Bad pixels must be 0; `markers` (m,), ascending, are values that are no counts. None if all patterns can be.
     """
     highest, lowest = counts.max(axis=(1, 2), initial=0), counts.min(axis=(1, 2), initial=0)
     checks = (
         (lambda: ~(np.isfinite(highest) & np.isfinite(lowest)), _tell_not_finite),
+        (lambda: _hold_any(counts, highest, markers), partial(_tell_marked, markers=markers)),
         (lambda: highest > _LARGEST_COUNT, _tell_too_large),
         (lambda: (highest > _LARGEST_MEAN) & (_mean(counts, highest) > _LARGEST_MEAN), _tell_pedestal),
-        (lambda: _in_detector_units(counts, highest > _LARGEST_LIGHT), _tell_not_whole),
+        (lambda: _in_detector_units(counts, highest > LARGEST_LIGHT), _tell_not_whole),
         (lambda: lowest < 0, _tell_negative),
     )
     for look, tell in checks:  # one after the other: a later check may not bear what an earlier one finds
@@ -41,9 +47,22 @@ def impossible_counts(counts: np.ndarray) -> tuple[int, str, str] | None:
     return None
 
 
+def _hold_any(counts: np.ndarray, highest: np.ndarray, markers: np.ndarray) -> np.ndarray:
+    """Which patterns hold one of the markers, bool (n,); only the bright ones are looked through."""
+    found = highest >= markers.min(initial=np.inf)
+    found[found] = np.isin(counts[found], markers).any(axis=(1, 2))
+    return found
+
+
 def _mean(counts: np.ndarray, highest: np.ndarray) -> np.ndarray | float:
     """Mean pixel of each pattern, if any can have a high one."""
     return counts.mean(axis=(1, 2)) if (highest > _LARGEST_MEAN).any() else 0.0
+
+
+def mean_light(light: np.ndarray) -> np.ndarray:
+    """Photons of the pixel that the mean photon lies in, Σv² / Σv: (n,) of values (n, ...) from 0; 0 where all are."""
+    flat = light.reshape(len(light), math.prod(light.shape[1:]))
+    return np.einsum("ij,ij->i", flat, flat) / np.maximum(flat.sum(axis=1), np.finfo(np.float32).tiny)
 
 
 def _in_detector_units(counts: np.ndarray, candidates: np.ndarray) -> np.ndarray:
@@ -51,7 +70,7 @@ def _in_detector_units(counts: np.ndarray, candidates: np.ndarray) -> np.ndarray
     light = np.maximum(counts[candidates], 0).reshape(candidates.sum(), counts.shape[1] * counts.shape[2])
     lit = light > _LIT
     fractional = (np.abs(light - np.rint(light)) > _WHOLE) & lit
-    bright = np.einsum("ij,ij->i", light, light) > _LARGEST_LIGHT * light.sum(axis=1)
+    bright = mean_light(light) > LARGEST_LIGHT
     found = candidates.copy()
     found[candidates] = bright & (2 * fractional.sum(axis=1) > lit.sum(axis=1))
     return found
@@ -63,6 +82,12 @@ def _tell_not_finite(pattern: np.ndarray) -> tuple[str, str]:
     cure = "mask them, or read with nan_as_zero=True (--nan-as-zero)"
     rest = np.where(np.isfinite(pattern), pattern, 0)[None]
     return finding, f"{cure}; {_UNITS}" if _in_detector_units(rest, np.array([True])).any() else cure
+
+
+def _tell_marked(pattern: np.ndarray, markers: np.ndarray) -> tuple[str, str]:
+    values = pattern[np.isin(pattern, markers)]
+    finding = f"{values.size} values of {marker_in_words(values[0])}, which marks pixels without a count,"
+    return finding, "mark those pixels in the mask, or, if they are counts, store saturation_value in the detector"
 
 
 def _tell_too_large(pattern: np.ndarray) -> tuple[str, str]:

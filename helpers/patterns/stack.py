@@ -31,8 +31,9 @@ class Part:
 
     `mask` (rows, columns), True = bad pixel; where each pattern has a mask of its own, it is what is bad in all of
     them, and `masks` gives the bad pixels (n, rows, columns) of some patterns (n,). `mask_source` tells people where
-    the mask is from; the `centres` (n, 2), row and column, are in pixels; `event_ids` and `columns` read when they are
-    called.
+    the mask is from, `mask_bits` what bits it has, `mask_candidates` where masks were looked for. `dead` (rows,
+    columns) is the value of bad pixels that hold one of the `markers` in all patterns looked at, else 0. The `centres`
+    (n, 2), row and column, are in pixels. `mask_bits`, `mask_candidates`, `event_ids` and `columns` read when called.
     """
 
     dataset: str
@@ -40,6 +41,10 @@ class Part:
     mask: np.ndarray
     masks: Callable[[np.ndarray], np.ndarray] | None
     mask_source: str
+    mask_bits: Callable[[], list[str]]
+    mask_candidates: Callable[[], list[str]]
+    dead: np.ndarray
+    markers: Callable[[], np.ndarray]
     centres: np.ndarray
     event_ids: Callable[[], np.ndarray | None]
     columns: Callable[[], Mapping[str, Column]]
@@ -147,6 +152,12 @@ class PatternStack:
         found = set().union(*(value_files(self._file[name]) for name in self.datasets))
         return found - {Path(self._file.filename)}
 
+    @cached_property
+    def markers(self) -> np.ndarray:
+        """Values that are no counts, ascending (n,), as they are read."""
+        with errors_name(self.path):
+            return np.unique(np.concatenate([part.markers() for part in self.parts]))
+
     @property
     def datasets(self) -> tuple[str, ...]:
         """The data sets that the patterns are read from, in order."""
@@ -183,13 +194,16 @@ class PatternStack:
         IndexError
             If a number is not that of a pattern.
         """
-        wanted = _numbers(patterns, len(self))
-        counts = self.read_frames(wanted)
+        return self.checked(self.read_frames(patterns), patterns)
+
+    def checked(self, counts: np.ndarray, patterns: slice | np.ndarray) -> np.ndarray:
+        """Counts of these patterns, with bad pixels 0, if they can be photons; raises as `read`."""
         if self._nan_as_zero:
             counts[~np.isfinite(counts)] = 0
-        if (found := impossible_counts(counts)) is not None:
+        if (found := impossible_counts(counts, self.markers)) is not None:
             place, finding, cure = found
-            raise PatternFileError(f"{self.path}: {self._named(wanted[place], finding)}; {cure}")
+            pattern = _numbers(patterns, len(self))[place]
+            raise PatternFileError(f"{self.path}: {self._named(pattern, finding)}; {cure}")
         return counts
 
     def read_frames(self, patterns: slice | np.ndarray) -> np.ndarray:
@@ -207,12 +221,18 @@ class PatternStack:
         IndexError
             If a number is not that of a pattern.
         """
+        values, bad = self.read_unmasked(patterns)
+        np.copyto(values, 0, where=bad)
+        return values
+
+    def read_unmasked(self, patterns: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Values of some patterns as `read_frames`, but also in bad pixels, and which these are (n, rows, columns)."""
         wanted = _numbers(patterns, len(self))
         with errors_name(self.path):
             try:
                 with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which `read` refuses
                     values = np.asarray(self._storage.read(wanted), dtype=np.float32)
-                self._clear_own_masks(values, wanted)
+                return values, self._bad_pixels(wanted)
             except WorkbookError:
                 raise
             except FOREIGN as error:
@@ -220,16 +240,17 @@ class PatternStack:
                     f"{self.dataset} cannot be decoded in patterns {wanted[0]} to {wanted[-1]} ({in_short(error)}); "
                     "the file is damaged or needs a compression that is not installed: copy it again or use gzip"
                 ) from error
-        values[:, self.mask] = 0
-        return values
 
-    def _clear_own_masks(self, values: np.ndarray, wanted: np.ndarray) -> None:
-        """Put 0 where a pattern has a mask of its own."""
+    def _bad_pixels(self, wanted: np.ndarray) -> np.ndarray:
+        """Bad pixels of some patterns, bool (n, rows, columns); a view where no pattern has a mask of its own."""
+        bad = np.broadcast_to(self.mask, (wanted.size, *self.mask.shape))
         part, inside = self._storage.locate(wanted)
         for number, masked in enumerate(self.parts):
             here = part == number
             if masked.masks is not None and here.any():
-                values[here] = np.where(masked.masks(inside[here]), 0, values[here])
+                bad = bad if bad.flags.writeable else bad.copy()
+                bad[here] |= masked.masks(inside[here])
+        return bad
 
     def _named(self, pattern: int, finding: str) -> str:
         """A finding in a pattern, with the data set that it is from."""

@@ -103,3 +103,8 @@ class JoinedStorage:
             here = part == number
             values[here] = self._parts[number].read(inside[here])
         return values
+
+
+def spread(length: int, most: int) -> np.ndarray:
+    """At most so many numbers below a length, evenly spread, the first and the last among them."""
+    return np.unique(np.linspace(0, length - 1, min(length, most)).astype(np.intp))

@@ -1,11 +1,12 @@
 """Preparation of a file, for the command `workbook prepare`."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117, Centre, Experiment
-from helpers.patterns import DEFAULTS, PatternStack, ReadOptions, open_stack, probe
+from helpers.patterns import DEFAULTS, PatternStack, ReadOptions, doubts, open_stack, print_doubts, probe
 from helpers.preparation.calibration import PrepareSettings
 from helpers.preparation.crop import Crop
 from helpers.preparation.hit_finding import HitRule
@@ -86,7 +87,7 @@ def prepare_file(
     settings = PrepareSettings(rule, background, centre, keep_sizes, search_sizes, radii, Crop(side, *crop), seed)
     if Path(output).exists() and Path(output).samefile(path):
         raise PatternFileError(f"{output}: would overwrite the frames that it is made from; choose another name")
-    probe(path, options)
+    print_doubts(probe(path, options, look=partial(doubts, are_frames=True)))
     with open_stack(path, options) as stack:
         given = {"wavelength_nm": wavelength, "distance_m": distance, "pixel_m": pixel}
         experiment = _experiment(stack, given, adu_per_photon)

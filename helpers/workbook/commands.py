@@ -180,16 +180,17 @@ def classify(files: tuple[Path, ...], model: Path, follow: bool, stop_after: flo
 @click.option("--picture", type=_FILE, metavar="OUT.png", help="Also draw a few patterns.")
 def info(file: Path, picture: Path | None, **given: Any) -> None:
     """Show what a file of patterns holds, how it would be read, and a few patterns."""
-    from helpers.patterns import describe, probe
+    from helpers.patterns import describe, doubts, print_doubts, probe
 
     if picture is not None and picture.suffix.lower() != ".png":
         raise click.UsageError(f"--picture draws a PNG, not {picture.name}; give a name that ends in .png")
     options = _read_options(given)
-    probe(file, options)
+    doubtful = probe(file, options, look=doubts)
     click.echo(describe(file, options, pictures=True))
     if picture is not None:
         _draw_gallery(file, picture, options)
         click.echo(f"\n  gallery    {picture}")
+    print_doubts(doubtful)
 
 
 def _draw_gallery(file: Path, picture: Path, options: "ReadOptions") -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from helpers import ROOT
 from helpers.errors import WorkbookError
-from helpers.patterns import probe
+from helpers.patterns import doubts, print_doubts, probe
 from helpers.system import delete_leftovers, locked, sha256
 from helpers.workbook import staleness
 from helpers.workbook.execution import StepFailedError, execute
@@ -151,7 +151,7 @@ def _prepared(given: dict[str, str]) -> Run:
     began = time.perf_counter()
     run = open_run(**given)
     if "data" in given:
-        probe(run.data)
+        print_doubts(probe(run.data, look=doubts))
     if missing:
         seconds = time.perf_counter() - began
         print(f"simulated {run.data} in {seconds:.0f} s", flush=True)

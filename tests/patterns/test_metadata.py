@@ -7,17 +7,18 @@ from hypothesis.extra import numpy as npst
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117, Experiment
 from helpers.patterns import check_output, describe, open_stack
-from helpers.patterns.parts import bad_pixels
+from helpers.patterns.masks import CXI, TWO_IS_BAD, chosen_rule
 
 COUNTS = np.ones((4, 3, 5), np.uint16)
 
 
 @given(npst.arrays(np.uint8, (3, 4)))
 def test_the_two_polarities_are_opposite_and_the_format_is_one_of_two(values):
-    bad = bad_pixels(values, "nonzero-bad", two_is_bad=True)
-    np.testing.assert_array_equal(bad, ~bad_pixels(values, "nonzero-good", two_is_bad=True))
-    np.testing.assert_array_equal(bad, bad_pixels(values, "format", two_is_bad=False))
-    np.testing.assert_array_equal(bad_pixels(values, "format", two_is_bad=True), values == 2)
+    bad = chosen_rule("nonzero-bad", TWO_IS_BAD).bad_pixels(values)
+    np.testing.assert_array_equal(bad, ~chosen_rule("nonzero-good", TWO_IS_BAD).bad_pixels(values))
+    np.testing.assert_array_equal(bad, values != 0)
+    np.testing.assert_array_equal(chosen_rule("format", TWO_IS_BAD).bad_pixels(values), values == 2)
+    np.testing.assert_array_equal(chosen_rule("format", CXI).bad_pixels(values), (values & ~np.uint8(0x20)) != 0)
 
 
 def test_our_files_tell_the_experiment(tmp_path, write_patterns):

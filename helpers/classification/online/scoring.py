@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
-from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
@@ -21,10 +20,12 @@ import pandas as pd
 from helpers.classification.consensus import TrainedFamily, check_shape, load_family
 from helpers.classification.online.score_log import ScoreLog, known_patterns
 from helpers.evaluation import iteration_column, stable_selection
-from helpers.patterns import DEFAULTS, Following, NewPatterns, ReadOptions
+from helpers.patterns import DEFAULTS, Following, NewPatterns, PatternStack, ReadOptions, doubts, print_doubts
 from helpers.preparation import are_hits, lit_pixels
 from helpers.system import sha256, write_csv
 from helpers.training import FamilyFolder, patterns_a_batch
+
+_FEWEST = 8  # patterns of a file that is still written, from which something can be told
 
 WINDOW_S = 10.0
 """Rates, delay and shares of the present are those of this time until now [s]."""
@@ -141,15 +142,24 @@ class OnlineClassification:
         """All patterns of the log, those of earlier runs included."""
         self.histogram = _histogram(lowest)
         """Scored patterns by their lowest score, in bins from 0 to 1."""
+        self._is_looked_at = False
         self._began = clock()
         self.following = Following(
             where,
             most=_most_at_once(self.trained),
-            check=partial(check_shape, trained=self.trained),
+            check=self._check,
             known=known_patterns(logged),
             clock=clock,
             options=options,
         )
+
+    def _check(self, stack: PatternStack) -> None:
+        """Refuse patterns that do not fit the family; warn, once, of doubts about the counts."""
+        check_shape(stack, self.trained)
+        is_begun = stack.origin.file is not None and stack.origin.file.swmr_mode and len(stack) < _FEWEST
+        if not self._is_looked_at and not is_begun:
+            self._is_looked_at = True
+            print_doubts(doubts(stack))
 
     def __enter__(self) -> "OnlineClassification":
         return self

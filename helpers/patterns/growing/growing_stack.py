@@ -99,7 +99,9 @@ class GrowingStack:
         if stack.geometry is not None:
             storage = AssembledStorage(storage, stack.geometry)
         origin = Origin(str, str, stack.geometry, lambda: ({}, ()), self._file)  # only patterns are asked for
-        grown = replace(part, storage=storage, event_ids=lambda: None, columns=dict)
+        markers, candidates = part.markers(), part.mask_candidates()  # what reads later would keep handles
+        told = {"mask_bits": list, "mask_candidates": lambda: candidates, "markers": lambda: markers}
+        grown = replace(part, storage=storage, event_ids=lambda: None, columns=dict, **told)
         self.stack = PatternStack(stack.path, [grown], origin, nan_as_zero=self._options.nan_as_zero)
 
     def read(self, patterns: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:

@@ -5,6 +5,7 @@ A new facility is a class that finds its data sets in a file (`detect`) and over
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from helpers.errors import PatternFileError
+from helpers.errors import BrokenLinkError, PatternFileError
 from helpers.experiment import Centre
 from helpers.patterns.assembly import Assembly
 from helpers.patterns.geometry import HOW_TO_GIVE_ONE, geometry_in, given_geometry
@@ -20,6 +21,7 @@ from helpers.patterns.hdf5.arrangement import Arrangement, arrangement_of
 from helpers.patterns.hdf5.entry import Entry, address
 from helpers.patterns.hdf5.values import LARGEST_PATTERN, MOST_PATTERNS, check_stored, values_of
 from helpers.patterns.layouts.columns import Column, ColumnGroup, decoded, identifiers, is_plain
+from helpers.patterns.masks import NAMES, NEXUS, NONZERO_IS_BAD, MaskRule
 from helpers.patterns.options import ReadOptions
 from helpers.patterns.storage import DatasetStorage, Storage
 from helpers.system import in_short
@@ -38,8 +40,8 @@ class Layout:
     """
 
     name = ""
-    two_is_bad = False
-    """True where a mask calls pixels bad with 2 (Dragonfly) instead of any value but 0 (CXI)."""
+    rule_of_masks: MaskRule = NONZERO_IS_BAD
+    """Which values of a mask call a pixel bad."""
     event_id_names = ("event_id", "experiment_identifier", "experimental_identifier", "LCLS/eventNumber")
     """Columns that name a shot; the first that is there counts."""
 
@@ -126,31 +128,55 @@ class Layout:
         return found, f"put together by {found.source}"
 
     def mask_groups(self) -> Iterator[str]:
-        """Groups in which a mask may lie, the nearest first."""
+        """Groups in which a mask must fit the patterns, the nearest first."""
         yield self.group
 
-    def mask(self) -> tuple[str, h5py.Dataset] | None:
-        """The mask of the patterns: its path, and the data set with the shape of a pattern or of all of them.
+    def further_mask_groups(self) -> Iterator[str]:
+        """Groups in which a mask is looked for after these; one of another shape belongs to other data there."""
+        yield from ()
 
-        Any other shape is refused.
+    def masks(self) -> dict[str, h5py.Dataset]:
+        """The masks of the patterns by path: the nearest for all patterns, and the nearest with one for each of them.
+
+        Two in one group count both. A mask of another shape is refused, unless a nearer group has one that fits.
         """
+        found: dict[str, h5py.Dataset] = {}
         for group in self.mask_groups():
-            mask, path = self.entry.dataset(group, "mask"), f"{group}/mask".lstrip("/")
-            if mask is None:
-                continue
-            if mask.dtype.kind not in "iufb" or not self.fits(mask):
-                raise PatternFileError(
-                    f"mask {path} has shape {mask.shape} ({mask.dtype}), the patterns have {self.shape[1:]}; "
-                    f"store one mask of numbers with the rows and columns of a pattern"
-                )
+            known = {self.is_of_each(mask) for mask in found.values()}
+            for path, mask in self.masks_in(group).items():
+                if self._fits(mask):
+                    found |= {} if self.is_of_each(mask) in known else {path: mask}
+                elif not known:
+                    raise PatternFileError(
+                        f"mask {path} has shape {mask.shape} ({mask.dtype}), the patterns have {self.shape[1:]}; "
+                        f"store one mask of numbers with the rows and columns of a pattern"
+                    )
+        further = () if found else self.further_mask_groups()
+        with suppress(BrokenLinkError):
+            found = next((fit for group in further if (fit := self._fitting(group))), found)
+        for mask in found.values():
             check_stored(mask, holes_allowed=mask.is_virtual)
-            return path, mask
-        return None
+        return found
 
-    def fits(self, data: h5py.Dataset) -> bool:
-        """Whether a data set has one value for each pixel, of a pattern or of all."""
-        shape = data.shape or ()
-        return self.arrangement.of_each(shape) is not None or self.arrangement.fits_one(shape)
+    def masks_in(self, group: str) -> dict[str, h5py.Dataset]:
+        """Path → data set of those in a group that have the name of a mask."""
+        found = {f"{group}/{name}".lstrip("/"): self.entry.dataset(group, name) for name in NAMES}
+        return {path: data for path, data in found.items() if data is not None}
+
+    def _fitting(self, group: str) -> dict[str, h5py.Dataset]:
+        return {path: mask for path, mask in self.masks_in(group).items() if self._fits(mask)}
+
+    def _fits(self, mask: h5py.Dataset) -> bool:
+        shape = mask.shape or ()
+        return mask.dtype.kind in "iufb" and (self.is_of_each(mask) or self.arrangement.fits_one(shape))
+
+    def is_of_each(self, mask: h5py.Dataset) -> bool:
+        """Whether a mask has values for each pattern."""
+        return self.arrangement.of_each(mask.shape or ()) is not None
+
+    def rule_of(self, mask: str) -> MaskRule:
+        """The rule of the mask at a path; NeXus has bits of its own."""
+        return NEXUS if mask.endswith("pixel_mask") else self.rule_of_masks
 
     def centres(self) -> np.ndarray | None:
         """Beam centres (n, 2), row and column [pixels], from `image_center` (x, y, z) beside the data; None if absent.
@@ -256,9 +282,13 @@ class Layout:
             "centre_row": row,
             "centre_column": column,
             "adu_per_photon": (energy and counts_per_joule * energy) if counts_per_joule else 1.0,
-            "saturation": int(self.entry.first_value(detectors, "saturation_value") or largest),
+            "saturation": int(self.saturation() or largest),
         }
         return {name: value for name, value in values.items() if value is not None}, missing
+
+    def saturation(self) -> float | None:
+        """The count up to which the file says that pixels count [as stored], or None."""
+        return self.entry.first_value(self.detectors(), "saturation_value")
 
     def photon_energy(self) -> float | None:
         """Energy of a photon [J]; psocake writes `energy` in eV, which no photon has in joules."""

@@ -7,16 +7,18 @@ from helpers.errors import BrokenLinkError
 from helpers.patterns.hdf5.entry import Entry, address
 from helpers.patterns.hdf5.file import member
 from helpers.patterns.layouts.base import Layout
+from helpers.patterns.masks import CXI
 
 
 class Cxi(Layout):
     """A stack in an entry of a CXI file.
 
     In each entry the first of these counts: `image_*/data`; `data_*/data`; `instrument_*/detector_*/photons` or
-    `data`. A mask lies beside the data, in the detector, or in an `image_*` of the same entry.
+    `data`. A mask lies beside the data, in the detector, or in another group of the same entry.
     """
 
     name = "CXI"
+    rule_of_masks = CXI
 
     @classmethod
     def detect(cls, entry: Entry) -> list[Layout]:
@@ -64,6 +66,12 @@ class Cxi(Layout):
         if self.entry.name:
             yield from self.entry.groups("image")
         yield from self.detectors()
+
+    def further_mask_groups(self) -> Iterator[str]:
+        """In the entry itself or its other data, and where NeXus has it."""
+        yield from self.entry.groups("data")
+        nexus = f"{self.entry.name or self.path.partition('/')[0]}/instrument/detector"
+        yield from (nexus, f"{nexus}/detectorSpecific", self.entry.name)
 
 
 def _owner(entry: Entry, path: str) -> str | None:

@@ -3,13 +3,14 @@
 from helpers.patterns.hdf5.entry import Entry
 from helpers.patterns.layouts.base import Layout
 from helpers.patterns.layouts.same_shots import refuse_choice
+from helpers.patterns.masks import TWO_IS_BAD
 
 
 class CxiDb58(Layout):
     """The photons of one detector; its mask follows Dragonfly: 1 is good but not for orientation, 2 is bad."""
 
     name = "CXIDB-58"
-    two_is_bad = True
+    rule_of_masks = TWO_IS_BAD
 
     @classmethod
     def detect(cls, entry: Entry) -> list[Layout]:

@@ -1,5 +1,6 @@
 """Dragonfly's photons in an `.emc` or in HDF5: flat patterns that a detector or a shape puts into place."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,6 @@ class Dragonfly(Layout):
 
     The detector beside them (`detector_beside`) tells rows, columns, mask, centre and, if it is ours, the experiment.
     """
-
-    two_is_bad = True
 
     def __init__(self, file_path: Path, path: str, photons: Storage, *, name: str, entry: Entry | None = None) -> None:
         if entry is not None:
@@ -104,8 +103,14 @@ class Dragonfly(Layout):
             )
         return assembly, ""
 
-    def mask(self) -> None:
+    def mask_groups(self) -> Iterator[str]:
         """None: the mask is the detector's."""
+        yield from ()
+
+    def saturation(self) -> float | None:
+        """The saturation that a detector file of ours holds as an attribute, or None."""
+        found = self._attributes.get("saturation")
+        return None if found is None else float(found)
 
     def centres(self) -> None:
         """None: the centre is the detector's."""

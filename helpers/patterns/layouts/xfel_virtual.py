@@ -3,6 +3,7 @@
 from helpers.patterns.hdf5.entry import Entry
 from helpers.patterns.layouts.base import Layout
 from helpers.patterns.layouts.cxi import Cxi
+from helpers.patterns.masks import NONZERO_IS_BAD
 
 
 class XfelVirtual(Cxi):
@@ -13,6 +14,7 @@ class XfelVirtual(Cxi):
     """
 
     event_id_names = ("experiment_identifier", "event_id")
+    rule_of_masks = NONZERO_IS_BAD  # bits of its own calibration, each of them a doubt
 
     @classmethod
     def detect(cls, entry: Entry) -> list[Layout]:
