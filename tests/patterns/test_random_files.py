@@ -52,10 +52,14 @@ class Group:
         return bad
 
     @property
-    def is_sound(self):
-        told = self.events_told is None or self.events_told == len(self.counts)
-        in_good = self.counts[~self.bad]
-        return told and not self.bad.all() and bool(np.isfinite(in_good).all() and (in_good >= 0).all())
+    def marker(self):
+        """The largest value of an integer type, which marks pixels without a count."""
+        return np.iinfo(self.counts.dtype).max if self.counts.dtype.kind in "iu" else None
+
+    @property
+    def bad_in_all(self):
+        """Pixels that are bad in all patterns, or hold the marker in all."""
+        return self.bad.all(axis=0) | (False if self.marker is None else (self.counts == self.marker).all(axis=0))
 
 
 @dataclass(frozen=True)
@@ -77,11 +81,17 @@ class File:
 
     def expected(self):
         """Counts (patterns, rows, columns), or None if the file must be refused."""
-        if self.same_shots or not all(group.is_sound for group in self.groups):
+        if self.same_shots or any(group.bad.all() for group in self.groups):
             return None
-        in_all = np.logical_or.reduce([group.bad.all(axis=0) for group in self.groups])
+        if any(group.events_told not in (None, len(group.counts)) for group in self.groups):
+            return None
+        in_all = np.logical_or.reduce([group.bad_in_all for group in self.groups])
         counts = [np.where(group.bad | in_all, 0, group.counts) for group in self.groups]
-        return np.concatenate([np.asarray(values, np.float32) for values in counts])
+        for group, values in zip(self.groups, counts, strict=True):  # 8 bits may be full
+            is_marked = group.counts.dtype.itemsize > 1 and group.marker is not None and (values == group.marker).any()
+            if is_marked or not (values >= 0).all():  # NaN is not
+                return None
+        return np.concatenate([values.astype(np.float32) for values in counts])
 
 
 @st.composite
@@ -119,10 +129,13 @@ def groups(draw, shape, number):
     spare = draw(st.sampled_from([0, 0, 1, 3]))
     told = len(counts) if spare else draw(st.sampled_from([None, len(counts)]))
     group = Group(counts, draw(masks(shape)), spare, told)
-    flaw = draw(st.sampled_from([None] * 6 + ["negative", "nan", "too many events", "negative events"]))
+    flaws = ["negative", "nan", "marker", "marker in all", "too many events", "negative events"]
+    flaw = draw(st.sampled_from([None] * 8 + flaws))
     where = tuple(draw(st.integers(0, length - 1)) for length in shape)
     if flaw in ("negative", "nan") and counts.dtype.kind in ("if" if flaw == "negative" else "f"):
         counts[where] = -3 if flaw == "negative" else np.nan
+    if flaw in ("marker", "marker in all") and group.marker is not None:
+        counts[where if flaw == "marker" else (slice(None), *where[1:])] = group.marker
     if flaw in ("too many events", "negative events"):
         group = replace(group, events_told=len(counts) + spare + 1 if flaw == "too many events" else -1)
     if draw(st.booleans()):

@@ -138,7 +138,8 @@ class Layout:
     def masks(self) -> dict[str, h5py.Dataset]:
         """The masks of the patterns by path: the nearest for all patterns, and the nearest with one for each of them.
 
-        Two in one group count both. A mask of another shape is refused, unless a nearer group has one that fits.
+        Two in one group count both. A mask of another shape is refused, unless a nearer group has one that fits, or it
+        lies beside other patterns: there, only what fits all patterns alike is ours, too.
         """
         found: dict[str, h5py.Dataset] = {}
         for group in self.mask_groups():
@@ -159,9 +160,19 @@ class Layout:
         return found
 
     def masks_in(self, group: str) -> dict[str, h5py.Dataset]:
-        """Path → data set of those in a group that have the name of a mask."""
+        """Path → data set of those in a group that have the name of a mask, and do not belong to other patterns."""
         found = {f"{group}/{name}".lstrip("/"): self.entry.dataset(group, name) for name in NAMES}
-        return {path: data for path, data in found.items() if data is not None}
+        masks = {path: data for path, data in found.items() if data is not None}
+        if self._is_beside_others(group):
+            return {path: data for path, data in masks.items() if self._fits(data) and not self.is_of_each(data)}
+        return masks
+
+    def _is_beside_others(self, group: str) -> bool:
+        """Whether a group holds patterns that are not these."""
+        if group in (self.group, self.detector):
+            return False
+        data = self.entry.dataset(group, "data")
+        return data is not None and data.ndim >= self.data.ndim and address(data) != address(self.data)
 
     def _fitting(self, group: str) -> dict[str, h5py.Dataset]:
         return {path: mask for path, mask in self.masks_in(group).items() if self._fits(mask)}
