@@ -202,6 +202,17 @@ def test_what_cannot_be_read_is_said_once(online, monkeypatch):
     assert lines == [f"cannot be read now: {online.following.where}: No such file or directory"]
 
 
+def test_a_reason_that_differs_in_its_numbers_only_is_said_once(online, monkeypatch):
+    """A file that is copied while one follows it: it holds more bytes at each look."""
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    lines = []
+    for number, _ in enumerate(steps(online, say=lines.append, stop_after=6 * BETWEEN_PROBLEMS_S)):
+        online.following.problems = {"a.cxi": f"is cut short, {number} of 90 bytes" if number < 4 else "is busy"}
+        online.clock.now += BETWEEN_PROBLEMS_S
+    named = [line for line in lines if "a.cxi" in line]
+    assert [line.partition("a.cxi: ")[2].partition(",")[0] for line in named] == ["is cut short", "is busy"]
+
+
 def test_what_waits_is_in_the_line_on_rates(twin, model, tmp_path):
     waiting = []
     for name in ("a.cxi", "b.cxi"):

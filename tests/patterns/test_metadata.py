@@ -67,6 +67,21 @@ def test_what_is_missing_for_an_experiment_is_named(tmp_path, detector, missing)
         assert (stack.experiment, stack.missing) == (None, missing)
 
 
+@pytest.mark.parametrize("place", ["image", "data"])
+def test_a_mask_for_each_pattern_of_another_data_set_is_neither_used_nor_refused(tmp_path, place):
+    """Found by random files: a group without a mask took that of its neighbour, pattern by pattern."""
+    path = tmp_path / "a.cxi"
+    masks = np.zeros(COUNTS.shape, np.int32)
+    masks[1, 0, 0] = 1
+    for length in (3, 4):
+        with h5py.File(path, "w") as file:
+            file[f"entry_1/{place}_1/data"], file[f"entry_1/{place}_1/mask"] = COUNTS, masks
+            file[f"entry_1/{place}_2/data"] = COUNTS[:length]
+        with open_stack(path) as stack:
+            counts = stack.read(slice(None))
+        np.testing.assert_array_equal(counts, np.concatenate([np.where(masks, 0, COUNTS), COUNTS[:length]]))
+
+
 def test_one_missing_value_does_not_hide_the_others(tmp_path):
     """The row `frames.cxi`: distance, pixel and energy, but no `image_center`, as psocake and EXtra-data write."""
     path = write(tmp_path / "a.cxi", WHOLE)
