@@ -73,6 +73,7 @@ def test_the_table_counts_every_outcome():
     assert sum(map(int, lines[-1][2:])) == 3
 
 
+@pytest.mark.whole
 def test_a_worker_that_dies_is_an_outcome_and_not_the_end(tmp_path):
     worker = harness._Worker(tmp_path)
     try:

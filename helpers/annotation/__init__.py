@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "agreement": ["judgements", "labels_in", "table_consistency"],
         "box": ["Box", "held_share", "propose_box", "read_box", "sum_patterns", "table_box", "write_box"],
         "darknet_export": ["export_darknet", "label_line"],
-        "labels": ["kinds_of", "labels_of"],
+        "labels": ["kinds_of", "labels_of", "read_labels"],
         "labels_file": ["LabelsFile", "NOT_SINGLE", "SINGLE"],
         "queue": ["in_order", "with_repeats"],
         "sets": ["SetSizes", "beside_published", "split", "table_1"],

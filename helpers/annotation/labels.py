@@ -10,8 +10,9 @@ from helpers.annotation.labels_file import SINGLE, UNSURE, LabelsFile
 from helpers.errors import LabelsError
 from helpers.patterns import PatternStack
 from helpers.preparation import SIZE_RANGE_NM
-from helpers.system import in_short, parsed
+from helpers.system import flags, in_short, numbers, read_any_csv, without_zero_decimals
 
+_KNOWN = ("index", "event_id", "single")
 _COLUMNS = {"label": ("label", "manual"), "truth": ("truth", "single")}
 """Columns of a pattern file with the expert's label and the simulation's truth: today's name, then the older one."""
 
@@ -28,10 +29,11 @@ def read_labels(path: str | os.PathLike, stack: PatternStack) -> pd.DataFrame:
         return _from_annotation(path, stack)
     rows = _read_csv(path)
     patterns = _from_indices(rows, path, stack) if "index" in rows else _from_event_ids(rows, path, stack)
-    single = pd.to_numeric(rows["single"], errors="coerce")
-    _refuse(path, rows["single"], ~single.isin([0, 1]), "the column single must hold 0 or 1; correct")
+    single = flags(rows["single"])
+    _refuse(path, rows["single"], single.isna(), "the column single must hold 0 or 1; correct")
+    patterns = patterns.astype(np.int64)
     _refuse(path, patterns, patterns.duplicated(), "a pattern is labelled twice; keep only one row for")
-    labels = pd.DataFrame({"pattern": patterns.astype(np.int64), "label": single == 1})
+    labels = pd.DataFrame({"pattern": patterns, "label": single == 1})
     return labels.sort_values("pattern", ignore_index=True)
 
 
@@ -47,17 +49,7 @@ def _from_annotation(path: Path, stack: PatternStack) -> pd.DataFrame:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     """The rows of a label file as text."""
-    advice = "give a file with the columns index,single"
-    try:
-        rows = parsed(
-            lambda: pd.read_csv(path, dtype=str, skipinitialspace=True, index_col=False),
-            path,
-            error=LabelsError,
-            advice=advice,
-        )
-    except FileNotFoundError as error:
-        raise LabelsError(f"{path}: cannot be read as CSV ({error}); {advice}") from error
-    rows.columns = rows.columns.str.strip()
+    rows = read_any_csv(path, _KNOWN, error=LabelsError, advice="give a file with the columns index,single")
     if "single" not in rows or not {"index", "event_id"} & set(rows):
         raise LabelsError(
             f"{path}: has the columns {in_short(', '.join(rows)) or 'none'}, but needs single, and index or event_id; "
@@ -71,20 +63,19 @@ def _read_csv(path: Path) -> pd.DataFrame:
 def _refuse(path: Path, values: pd.Series, wrong: pd.Series, reason: str) -> None:
     """Raise if any row is wrong, naming the first such line of the file."""
     if wrong.any():
-        first = int(np.flatnonzero(wrong)[0])
-        found = in_short(repr(values.iloc[first]))
-        raise LabelsError(f"{path}: {reason} {found} in line {first + 2} ({int(wrong.sum())} such rows)")
+        line, value = next(values[wrong].items())
+        raise LabelsError(f"{path}: {reason} {in_short(repr(value))} in line {line} ({int(wrong.sum())} such rows)")
 
 
 def _from_indices(rows: pd.DataFrame, path: Path, stack: PatternStack) -> pd.Series:
     """Patterns named by the column `index`, which a column `event_id` must not contradict."""
-    patterns = pd.to_numeric(rows["index"], errors="coerce")
+    patterns = numbers(rows["index"])
     known = patterns.between(0, len(stack) - 1) & (patterns % 1 == 0)
     _refuse(path, rows["index"], ~known, f"{stack.path} has the patterns 0 to {len(stack) - 1}; correct index")
     patterns = patterns.astype(np.int64)
     if "event_id" in rows and rows["event_id"].notna().any() and stack.event_ids is not None:
         stored = pd.Series(stack.event_ids).astype(str).iloc[patterns].set_axis(rows.index)
-        differs = rows["event_id"].notna() & (rows["event_id"].str.strip() != stored)
+        differs = rows["event_id"].notna() & (_event_ids(rows, stack) != stored)
         _refuse(path, rows["event_id"], differs, f"index and event_id disagree for {stack.path}; correct event_id")
     return patterns
 
@@ -97,9 +88,14 @@ def _from_event_ids(rows: pd.DataFrame, path: Path, stack: PatternStack) -> pd.S
     if stored.duplicated().any():
         twice = stored[stored.duplicated()].iloc[0]
         raise LabelsError(f"{stack.path}: event id {twice} belongs to several patterns; use a column index instead")
-    patterns = rows["event_id"].str.strip().map(pd.Series(stored.index, index=stored))
+    patterns = _event_ids(rows, stack).map(pd.Series(stored.index, index=stored))
     _refuse(path, rows["event_id"], patterns.isna(), f"not an event id of {stack.path}; correct")
     return patterns
+
+
+def _event_ids(rows: pd.DataFrame, stack: PatternStack) -> pd.Series:
+    """Event ids of the rows as text, as `str` writes those of the stack."""
+    return without_zero_decimals(rows["event_id"]) if stack.event_ids.dtype.kind in "iu" else rows["event_id"]
 
 
 def labels_of(stack: PatternStack, labels_csv: str | os.PathLike | None = None) -> pd.DataFrame:

@@ -188,7 +188,9 @@ def _times(shape: Sequence[int]) -> str:
     return " × ".join(map(str, shape))
 
 
-def write_stable_selection(output: Path, stack: PatternStack, table: pd.DataFrame, threshold: float) -> np.ndarray:
+def write_stable_selection(
+    output: Path, stack: PatternStack, table: pd.DataFrame, threshold: float, *, bin_side: int = 1
+) -> np.ndarray:
     """Write the selection of the patterns that all checkpoints call single hits, in the form that the suffix names.
 
     Parameters
@@ -201,6 +203,8 @@ def write_stable_selection(output: Path, stack: PatternStack, table: pd.DataFram
         Scores of `score_stack`: pattern, then one column an iteration.
     threshold
         Score above which a checkpoint calls a pattern a single hit.
+    bin_side
+        Pixels along a side of the bins of an .emc.
 
     Returns
     -------
@@ -210,7 +214,8 @@ def write_stable_selection(output: Path, stack: PatternStack, table: pd.DataFram
     patterns = table["pattern"].to_numpy()
     scores = table.drop(columns="pattern").to_numpy()
     selected = stable_selection(scores, threshold)
-    write_any_selection(output, stack, patterns=patterns, scores=scores.min(axis=1), selected=selected)
+    given = {"scores": scores.min(axis=1), "selected": selected, "bin_side": bin_side}
+    write_any_selection(output, stack, patterns=patterns, **given)
     return selected
 
 

@@ -62,6 +62,7 @@ def classify_files(
     threshold: float | None = None,
     cluster: str | None = None,
     share: tuple[int, int] | None = None,
+    bin_side: int = 1,
     options: ReadOptions = DEFAULTS,
 ) -> str:
     """Classify every pattern of some files with a trained family and write selections.
@@ -85,6 +86,8 @@ def classify_files(
         Where to compute (`cluster.check_cluster`); in this process if None.
     share
         (K, N): only compute every N-th chunk, beginning with the K-th, and write no selection.
+    bin_side
+        Pixels along a side of the bins of an .emc, whose counts are summed.
     options
         How the files are read.
 
@@ -107,12 +110,12 @@ def classify_files(
     _refuse_repeats(paths)
     trained = load_once(model)
     outputs = _outputs(paths, str(trained.family), output)
-    files = [_probed(path, model, trained, to, options) for path, to in zip(paths, outputs, strict=True)]
+    files = [_probed(path, model, trained, to, bin_side, options) for path, to in zip(paths, outputs, strict=True)]
     tasks = [(file.source, chunk) for file in files for chunk in file.chunks]
     if share is not None:
         return _compute_share(tasks, trained, *share)
     threshold = trained.threshold if threshold is None else threshold
-    selections = _Selections(files, trained, threshold)
+    selections = _Selections(files, trained, threshold, bin_side)
     _compute(tasks, trained, cluster, selections)
     selected = selections.finish()
     of_files = f" in {len(files)} files" if len(files) > 1 else ""
@@ -149,7 +152,9 @@ def _outputs(paths: Sequence[Path], family: str, output: Path | None) -> list[Pa
     return [output] * len(paths)
 
 
-def _probed(path: Path, model: Path, trained: TrainedFamily, output: Path, options: ReadOptions) -> _Scored:
+def _probed(
+    path: Path, model: Path, trained: TrainedFamily, output: Path, bin_side: int, options: ReadOptions
+) -> _Scored:
     """Check a file and its output in a child process, and divide its patterns into chunks."""
     batch = patterns_a_batch(trained.settings.size)
     if isinstance(options.detector, Path):
@@ -157,7 +162,7 @@ def _probed(path: Path, model: Path, trained: TrainedFamily, output: Path, optio
 
     def look(stack: PatternStack) -> list:
         check_shape(stack, trained)
-        check_output(output, stack)
+        check_output(output, stack, bin_side=bin_side)
         return [len(stack), origin_of(stack, model, options, batch=batch), doubts(stack)]
 
     patterns, origin, doubtful = probe(path, options, look=look)
@@ -200,10 +205,11 @@ def _left(tasks: Sequence[Task]) -> list[Task]:
 class _Selections:
     """The selections of some files, each written while its file is open; of several with one output, one list."""
 
-    def __init__(self, files: Sequence[_Scored], trained: TrainedFamily, threshold: float) -> None:
+    def __init__(self, files: Sequence[_Scored], trained: TrainedFamily, threshold: float, bin_side: int) -> None:
         self._files = {file.source: file for file in files}
         self._trained = trained
         self._threshold = threshold
+        self._bin_side = bin_side
         self._is_list = len(files) > 1 and files[0].output == files[1].output
         self._tables: dict[Source, pd.DataFrame] = {}
         self._selected: dict[Source, np.ndarray] = {}
@@ -214,7 +220,8 @@ class _Selections:
         patterns = np.arange(len(stack))
         if not self._is_list:
             table, output = as_table(patterns, scores, self._trained), self._files[source].output
-            self._selected[source] = write_stable_selection(output, stack, table, self._threshold)
+            given = {"threshold": self._threshold, "bin_side": self._bin_side}
+            self._selected[source] = write_stable_selection(output, stack, table, **given)
             return
         self._selected[source] = stable_selection(scores, self._threshold)
         given = {"scores": scores.min(axis=1), "selected": self._selected[source]}

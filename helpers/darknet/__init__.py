@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "architectures": ["yolov2", "yolov3"],
         "cfg": ["read_cfg", "write_cfg"],
-        "detection": ["detections", "scores"],
+        "detection": ["class_probabilities", "detections", "scores"],
         "full_size": ["full_size_networks", "table_networks"],
         "inference": ["FoldedNetwork", "folded"],
         "losses": ["cost", "loss"],

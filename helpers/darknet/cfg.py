@@ -1,6 +1,8 @@
 """Read and write Darknet's `.cfg` files."""
 
+import codecs
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from helpers.system import in_short, write_text
 
 _COMMENTS = ("#", ";")
 _LARGEST_FILE = 1 << 20
+_WHITE_SPACE = str.maketrans("", "", " \t\r")  # what Darknet removes, within a line too
+_SHORT_NAMES = {"network": "net", "conv": "convolutional", "max": "maxpool", "avg": "avgpool", "soft": "softmax"}
 
 
 def read_cfg(
@@ -32,7 +36,14 @@ def read_cfg(
     NetworkFileError
         If the file is not there, or holds a line, layer type or value that we do not compute; names file and line.
     """
-    return Network(read_sections(path), batch_norm=batch_norm, generator=generator)
+    network = Network(read_sections(path), batch_norm=batch_norm, generator=generator)
+    if not (network.heads or network.is_classifier):
+        warnings.warn(
+            f"{path}: has no [region], [yolo] or [softmax], so the network gives neither boxes nor classes; "
+            "add the layers after a backbone",
+            stacklevel=2,
+        )
+    return network
 
 
 def write_cfg(network: Network, path: str | os.PathLike) -> None:
@@ -41,20 +52,12 @@ def write_cfg(network: Network, path: str | os.PathLike) -> None:
 
 
 def read_sections(path: str | os.PathLike) -> list[Section]:
-    """Sections of a `.cfg` file in its order, `[net]` first, without comments.
+    """Sections of a `.cfg` file in its order, `[net]` first, without comments; of a repeated key the first counts.
 
-    NetworkFileError if it cannot be read, a line is neither a section nor `key=value`, or a key stands twice in one.
+    NetworkFileError if it cannot be read, or a line is neither a section nor `key=value`.
     """
-    try:
-        if Path(path).stat().st_size > _LARGEST_FILE:
-            raise NetworkFileError(f"{path}: is larger than any .cfg; give the path of a Darknet .cfg")
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as reason:
-        raise NetworkFileError(f"{path}: cannot be read ({reason.strerror}); give the path of a Darknet .cfg") from None
-    except UnicodeDecodeError:
-        raise NetworkFileError(f"{path}: is not text; give the path of a Darknet .cfg") from None
     sections: list[Section] = []
-    for line, content in _meaningful_lines(text):
+    for line, content in _meaningful_lines(_text(path)):
         if content.startswith("["):
             sections.append(_heading(path, line, content))
         else:
@@ -62,6 +65,19 @@ def read_sections(path: str | os.PathLike) -> list[Section]:
     if not sections:
         raise NetworkFileError(f"{path}: holds no [section]; give the path of a Darknet .cfg")
     return sections
+
+
+def _text(path: str | os.PathLike) -> str:
+    """Text of a `.cfg`. Its comments may be in any encoding; keys and values are ASCII."""
+    try:
+        if Path(path).stat().st_size > _LARGEST_FILE:
+            raise NetworkFileError(f"{path}: is larger than any .cfg; give the path of a Darknet .cfg")
+        content = Path(path).read_bytes()
+    except OSError as reason:
+        raise NetworkFileError(f"{path}: cannot be read ({reason.strerror}); give the path of a Darknet .cfg") from None
+    if b"\0" in content or content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise NetworkFileError(f"{path}: is not text, or text in UTF-16; give a Darknet .cfg, saved as UTF-8")
+    return content.decode("utf-8-sig", errors="replace")
 
 
 def sections_text(sections: Sequence[Section]) -> str:
@@ -73,9 +89,9 @@ def sections_text(sections: Sequence[Section]) -> str:
 
 
 def _meaningful_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Numbers and contents of the lines that are neither empty nor comments; white space is removed, as in Darknet."""
-    for line, content in enumerate(text.splitlines(), start=1):
-        stripped = "".join(content.split())
+    """Numbers and contents of the lines that are neither empty nor comments, without white space, as in Darknet."""
+    for line, content in enumerate(text.split("\n" if "\n" in text else "\r"), start=1):
+        stripped = content.translate(_WHITE_SPACE)
         if stripped and not stripped.startswith(_COMMENTS):
             yield line, stripped
 
@@ -84,7 +100,8 @@ def _heading(path: str | os.PathLike, line: int, content: str) -> Section:
     """Parse the heading of a section."""
     if not content.endswith("]") or len(content) < 3:
         raise NetworkFileError(f"{path}, line {line}: {in_short(repr(content))} is not a [section]")
-    return Section(content[1:-1], {}, path=str(path), lines={"": line})
+    name = _SHORT_NAMES.get(content[1:-1], content[1:-1])
+    return Section(name, {}, path=str(path), lines={"": line})
 
 
 def _add_option(path: str | os.PathLike, line: int, content: str, sections: list[Section]) -> None:
@@ -92,7 +109,5 @@ def _add_option(path: str | os.PathLike, line: int, content: str, sections: list
     key, equals, value = content.partition("=")
     if not (key and equals and value) or not sections:
         raise NetworkFileError(f"{path}, line {line}: {in_short(repr(content))} is not key=value under a [section]")
-    if key in sections[-1].options:
-        raise sections[-1].error(f"{key}= stands twice in this section, again at line {line}; keep one", key)
-    sections[-1].options[key] = value
-    sections[-1].lines[key] = line
+    sections[-1].options.setdefault(key, value)
+    sections[-1].lines.setdefault(key, line)

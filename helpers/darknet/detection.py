@@ -10,6 +10,7 @@ from helpers.darknet.inference import FoldedNetwork
 from helpers.darknet.network import Network
 from helpers.darknet.region import Region, split
 from helpers.darknet.yolo import Yolo
+from helpers.errors import NetworkFileError
 
 
 def scores(network: Network | FoldedNetwork, images: Tensor) -> Tensor:
@@ -26,7 +27,13 @@ def scores(network: Network | FoldedNetwork, images: Tensor) -> Tensor:
     -------
     Tensor
         (N,) float32, 0 to 1.
+
+    Raises
+    ------
+    NetworkFileError
+        If the network has no head.
     """
+    network.check_heads()
     with _evaluating(network):
         outputs = zip(network.heads, network(images), strict=True)
         found = [_box_scores(head, output).amax(dim=1) for head, output in outputs]
@@ -45,7 +52,13 @@ def detections(network: Network | FoldedNetwork, images: Tensor) -> Tensor:
     -------
     Tensor
         (N, 5): x and y of the centre, width, height, relative to the image, and the score of `scores`.
+
+    Raises
+    ------
+    NetworkFileError
+        If the network has no head.
     """
+    network.check_heads()
     with _evaluating(network):
         steps = network.head_steps(images)
         # all candidate boxes of all heads, one after the other: (N, boxes) scores and (N, boxes, 4) boxes
@@ -54,6 +67,35 @@ def detections(network: Network | FoldedNetwork, images: Tensor) -> Tensor:
         highest, best = box_scores.max(dim=1)
         chosen = torch.cat(candidates, dim=1)[torch.arange(len(images), device=best.device), best]
     return torch.cat([chosen, highest[:, None]], dim=1)
+
+
+def class_probabilities(network: Network | FoldedNetwork, images: Tensor) -> Tensor:
+    """Probabilities of the classes that a classifier gives each image.
+
+    Parameters
+    ----------
+    network
+        Network that ends in `[softmax]`, as `darknet19.cfg` and `darknet53.cfg` do, or what `folded` makes of it. It
+        runs in evaluation mode; its own mode is restored.
+    images
+        (N, channels, side, side), 0 to 1.
+
+    Returns
+    -------
+    Tensor
+        (N, classes) float32, 0 to 1.
+
+    Raises
+    ------
+    NetworkFileError
+        If the network does not end in `[softmax]`.
+    """
+    if not network.is_classifier:
+        raise NetworkFileError(
+            "this network does not end in [softmax], so it gives no classes; take a classifier's .cfg"
+        )
+    with _evaluating(network):
+        return network.last_output(images).flatten(1)
 
 
 def _box_scores(head: Region | Yolo, output: Tensor) -> Tensor:

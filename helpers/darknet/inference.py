@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from helpers.darknet.layers import LEAKY_SLOPE, Convolutional, Maxpool
+from helpers.darknet.layers import LEAKY_SLOPE, Convolutional, Maxpool, activate_
 from helpers.darknet.network import Layers, Network
 
 # true if this torch has oneDNN's convolutions with weights in oneDNN's own order
@@ -25,6 +25,14 @@ _OUTPUT_FLOATS = 8 * 2**20
 # each row of pixels: those of 512 channels stay in a core's cache. 1024 channels in two halves take 17 % less time,
 # 3072 in six parts 22 % (AVX2, one image of 13 × 13 pixels; of several, 3072 at once take twice as long an image).
 _CHANNELS_AT_ONCE = 512
+
+# oneDNN's names of Darknet's activations
+_FUSED = {
+    "leaky": ("leaky_relu", [LEAKY_SLOPE], ""),
+    "linear": ("none", [], ""),
+    "logistic": ("sigmoid", [], ""),
+    "relu": ("relu", [], ""),
+}
 
 
 class FoldedNetwork(Layers):
@@ -79,7 +87,7 @@ class FoldedConvolution(nn.Module):
         self.register_buffer("weights", weights.to(precision, memory_format=torch.channels_last))
         self.register_buffer("bias", bias.to(precision))
         self.stride, self.padding, self.groups = layer.stride, layer.padding, layer.groups
-        self.leaky = layer.activation == "leaky"
+        self.activation = layer.activation
         self.pointwise = weights.shape[2:] == (1, 1) and (self.stride, self.padding, self.groups) == (1, 0, 1)
 
     def forward(self, values: Tensor) -> Tensor:
@@ -90,7 +98,7 @@ class FoldedConvolution(nn.Module):
             values = pixels.permute(0, 3, 1, 2)
         else:
             values = functional.conv2d(values, self.weights, self.bias, self.stride, self.padding, groups=self.groups)
-        return functional.leaky_relu_(values, LEAKY_SLOPE) if self.leaky else values
+        return activate_(values, self.activation)
 
 
 class PackedConvolution(nn.Module):
@@ -104,7 +112,7 @@ class PackedConvolution(nn.Module):
         super().__init__()
         weights, self.bias = layer.folded()
         self.window = [layer.padding] * 2, [layer.stride] * 2, [1, 1], layer.groups
-        self.leaky = layer.activation == "leaky"
+        self.activation = layer.activation
         self.channels = weights.shape[1] * layer.groups  # of the input
         if layer.groups == 1 and weights.shape[-1] > 1:
             self.channels = min(self.channels, _CHANNELS_AT_ONCE)
@@ -115,22 +123,23 @@ class PackedConvolution(nn.Module):
         """Convolve and activate: (N, channels, rows, columns) to (N, filters, rows', columns'), channels-last."""
         parts = values.to(memory_format=torch.channels_last).split(self.channels, dim=1)
         if len(parts) == 1:
-            return self._convolved(parts[0], self.weights[0], self.bias, leaky=self.leaky)
+            return self._convolved(parts[0], self.weights[0], self.bias, self.activation)
         # a sum over all input channels is the sum of the sums over some; the bias counts once
         total = self._convolved(parts[0], self.weights[0], self.bias)
         for part, weights in zip(parts[1:], self.weights[1:], strict=True):
             total += self._convolved(part, weights)
-        return functional.leaky_relu_(total, LEAKY_SLOPE) if self.leaky else total
+        return activate_(total, self.activation)
 
     def _packed(self, weights: Tensor, side: int) -> Tensor:
         """Weights (filters, channels, size, size) in oneDNN's order for images of a side [pixels]."""
         usual = [1, weights.shape[1] * self.window[-1], side, side]
         return torch.ops.mkldnn._reorder_convolution_weight(weights.contiguous(), *self.window, usual)
 
-    def _convolved(self, values: Tensor, weights: Tensor, bias: Tensor | None = None, *, leaky: bool = False) -> Tensor:
+    def _convolved(
+        self, values: Tensor, weights: Tensor, bias: Tensor | None = None, activation: str = "linear"
+    ) -> Tensor:
         """Convolve with packed weights; bias and activation are done in the same pass."""
-        activation = ("leaky_relu", [LEAKY_SLOPE], "") if leaky else ("none", [], "")
-        return torch.ops.mkldnn._convolution_pointwise(values, weights, bias, *self.window, *activation)
+        return torch.ops.mkldnn._convolution_pointwise(values, weights, bias, *self.window, *_FUSED[activation])
 
 
 class PairMaxpool(nn.Module):

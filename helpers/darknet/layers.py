@@ -16,7 +16,7 @@ LARGEST_NETWORK = 100_000_000  # most weights; YOLOv3 has 62 million
 LARGEST_SIDE = 8192  # of an image anywhere in a network [pixels]
 _GPU_EPSILON = 1e-5
 _CPU_EPSILON = 1e-6
-_ACTIVATIONS = ("leaky", "linear")
+_ACTIVATIONS = ("leaky", "linear", "logistic", "relu")
 
 
 class Shape(NamedTuple):
@@ -26,8 +26,17 @@ class Shape(NamedTuple):
     side: int
 
 
+def activate_(values: Tensor, activation: str) -> Tensor:
+    """Apply one of Darknet's activations in place: leaky has the slope 0.1 below 0, logistic is σ."""
+    if activation == "leaky":
+        return functional.leaky_relu_(values, LEAKY_SLOPE)
+    if activation == "logistic":
+        return values.sigmoid_()
+    return values.relu_() if activation == "relu" else values
+
+
 class Convolutional(nn.Module):
-    """Convolution, batch normalisation if the section asks for it, bias, then leaky (slope 0.1) or linear activation.
+    """Convolution, batch normalisation if the section asks for it, bias, then the activation.
 
     The tensors have Darknet's names and lie in a `.weights` file in the order of `file_tensors`. Running statistics are
     (1 − momentum)·old + momentum·new with the unbiased variance of the batch, as in Darknet and cuDNN. They start at 0
@@ -36,16 +45,14 @@ class Convolutional(nn.Module):
 
     def __init__(self, section: Section, inputs: Sequence[Shape], *, batch_norm: str, momentum: float) -> None:
         super().__init__()
-        for key, supported in (("binary", 0), ("xnor", 0), ("dilation", 1)):
-            section.require(key, supported, supported)
-        (channels, side), filters = inputs[0], section.integer("filters", minimum=1)
-        kernel = section.integer("size", minimum=1)
+        (channels, side), filters = inputs[0], section.integer("filters", 1, minimum=1)
+        kernel = section.integer("size", 1, minimum=1)
         self.stride = section.integer("stride", 1, minimum=1)
         self.padding = kernel // 2 if section.integer("pad", 0) else section.integer("padding", 0)
         self.groups = section.integer("groups", 1, minimum=1)
         if channels % self.groups or filters % self.groups:
             raise section.error(f"groups={self.groups} does not divide {channels} channels and {filters} filters")
-        self.activation = section.choice("activation", _ACTIVATIONS)
+        self.activation = section.choice("activation", _ACTIVATIONS, "logistic")
         self.batch_norm, self.momentum = batch_norm, momentum
         self.batch_normalize = bool(section.integer("batch_normalize", 0))
         self.shape = Shape(filters, _side(section, side + 2 * self.padding, kernel, self.stride))
@@ -92,7 +99,7 @@ class Convolutional(nn.Module):
         values = functional.conv2d(values, self.weights, bias, self.stride, self.padding, groups=self.groups)
         if self.batch_normalize:
             values = self._normalised(values)
-        return functional.leaky_relu_(values, LEAKY_SLOPE) if self.activation == "leaky" else values
+        return activate_(values, self.activation)
 
     def _normalised(self, values: Tensor) -> Tensor:
         """Batch normalisation, scale and bias."""
@@ -144,7 +151,6 @@ class Route(nn.Module):
 
     def __init__(self, section: Section, inputs: Sequence[Shape]) -> None:
         super().__init__()
-        section.require("groups", 1, 1)
         sides = sorted({shape.side for shape in inputs})
         if len(sides) > 1:
             raise section.error(
@@ -163,15 +169,16 @@ class Shortcut(nn.Module):
 
     def __init__(self, section: Section, inputs: Sequence[Shape]) -> None:
         super().__init__()
-        self.leaky = section.choice("activation", _ACTIVATIONS, "linear") == "leaky"
+        self.activation = section.choice("activation", _ACTIVATIONS, "linear")
         if inputs[0] != inputs[1]:
-            raise section.error(f"adds {tuple(inputs[0])} to {tuple(inputs[1])} (channels, side); they must be equal")
+            raise section.error(
+                f"adds {tuple(inputs[0])} to {tuple(inputs[1])} (channels, side); they must be equal", "from"
+            )
         self.shape = inputs[0]
 
     def forward(self, values: Tensor, earlier: Tensor) -> Tensor:
         """Add two tensors (N, channels, rows, columns)."""
-        values = values + earlier
-        return functional.leaky_relu_(values, LEAKY_SLOPE) if self.leaky else values
+        return activate_(values + earlier, self.activation)
 
 
 class Upsample(nn.Module):
@@ -179,7 +186,6 @@ class Upsample(nn.Module):
 
     def __init__(self, section: Section, inputs: Sequence[Shape]) -> None:
         super().__init__()
-        section.require("scale", 1, 1)
         self.stride = section.integer("stride", 2, minimum=1)
         self.shape = Shape(inputs[0].channels, inputs[0].side * self.stride)
         if self.shape.side > LARGEST_SIDE:
@@ -201,8 +207,6 @@ class Reorg(nn.Module):
 
     def __init__(self, section: Section, inputs: Sequence[Shape]) -> None:
         super().__init__()
-        for key in ("reverse", "flatten", "extra"):
-            section.require(key, 0, 0)
         self.stride = section.integer("stride", 1, minimum=1)
         channels, side = inputs[0]
         if side % self.stride or channels % self.stride**2:
@@ -218,6 +222,50 @@ class Reorg(nn.Module):
         # (N, C/s², H, s, W, s): row and column inside each s × s block get dimensions of their own and go first
         apart = values.reshape(count, channels // stride**2, rows, stride, columns, stride).permute(0, 3, 5, 1, 2, 4)
         return apart.reshape(count, channels * stride**2, rows // stride, columns // stride)
+
+
+class Avgpool(nn.Module):
+    """The mean of each channel."""
+
+    def __init__(self, section: Section, inputs: Sequence[Shape]) -> None:
+        super().__init__()
+        self.shape = Shape(inputs[0].channels, 1)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Average (N, channels, rows, columns) to (N, channels, 1, 1)."""
+        return values.mean(dim=(2, 3), keepdim=True)
+
+
+class Softmax(nn.Module):
+    """Probabilities of classes: softmax of the values over `temperature`, in `groups` of as many values each."""
+
+    def __init__(self, section: Section, inputs: Sequence[Shape]) -> None:
+        super().__init__()
+        self.groups = section.integer("groups", 1, minimum=1)
+        self.temperature = section.number("temperature", 1)
+        self.shape = inputs[0]
+        values = self.shape.channels * self.shape.side**2
+        if values % self.groups:
+            raise section.error(f"groups={self.groups} does not divide {values} values without rest", "groups")
+        if not self.temperature:
+            raise section.error("temperature=0 is not supported, only other numbers", "temperature")
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Make probabilities (N, channels, rows, columns), in float32."""
+        grouped = values.float().reshape(len(values), self.groups, -1) / self.temperature
+        return grouped.softmax(dim=2).reshape(values.shape)
+
+
+class Cost(nn.Module):
+    """Darknet's loss of a classifier, which does nothing but in training: the network's output is the one before it."""
+
+    def __init__(self, section: Section, inputs: Sequence[Shape]) -> None:
+        super().__init__()
+        self.shape = inputs[0]
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Hand on (N, channels, rows, columns)."""
+        return values
 
 
 def _side(section: Section, padded: int, kernel: int, stride: int) -> int:

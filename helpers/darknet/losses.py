@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from helpers.darknet.network import Network, Step
+from helpers.darknet.options import refuse_other_losses
 
 
 def cost(network: Network, images: Tensor, truth: Tensor, *, seen: int) -> tuple[Tensor, Tensor]:
@@ -70,6 +71,9 @@ def loss(network: Network, images: Tensor, truth: Tensor, *, seen: int) -> tuple
 
 
 def _deltas(network: Network, images: Tensor, truth: Tensor, seen: int) -> Iterator[tuple[Step, Tensor]]:
-    """Each head's step and its delta."""
+    """Each head's step and its delta; NetworkFileError if there is none, or an option changes Darknet's loss."""
+    network.check_heads()
+    for section in network.sections:
+        refuse_other_losses(section)
     for step in network.head_steps(images):
         yield step, step.layer.delta(step.output.detach(), truth, seen=seen, image=images.shape[-2:])

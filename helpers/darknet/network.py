@@ -1,5 +1,6 @@
 """Darknet networks as torch modules, built from the sections of a `.cfg`."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -11,14 +12,18 @@ from helpers.darknet.layers import (
     BATCH_NORMS,
     LARGEST_NETWORK,
     LARGEST_SIDE,
+    Avgpool,
     Convolutional,
+    Cost,
     Maxpool,
     Reorg,
     Route,
     Shape,
     Shortcut,
+    Softmax,
     Upsample,
 )
+from helpers.darknet.options import refuse_other_outputs, warn_of_unknown
 from helpers.darknet.region import Region
 from helpers.darknet.sections import Section
 from helpers.darknet.yolo import Yolo
@@ -31,6 +36,9 @@ _LAYERS = {
     "shortcut": Shortcut,
     "upsample": Upsample,
     "reorg": Reorg,
+    "avgpool": Avgpool,
+    "softmax": Softmax,
+    "cost": Cost,
     "region": Region,
     "yolo": Yolo,
 }
@@ -63,6 +71,21 @@ class Layers(nn.Module):
         """The layers with boxes and a loss, in order."""
         return [layer for layer in self.layers if isinstance(layer, Region | Yolo)]
 
+    @property
+    def is_classifier(self) -> bool:
+        """Tell whether the output of the network is a softmax over classes."""
+        return any(
+            isinstance(layer, Softmax) for layer in [one for one in self.layers if not isinstance(one, Cost)][-1:]
+        )
+
+    def check_heads(self) -> None:
+        """Raise NetworkFileError if the network has no head, and so neither boxes nor scores nor a loss."""
+        if not self.heads:
+            raise NetworkFileError(
+                "this network has no [region] or [yolo], so it gives neither boxes nor scores; take the .cfg of a "
+                "detector, or class_probabilities if it ends in [softmax]"
+            )
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """Outputs of the heads, activated as in Darknet's `layer.output`: a list of (N, channels, rows, columns)."""
         return [step.output for step in self.head_steps(images)]
@@ -74,6 +97,10 @@ class Layers(nn.Module):
     def head_steps(self, images: Tensor) -> list[Step]:
         """Raw input and activated output of each head, from one forward pass over images (N, channels, side, side)."""
         return [step for step in self._steps(images) if isinstance(step.layer, Region | Yolo)]
+
+    def last_output(self, images: Tensor) -> Tensor:
+        """Output of the last layer, from one forward pass over images (N, channels, side, side)."""
+        return deque(self._steps(images), maxlen=1)[0].output
 
     def _steps(self, images: Tensor) -> Iterator[Step]:
         """Run the layers; an output is freed as soon as no later layer reads it."""
@@ -133,12 +160,17 @@ def _built(
 ) -> Iterator[nn.Module]:
     """Build one module a section; each is told the shapes of the layers that it reads."""
     momentum = net.number("batch_norm_momentum", BATCH_NORM_MOMENTUM)
+    warn_of_unknown(net)
     builders = _LAYERS | {"convolutional": partial(Convolutional, batch_norm=batch_norm, momentum=momentum)}
     shapes, weights = {-1: images}, 0
     for number, section in enumerate(described):
         if section.name not in builders:
             raise section.error(f"this layer type is not supported, only {', '.join(builders)}")
+        if section.name == "cost" and number < len(described) - 1:
+            raise section.error("is supported only as the last layer, which changes no output")
+        refuse_other_outputs(section)
         layer = builders[section.name](section, [shapes[source] for source in sources[number]])
+        warn_of_unknown(section)
         shapes[number] = layer.shape
         weights += sum(tensor.numel() for tensor in layer.parameters())
         if weights > LARGEST_NETWORK:
@@ -150,6 +182,7 @@ def _images_shape(net: Section) -> Shape:
     """Channels and side of the images, from section `[net]`."""
     if net.name not in ("net", "network"):
         raise net.error("the first section must be [net]")
+    refuse_other_outputs(net)
     width, height = (net.integer(key, minimum=1) for key in ("width", "height"))
     if width != height:
         raise net.error(f"width={width} and height={height}: only square images are supported", "height")

@@ -23,8 +23,7 @@ class Region(nn.Module):
 
     def __init__(self, section: Section, inputs: Sequence[Shape]) -> None:
         super().__init__()
-        for key, supported, default in (("coords", 4, 4), ("bias_match", 1, 0), ("background", 0, 0)):
-            section.require(key, supported, default)
+        section.require("bias_match", 1, default=0)
         self.classes = section.integer("classes", 20, minimum=1)
         self.softmax = bool(section.integer("softmax", 0))
         self.rescore = bool(section.integer("rescore", 0))

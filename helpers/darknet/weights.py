@@ -9,6 +9,7 @@ import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,17 @@ from helpers.errors import NetworkFileError
 from helpers.system import written_whole
 
 _VERSION = (0, 2, 0)
+_LARGEST_VERSION = 1000
+# how other files begin that are given for weights
+_OTHER_FILES = {
+    b"\x1f\x8b": "is compressed; unpack it with gunzip",
+    b"PK\x03\x04": "is an archive, of zip or PyTorch; give a Darknet .weights file",
+    b"<!doctype": "is a web page; download the file itself",
+    b"<html": "is a web page; download the file itself",
+    b"version https://git-lfs": "is a pointer of Git LFS; fetch the file itself",
+    b"\0\0\0\0\0\0\0\1": "has its bytes in big-endian order; swap those of each number",
+    b"\0\0\0\0\0\0\0\2": "has its bytes in big-endian order; swap those of each number",
+}
 _FLOAT = np.dtype("<f4")
 
 
@@ -47,15 +59,20 @@ def read_weights(network: Network, path: str | os.PathLike) -> int:
     NetworkFileError
         If the file is not there, has no whole header, or holds one float more or less than the network needs.
     """
-    seen, floats = _read(path)
-    expected = sum(float_counts(network))
-    if len(floats) != expected:
+    content = _read(path)
+    expected, found = sum(float_counts(network)), len(content.floats)
+    if found != expected:
         raise NetworkFileError(
-            f"{path}: expected {expected} floats for this network, found {len(floats)}; read it with the .cfg, width "
-            "and classes that it was made with, or with read_backbone if it holds only the first layers"
+            f"{path}: expected {expected} floats for this network, found {found}; "
+            + (
+                content.wrong_version(found - expected)
+                or "read it with the .cfg, width and classes that it was made with, or with read_backbone if it holds "
+                "only the first layers"
+            )
         )
-    _fill(network.convolutions, floats)
-    return seen
+    _check(path, content)
+    _fill(network.convolutions, content.floats)
+    return content.seen
 
 
 def read_backbone(network: Network, path: str | os.PathLike) -> tuple[int, int]:
@@ -80,18 +97,20 @@ def read_backbone(network: Network, path: str | os.PathLike) -> tuple[int, int]:
     NetworkFileError
         If the file is not there, has no whole header, or ends within a convolution or after the last.
     """
-    seen, floats = _read(path)
-    ends = np.cumsum(float_counts(network))
-    filled = int(np.searchsorted(ends, len(floats), side="right"))
-    if filled == 0 or ends[filled - 1] != len(floats):
+    content = _read(path)
+    ends, found = np.cumsum(float_counts(network)), len(content.floats)
+    filled = int(np.searchsorted(ends, found, side="right"))
+    if filled == 0 or ends[filled - 1] != found:
         before, after = (ends[filled - 1] if filled else 0), (ends[filled] if filled < len(ends) else None)
         until = f"{after} up to the next" if after is not None else "no more follow"
+        reasons = [content.wrong_version(int(found - end)) for end in (before, after) if end]
         raise NetworkFileError(
-            f"{path}: found {len(floats)} floats, expected {before} up to the end of convolution {filled}, {until}; "
-            "a backbone fits only the network, and the width 1, that it was made for"
+            f"{path}: found {found} floats, expected {before} up to the end of convolution {filled}, {until}; "
+            + ("".join(reasons) or "a backbone fits only the network, and the width 1, that it was made for")
         )
-    _fill(network.convolutions[:filled], floats)
-    return filled, seen
+    _check(path, content)
+    _fill(network.convolutions[:filled], content.floats)
+    return filled, content.seen
 
 
 def write_weights(network: Network, path: str | os.PathLike, *, seen: int) -> None:
@@ -113,8 +132,27 @@ def write_weights(network: Network, path: str | os.PathLike, *, seen: int) -> No
                 stream.write(tensor.detach().cpu().numpy().astype(_FLOAT).tobytes())
 
 
-def _read(path: str | os.PathLike) -> tuple[int, np.ndarray]:
-    """Images seen and all floats of a file."""
+class _Content(NamedTuple):
+    """Version (major, minor), images seen and floats of a file."""
+
+    version: tuple[int, int]
+    seen: int
+    floats: np.ndarray
+
+    def wrong_version(self, surplus: int) -> str:
+        """Say what is the matter if one float too many or too few comes of a header of the other length, else ""."""
+        is_long = _is_long(*self.version)
+        if surplus != (-1 if is_long else 1) or not all(0 <= number < _LARGEST_VERSION for number in self.version):
+            return ""
+        ours, theirs = ("20", "16 bytes, that of version 0.1") if is_long else ("16", "20 bytes, that of version 0.2")
+        return (
+            f"its header says version {'.'.join(map(str, self.version))}, of {ours} bytes, but seems to have {theirs}; "
+            f"write {1 if is_long else 2} as its second number (bytes 4 to 7)"
+        )
+
+
+def _read(path: str | os.PathLike) -> _Content:
+    """Content of a file, which may be of another network."""
     try:
         if Path(path).exists() and not Path(path).is_file():
             raise OSError(errno.EINVAL, "no regular file")
@@ -123,24 +161,32 @@ def _read(path: str | os.PathLike) -> tuple[int, np.ndarray]:
         raise NetworkFileError(
             f"{path}: cannot be read ({getattr(reason, 'strerror', None) or 'too large'}); give a Darknet .weights file"
         ) from None
-    header = "<iiiq" if len(content) >= 12 and _is_long(*struct.unpack_from("<ii", content)) else "<iiii"
+    for beginning, reason in _OTHER_FILES.items():
+        if content[: len(beginning)].lower() == beginning.lower():
+            raise NetworkFileError(f"{path}: {reason}")
+    version = struct.unpack_from("<ii", content.ljust(8, b"\0"))
+    header = "<iiiq" if len(content) >= 12 and _is_long(*version) else "<iiii"
     start = struct.calcsize(header)
     if len(content) < start or (len(content) - start) % _FLOAT.itemsize:
         raise NetworkFileError(
             f"{path}: {len(content)} bytes are not a header of {start} bytes and whole float32 numbers; "
             "the file is cut or not a Darknet .weights file"
         )
-    seen, floats = struct.unpack_from(header, content)[3], np.frombuffer(content, _FLOAT, offset=start)
-    if seen < 0 or not np.isfinite(floats).all():
+    return _Content(version, struct.unpack_from(header, content)[3], np.frombuffer(content, _FLOAT, offset=start))
+
+
+def _check(path: str | os.PathLike, content: _Content) -> None:
+    """Raise NetworkFileError if the content cannot be that of a trained network."""
+    if content.seen < 0 or not np.isfinite(content.floats).all():
         raise NetworkFileError(
-            f"{path}: holds NaN or infinite weights, or has seen {seen} images; the file is damaged, copy it again"
+            f"{path}: holds NaN or infinite weights, or has seen {content.seen} images; the file is damaged, copy it "
+            "again"
         )
-    return seen, floats
 
 
 def _is_long(major: int, minor: int) -> bool:
     """Tell whether a version stores the images seen in 64 bits (load_weights_upto in Darknet's parser.c)."""
-    return major * 10 + minor >= 2 and major < 1000 and minor < 1000
+    return major * 10 + minor >= 2 and major < _LARGEST_VERSION and minor < _LARGEST_VERSION
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ class Yolo(nn.Module):
 
     def __init__(self, section: Section, inputs: Sequence[Shape]) -> None:
         super().__init__()
-        section.require("truth_thresh", 1, 1)
+        section.require("truth_thresh", 1)
         self.classes = section.integer("classes", 20, minimum=1)
         self.ignore_threshold = section.number("ignore_thresh", 0.5)
         every = read_anchors(section)

@@ -6,13 +6,14 @@ Known are CXI's `corner_position` and `basis_vectors`, a map of pixel positions 
 import math
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from helpers.errors import PatternFileError
 from helpers.patterns.assembly import Assembly, from_positions, module_positions
 from helpers.patterns.dragonfly.detector import lacking, read_detector
 from helpers.patterns.hdf5.entry import Entry
-from helpers.patterns.hdf5.file import errors_name, open_hdf5
+from helpers.patterns.hdf5.file import errors_name, open_hdf5, require_file
 from helpers.patterns.hdf5.values import values_of
 
 _CORNERS = ("corner_position", "corner_positions")
@@ -23,6 +24,7 @@ HOW_TO_GIVE_ONE = (
     "give a geometry with detector=FILE (--detector FILE), an HDF5 file that holds xyz_map (3, panels, rows, columns) "
     "[m], corner_position and basis_vectors, or a Dragonfly detector"
 )
+_OLD_TEXT = " (of today: its make_detector.py writes in HDF5 what was text, .dat, before)"
 
 
 def geometry_in(entry: Entry, groups: list[str], shape: tuple[int, ...]) -> Assembly | None:
@@ -59,6 +61,10 @@ def geometry_file(path: Path, shape: tuple[int, ...]) -> tuple[Assembly, dict[st
     It is a Dragonfly detector, or has `xyz_map` or `corner_position` and `basis_vectors` at its root or in
     `entry_*/instrument_*/detector_*`; refused if there is none, or it has another number of pixels than `shape`.
     """
+    with errors_name(path):
+        require_file(path)
+        if not h5py.is_hdf5(path):
+            raise PatternFileError(f"is no HDF5, and holds no geometry that can be read; {HOW_TO_GIVE_ONE}{_OLD_TEXT}")
     with errors_name(path), open_hdf5(path) as file:
         if lacking(file):
             root = Entry(file, "")

@@ -16,7 +16,7 @@ from helpers.errors import PatternFileError
 from helpers.patterns.hdf5.entry import address
 from helpers.patterns.hdf5.file import FOREIGN
 from helpers.patterns.layouts.base import listed
-from helpers.patterns.markers import dead_in_words
+from helpers.patterns.markers import dead_in_words, marker_in_words
 from helpers.patterns.masks import NAMES
 from helpers.patterns.photon_check import LARGEST_LIGHT, impossible_counts, mean_light
 from helpers.patterns.stack import PatternStack
@@ -106,6 +106,12 @@ def _of_counts(stack: PatternStack, *, are_frames: bool) -> list[str]:
     light = light_of(values, stack.markers)
     good = np.where(bad, 0, light)
     found = _of_the_mask(stack, light, good, bad, are_frames=are_frames)
+    marked = values[np.isin(values, stack.markers) & ~bad]
+    if are_frames and marked.size:  # patterns are refused for it when they are read
+        found.append(
+            f"the frames looked at hold {marked.size} values of {marker_in_words(marked[0])}; they count as light: "
+            "mark those pixels in the mask"
+        )
     if (stuck := _stuck(good)).any():
         row, column = np.argwhere(stuck)[0]
         found.append(

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.errors import PatternFileError
+from helpers.patterns.binning import Binning
 from helpers.patterns.dragonfly import emc
 from helpers.patterns.dragonfly.detector import detector_beside, write_detector
 from helpers.patterns.hdf5.file import member
@@ -64,13 +65,13 @@ def write_selections(path: str | os.PathLike, tables: Sequence[pd.DataFrame], *,
     write_csv(path, table if datasets else table.drop(columns=["dataset", "dataset_index"]))
 
 
-def check_output(path: str | os.PathLike, stack: PatternStack) -> None:
+def check_output(path: str | os.PathLike, stack: PatternStack, *, bin_side: int = 1) -> None:
     """Refuse a name under which a selection of this stack cannot be written, before any work is done.
 
     Raises
     ------
     PatternFileError
-        If the suffix is unknown, or the form does not fit the file.
+        If the suffix is unknown, the form does not fit the file, or only `.emc` can be binned and it is another.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -78,14 +79,27 @@ def check_output(path: str | os.PathLike, stack: PatternStack) -> None:
         raise PatternFileError(f"{path}: a selection is written as {', '.join(SUFFIXES)}; choose one of these suffixes")
     if path.exists() and path.samefile(stack.path):
         raise PatternFileError(f"{path}: is the file of the patterns itself; choose another name for the selection")
+    if bin_side != 1 and suffix != ".emc":
+        raise PatternFileError(f"{path}: only .emc holds patterns that can be binned; leave out --bin, or write .emc")
     if suffix == ".emc":
         _detector_of(stack)
+        if Binning(bin_side, stack.mask).bad.all():
+            raise PatternFileError(
+                f"{path}: no bin of {bin_side} × {bin_side} pixels of {stack.path} has enough good pixels; give a "
+                "smaller --bin"
+            )
     elif suffix != ".csv":
         _check_copy(path, stack)
 
 
 def write_any_selection(
-    path: str | os.PathLike, stack: PatternStack, *, patterns: np.ndarray, scores: np.ndarray, selected: np.ndarray
+    path: str | os.PathLike,
+    stack: PatternStack,
+    *,
+    patterns: np.ndarray,
+    scores: np.ndarray,
+    selected: np.ndarray,
+    bin_side: int = 1,
 ) -> None:
     """Write a selection in the form that the suffix names: `.csv`, `.cxi` or `.h5`, `.emc`.
 
@@ -99,16 +113,18 @@ def write_any_selection(
         (n,) numbers of the scored patterns, without repeats.
     scores, selected
         (n,) their scores, and whether each is taken for a single hit.
+    bin_side
+        Pixels along a side of the bins of an `.emc`, whose counts are summed.
 
     Raises
     ------
     PatternFileError
         As `check_output`.
     """
-    check_output(path, stack)
+    check_output(path, stack, bin_side=bin_side)
     suffix = Path(path).suffix.lower()
     if suffix == ".emc":
-        write_photons(path, stack, np.asarray(patterns)[np.asarray(selected, bool)])
+        write_photons(path, stack, np.asarray(patterns)[np.asarray(selected, bool)], bin_side=bin_side)
     elif suffix == ".csv":
         table = selection_table(stack, patterns=patterns, scores=scores, selected=selected)
         write_selections(path, [table], datasets=len(stack.datasets) > 1)
@@ -194,12 +210,15 @@ def _points_elsewhere(file: h5py.File) -> bool:
     return bool(file.visititems_links(in_link) or file.visititems(in_node))
 
 
-def write_photons(path: str | os.PathLike, stack: PatternStack, patterns: np.ndarray | None = None) -> None:
+def write_photons(
+    path: str | os.PathLike, stack: PatternStack, patterns: np.ndarray | None = None, *, bin_side: int = 1
+) -> None:
     """Write patterns (n,) of a stack (all if None) as Dragonfly takes them: a sparse `.emc`, and the detector.
 
     The detector goes beside it, under the same stem and `_detector.h5`, made from the stack's experiment (distance,
-    pixel, centre) or its Dragonfly detector. Both are whole or not there. Dragonfly's files have no place for event
-    ids. Refused if the geometry is not known, if counts are fractional, or if there is no pattern to write.
+    pixel, centre) or its Dragonfly detector. Both are whole or not there. Counts are summed in bins of `bin_side` ×
+    `bin_side` pixels, and the detector is that of the bins. Dragonfly's files have no place for event ids. Refused if
+    the geometry is not known, if counts are fractional, or if there is no pattern to write.
     """
     path = Path(path)
     patterns = np.arange(len(stack)) if patterns is None else np.asarray(patterns)
@@ -208,12 +227,20 @@ def write_photons(path: str | os.PathLike, stack: PatternStack, patterns: np.nda
             f"{path}: no pattern of {stack.path} is selected, and Dragonfly cannot read a file without patterns; lower "
             "the threshold, or write .csv"
         )
-    known = _detector_of(stack)
+    known, bins = _detector_of(stack), Binning(bin_side, stack.mask)
     batches = progress(range(0, patterns.size, _BATCH), label="writing photons")
-    blocks = (stack.read(patterns[start : start + _BATCH]) for start in batches)
+    blocks = (bins.counts(stack.read(patterns[start : start + _BATCH])) for start in batches)
     with written_whole(detector_beside(path)) as partial:  # no detector without photons, nor the reverse
-        write_detector(partial, mask=stack.mask, **known)
-        emc.write_emc(path, blocks, pixels=stack.shape[1] * stack.shape[2])
+        write_detector(partial, mask=bins.bad, good_share=bins.good_share, **_of_bins(known, bins))
+        emc.write_emc(path, blocks, pixels=bins.bad.size)
+
+
+def _of_bins(known: dict, bins: Binning) -> dict:
+    """What `_detector_of` knows, with a bin in place of a pixel."""
+    changed = {"centre": bins.centre(known["centre"]), "distance": known["distance"] / bins.side}
+    if "experiment" in known:
+        changed["experiment"] = known["experiment"] | {"pixel_m": known["experiment"]["pixel_m"] * bins.side}
+    return known | changed
 
 
 def _detector_of(stack: PatternStack) -> dict:

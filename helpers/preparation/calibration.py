@@ -104,6 +104,30 @@ class Calibration:
         return sphere_fitter(self.mask, self.experiment, self.background, self.prior, self.settings)
 
 
+def check_centre(centre: Centre, mask: np.ndarray, experiment: Experiment, settings: PrepareSettings) -> None:
+    """Refuse a beam centre (row, column) [pixels of the frame] with which the crop shows no radii to compare.
+
+    PatternFileError, which says for which centres the whole crop lies in the frame.
+    """
+    crop = settings.crop
+    if np.isfinite(centre).all():
+        cut = crop.cut(mask, corner := crop.corner(mask.shape, centre), outside=True)
+        row, column = crop.to_crop(np.array([centre]), mask.shape, corner)[0]
+        shown = {"rows": crop.rows, "columns": crop.columns, "centre_row": row, "centre_column": column}
+        cropped = replace(experiment, **shown)
+        first, stop = settings.radii or fitted_radii(cropped, cut, smallest_nm=settings.kept_nm[0])
+        radius = np.rint(cropped.pixel_radius())
+        if (~cut & (radius >= first) & (radius < stop)).any():
+            return
+    lowest, highest = crop.centres_inside(mask.shape)
+    raise PatternFileError(
+        f"with the beam at row {centre[0]:g}, column {centre[1]:g} a crop of {crop.rows} x {crop.columns} pixels "
+        f"({crop.side}) shows nothing to compare in frames of {mask.shape[0]} x {mask.shape[1]}; it lies in them for "
+        f"rows {lowest[0]:g} to {highest[0]:g} and columns {lowest[1]:g} to {highest[1]:g}: give another centre "
+        "(--centre), side (--side) or crop (--crop)"
+    )
+
+
 def sphere_fitter(
     mask: np.ndarray, experiment: Experiment, background: Background, prior: CentrePrior, settings: PrepareSettings
 ) -> SphereFitter:
@@ -130,11 +154,13 @@ def calibrate(
     # background and first centre, as the settings ask for
     peak = histogram_peak(statistics.everything.counts) if method == "peak" else np.zeros(frames.mask.shape)
     centre = circle_centre(statistics.mean_hit, frames.mask) if settings.centre is None else settings.centre
+    check_centre(centre, frames.mask, experiment, settings)
     background = _background(statistics, frames.mask, centre, from_blanks=method == "blank")
     # mean centre and jitter from sphere fits of some hits, which may be anywhere near the first centre
     wide = CentrePrior(centre, SEARCH_HALF_WIDTH)
     fit = _pilot(frames, statistics, peak, sphere_fitter(frames.mask, experiment, background, wide, settings), settings)
     prior = prior_of(fit)
+    check_centre(prior.centre, frames.mask, experiment, settings)
     corner = settings.crop.corner(frames.mask.shape, prior.centre)
     return Calibration(experiment, settings, method, background, peak, prior, frames.mask, corner)
 

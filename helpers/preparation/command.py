@@ -7,7 +7,7 @@ from pathlib import Path
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117, Centre, Experiment
 from helpers.patterns import DEFAULTS, PatternStack, ReadOptions, doubts, open_stack, print_doubts, probe
-from helpers.preparation.calibration import PrepareSettings
+from helpers.preparation.calibration import PrepareSettings, check_centre
 from helpers.preparation.crop import Crop
 from helpers.preparation.hit_finding import HitRule
 from helpers.preparation.hits import LIT_ABOVE, LIT_PIXELS
@@ -92,6 +92,8 @@ def prepare_file(
         given = {"wavelength_nm": wavelength, "distance_m": distance, "pixel_m": pixel}
         experiment = _experiment(stack, given, adu_per_photon)
         try:
+            if centre is not None:
+                check_centre(centre, stack.mask, experiment, settings)
             table = prepare(
                 stack, output, experiment, settings, columns=stack.table(), title=f"prepared: {stack.title}"
             )

@@ -65,6 +65,23 @@ class Crop:
         row, column = self._turned(centre, shape)
         return int(np.floor(row - self.wanted_centre[0] + 0.5)), int(np.floor(column - self.wanted_centre[1] + 0.5))
 
+    def centres_inside(self, shape: tuple[int, int]) -> np.ndarray:
+        """Lowest and highest row and column of the beam (2, 2) [pixels] with which the crop lies in such a frame.
+
+        Where the crop is larger, those with which it takes up all of the frame.
+        """
+        turned = np.array(shape if self._turns % 2 == 0 else shape[::-1])
+        first = np.array(self.wanted_centre)
+        (row, column), (other_row, other_column) = first, first + turned - (self.rows, self.columns)
+        last_row, last_column = shape[0] - 1, shape[1] - 1
+        ends = {
+            0: [(row, column), (other_row, other_column)],
+            -1: [(last_row - column, row), (last_row - other_column, other_row)],
+            2: [(last_row - row, last_column - column), (last_row - other_row, last_column - other_column)],
+            1: [(column, last_column - row), (other_column, last_column - other_row)],
+        }
+        return np.sort(np.array(ends[self._turns], float), axis=0)
+
     def _turned(self, point: Centre, shape: tuple[int, int]) -> Centre:
         """Coordinates in the rotated frame of a point of the frame."""
         row, column = point

@@ -38,28 +38,12 @@ def read_json(path: Path, what: str, *, error: type[WorkbookError], advice: str)
 def read_csv(path: Path, columns: Mapping[str, Kind], *, error: type[WorkbookError], advice: str) -> pd.DataFrame:
     """Read a CSV file that must have certain columns, name → kind; others are kept as they are.
 
-    Raises `error`, which ends with the next step `advice`, if the file is no such table.
-    """
-    table = parsed(lambda: files.read_exact_csv(path, index_col=False), path, error=error, advice=advice)
-    check_columns(path, table, columns, error=error, advice=advice)
-    return table
-
-
-def parsed(parse: Callable[[], pd.DataFrame], path: Path, *, error: type[WorkbookError], advice: str) -> pd.DataFrame:
-    """Table of a CSV file, every row of it as long as the head; else an error of ours.
-
-    Parameters
-    ----------
-    parse
-        Function that calls `pandas.read_csv`.
-    path
-        CSV file, as the message names it.
-    error, advice
-        Class of the error to raise, and the next step for the user.
+    Raises `error`, which ends with the next step `advice`, if the file is no such table, or a row is longer than its
+    head; FileNotFoundError if it is missing.
     """
     try:
         with warnings.catch_warnings(action="error"):
-            table = parse()
+            table = files.read_exact_csv(path, index_col=False)
     except FileNotFoundError:
         raise
     except (OSError, ValueError, TypeError, OverflowError, MemoryError, RecursionError, Warning) as reason:
@@ -67,6 +51,7 @@ def parsed(parse: Callable[[], pd.DataFrame], path: Path, *, error: type[Workboo
     names = [str(name).strip() for name in table.columns]
     if twice := [name for name in names if names.count(name) > 1 or (name.endswith(".1") and name[:-2] in names)]:
         raise error(f"{path}: has two columns {in_short(twice[0].removesuffix('.1'))!r}; {advice}")
+    check_columns(path, table, columns, error=error, advice=advice)
     return table
 
 

@@ -10,6 +10,22 @@ from helpers.system.tables_and_json import in_short
 
 _LARGEST_FILE = 1 << 20
 _MOST_VALUES = 20_000
+_DEEPEST = 30
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuse values in values in values at once: PyYAML would take seconds to come to the end of them."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int | None) -> yaml.Node | None:
+        """Compose a node and those in it."""
+        if self.depth > _DEEPEST:
+            raise ValueError(f"values lie in each other more than {_DEEPEST} deep")
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 def read_yaml(path: Path, *, error: type[WorkbookError], advice: str) -> Any:
@@ -34,7 +50,7 @@ def read_yaml(path: Path, *, error: type[WorkbookError], advice: str) -> Any:
         if path.stat().st_size > _LARGEST_FILE:
             raise ValueError(f"it has more than {_LARGEST_FILE} bytes")
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, yaml.SafeLoader)
+        root = yaml.compose(text, _Loader)
         _check(root, {}, ())
         content = yaml.safe_load(text)
     except (OSError, ValueError, TypeError, OverflowError, RecursionError, MemoryError, yaml.YAMLError) as reason:

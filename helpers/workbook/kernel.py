@@ -5,6 +5,8 @@ import subprocess
 import sys
 from typing import Any
 
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
 from helpers.system import end_with_parent
@@ -14,6 +16,11 @@ EXTENSION = f"--ext={__name__}"  # makes a kernel load this module as an IPython
 
 class KernelOfRunner(AsyncKernelManager):
     """Manager of a kernel: it waits for the kernel's end after the last cell, but not after an interrupt."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """The kernel of this very Python: Jupyter may know another by the same name."""
+        return KernelSpec(**get_kernel_dict())
 
     async def start_kernel(self, **given: Any) -> None:
         """Start the kernel; it would repeat on its own stdout what the processes of a cell print."""

@@ -13,8 +13,18 @@ from helpers import ROOT
 from helpers.errors import LabelsError, MissingStepError, PatternFileError, RunFileError, WorkbookError
 from helpers.experiment import AMOX34117, Experiment
 from helpers.family import Family
-from helpers.system import Kind, code_digest, locked, pick_device, read_csv, text_digest, write_csv, write_text
-from helpers.workbook.profile import Profile, load_profile
+from helpers.system import (
+    Kind,
+    code_digest,
+    locked,
+    pick_device,
+    read_csv,
+    read_json,
+    text_digest,
+    write_csv,
+    write_text,
+)
+from helpers.workbook.profile import PROFILES, Profile, load_profile
 from helpers.workbook.tables import shown, to_html, to_latex
 
 if TYPE_CHECKING:
@@ -265,7 +275,7 @@ def open_run(
     profile
         "demo", "paper", or the path of a YAML file.
     results
-        Folder of the run; results/NAME of the profile if None.
+        Folder of the run; if None that of `run_folder`.
     data
         A file of patterns; the simulated twin if None.
     labels
@@ -282,16 +292,50 @@ def open_run(
         If a file is missing, or the folder holds something else than a run.
     """
     described = load_profile(ROOT / profile if (ROOT / profile).is_file() else profile)
-    folder = RESULTS / described.name if results is None else _placed(results)
+    folder = run_folder(described, None if data is None else _placed(data)) if results is None else _placed(results)
     check_folder(folder)
     if labels is not None and not _placed(labels).is_file():
         raise LabelsError(f"{labels}: no such file of labels")
     if data is not None and not _placed(data).is_file():
         raise PatternFileError(f"{data}: no such file; name a CXI file, or leave it out to simulate one")
     if not (folder / RECORD).is_file():
-        write_text(folder / RECORD, json.dumps({"profile": described.sections()}, indent=1) + "\n")
+        begun = {"profile": described.sections()} | ({} if data is None else {"given": str(_placed(data))})
+        write_text(folder / RECORD, json.dumps(begun, indent=1) + "\n")
     patterns = _twin(described) if data is None else _placed(data)
     return Run(described, folder, patterns, None if labels is None else _placed(labels))
+
+
+def run_folder(profile: Profile, data: Path | None) -> Path:
+    """Folder of a run for which the user names none: results/PROFILE, or results/PROFILE_FILE for data of the user.
+
+    Parameters
+    ----------
+    profile
+        The profile of the run.
+    data
+        The file of patterns in full; None, or the twin of the profile, for simulated ones.
+
+    Raises
+    ------
+    WorkbookError
+        If the results of another run would be overwritten: the profile has the name of one of the workbook's and
+        another content, or the folder holds a run on another file of the same name.
+    """
+    ours = PROFILES / f"{profile.name}.yaml"
+    if ours.is_file() and load_profile(ours) != profile:
+        raise WorkbookError(
+            f"the profile calls itself {profile.name}, as one of the workbook's does, and is another; change its name, "
+            "or say where its results go with --results"
+        )
+    if data is None or data == twin_path(profile):
+        return RESULTS / profile.name
+    folder = RESULTS / f"{profile.name}_{data.stem}"
+    if (folder / RECORD).is_file():
+        advice = "delete it, or restore it from a copy"
+        given = read_json(folder / RECORD, "record of a run", error=RunFileError, advice=advice).get("given")
+        if given not in (None, str(data)):
+            raise WorkbookError(f"{folder} holds the run on {given}; say where the results of {data} go with --results")
+    return folder
 
 
 def check_folder(folder: Path) -> None:

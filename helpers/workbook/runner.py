@@ -19,7 +19,7 @@ from helpers.workbook.notebook_page import write_page
 from helpers.workbook.profile import PROFILES, load_profile, profile_path
 from helpers.workbook.record import add_step, describe
 from helpers.workbook.report import write_report
-from helpers.workbook.run import ANNOTATION, DATA, LOCK, RECORD, RESULTS, Run, check_folder, open_run, twin_path
+from helpers.workbook.run import ANNOTATION, DATA, LOCK, RECORD, Run, check_folder, open_run, run_folder, twin_path
 
 NOTEBOOKS = ROOT / "notebooks"
 SIMULATION_STEP = "00_simulation"
@@ -77,9 +77,9 @@ def run_workbook(
     hand. Returned is the exit code: 0, or 1 if a step failed. `WorkbookError` is raised if one of these is unfit.
     """
     chosen = _chosen(notebooks, only)
-    places = {name: path.resolve() for name, path in (("data", data), ("labels", labels)) if path is not None}
-    folder = (RESULTS / load_profile(profile).name) if results is None else results.resolve()
-    given = {"profile": _profile_parameter(profile), "results": str(folder), **{k: str(v) for k, v in places.items()}}
+    files = {name: path.resolve() for name, path in (("data", data), ("labels", labels)) if path is not None}
+    folder = run_folder(load_profile(profile), files.get("data")) if results is None else results.resolve()
+    given = {"profile": _profile_parameter(profile), "results": str(folder), **{k: str(v) for k, v in files.items()}}
     check_folder(folder)
     try:
         with locked(folder, folder / LOCK), _tidied(folder):

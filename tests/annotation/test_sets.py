@@ -174,6 +174,27 @@ def test_user_labels_name_patterns_by_index_or_event_id(stack, tmp_path, text):
     assert labels["in_size_range"].tolist() == [True, True]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfindex;single\r\n4;1\r\n0;0\r\n",
+        b"index\tsingle\n4\t1\n0\t0\n",
+        b"sep=,\r\nindex,single\r\n4,1\r\n0,0\r\n",
+        b"index,single\r\n4,TRUE\r\n0,FALSE\r\n",
+        "index,single,Bemerkung\r\n4,1,schön\r\n0,0,groß\r\n".encode("latin-1"),
+        "index\tsingle\r\n4\tWAHR\r\n0\tFALSCH\r\n".encode("utf-16"),
+        b"index;single\n4,0;1,0\n0,0;0,0\n",
+        b"event_id,single\n40.0,1.0\n0.0,0.0\n",
+        b",event_id,single\n0,40,yes\n1,0,no\n",
+        b"index,event_id,single,,\n4,40,1,,\n,,,,\n0,,0,,\n,,,,\n",
+    ],
+)
+def test_labels_are_read_as_table_programs_write_them(stack, tmp_path, content):
+    (tmp_path / "labels.csv").write_bytes(content)
+    labels = read_labels(tmp_path / "labels.csv", stack)
+    assert labels.to_numpy().tolist() == [[0, False], [4, True]]
+
+
 def test_a_written_selection_is_a_label_file(stack, tmp_path):
     path = tmp_path / "selection.csv"
     indices = np.array([1, 3])
@@ -206,7 +227,11 @@ def test_stack_without_labels_asks_for_a_csv_file(bare):
         ("index,single\n0.5,1\n", "correct index '0.5' in line 2"),
         ("index,single\n0,2\n", "the column single must hold 0 or 1"),
         ("index,single\n0,\n", "the column single must hold 0 or 1"),
-        ("index,single\n0,1\n0,0\n", "labelled twice"),
+        ("index,single\n0,1\n0,0\n", "labelled twice; keep only one row for 0 in line 3"),
+        ("sep=;\n\nindex;single\n0;1\n;\n1;maybe\n", "the column single must hold 0 or 1; correct 'maybe' in line 6"),
+        ("index,single\n1.000,1\n", "correct index '1.000' in line 2"),
+        ("event_id,single\n4E+01,1\n", "correct '4E\\+01' in line 2"),
+        (",single\n0,1\n", "needs single, and index or event_id"),
         ("event_id,single\n15,1\n", "not an event id of"),
         ("index,event_id,single\n1,20,1\n", "index and event_id disagree"),
     ],

@@ -161,7 +161,6 @@ def test_upsample_repeats_and_shortcut_adds_and_route_joins():
         ({"activation": "mish"}, "activation=mish is not supported, only leaky, linear"),
         ({"filters": 0}, "filters=0 is not supported, only 1 or more"),
         ({"size": "three"}, "size=three is not a whole number"),
-        ({"xnor": 1}, "xnor=1 is not supported, only xnor=0"),
         ({"groups": 2}, "groups=2 does not divide 3 channels"),
         ({"size": 11, "pad": 0}, "8 pixels wide, less than size=11"),
     ],

@@ -202,7 +202,6 @@ def test_boxes_are_decoded_in_cells():
     ("options", "message"),
     [
         ({"bias_match": 0}, "bias_match=0 is not supported, only bias_match=1"),
-        ({"coords": 5}, "coords=5"),
         ({"box_weight": "w*h"}, "only 2-w\\*h, 1"),
         ({"classes": 2}, "1 anchors and 2 classes need filters=7"),
         ({"num": 2}, "num=2 needs 4 positive anchors, got 2"),

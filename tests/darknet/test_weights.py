@@ -1,3 +1,4 @@
+import gzip
 import struct
 
 import numpy as np
@@ -115,3 +116,66 @@ def test_backbone_without_a_convolution_or_with_too_many_floats_is_refused(tmp_p
     path.write_bytes(struct.pack("<iiii", 0, 1, 0, 0) + bytes(4 * floats))
     with pytest.raises(NetworkFileError, match=f"found {floats} floats"):
         darknet.read_backbone(small_network(), path)
+
+
+@pytest.mark.parametrize(
+    ("version", "seen_format", "message"),
+    [
+        ((0, 1, 0), "<q", "says version 0.1, of 16 bytes, but seems to have 20 bytes, that of version 0.2; write 2 as"),
+        ((0, 0, 0), "<q", "says version 0.0, of 16 bytes, but seems to have 20 bytes, that of version 0.2; write 2 as"),
+        ((0, 2, 0), "<i", "says version 0.2, of 20 bytes, but seems to have 16 bytes, that of version 0.1; write 1 as"),
+        ((0, 2, 5), "<i", "says version 0.2, of 20 bytes, but seems to have 16 bytes, that of version 0.1; write 1 as"),
+    ],
+)
+@pytest.mark.parametrize("read", [darknet.read_weights, darknet.read_backbone])
+def test_header_of_another_version_is_named(tmp_path, version, seen_format, message, read):
+    """0.1 with 64 bits: pjreddie/darknet #850; 0.0 with 64 bits, as PyTorch-YOLOv3 wrote it: its pull request #842;
+    0.2 with 32 bits, as Darknet wrote it on 32-bit systems: AlexeyAB/darknet #539."""
+    network, path = small_network(), tmp_path / "other.weights"
+    with torch.no_grad():
+        network.layers[0].biases.fill_(-1)  # a header that is read too far ends in it
+    floats = [tensor.detach().flatten() for layer in network.convolutions for tensor in layer.file_tensors]
+    header = struct.pack("<iii", *version) + struct.pack(seen_format, 1234)
+    path.write_bytes(header + torch.cat(floats).numpy().astype("<f4").tobytes())
+    with pytest.raises(NetworkFileError, match=rf"other\.weights: .*{message.replace('.', '[.]')} its second number"):
+        read(small_network(), path)
+
+
+def test_header_that_is_corrected_as_the_message_says_is_read(tmp_path):
+    network, path = small_network(), tmp_path / "corrected.weights"
+    darknet.write_weights(network, path, seen=1234)
+    content = bytearray(path.read_bytes())
+    content[4:8] = struct.pack("<i", 1)
+    path.write_bytes(content)
+    with pytest.raises(NetworkFileError, match="bytes 4 to 7"):
+        darknet.read_weights(network, path)
+    content[4:8] = struct.pack("<i", 2)
+    path.write_bytes(content)
+    assert darknet.read_weights(network, path) == 1234
+
+
+def test_file_without_any_header_is_refused(tmp_path):
+    """The published vgg-16.weights of 2013 begins with its first bias: pjreddie/darknet #1593."""
+    network, path = small_network(), tmp_path / "vgg-16.weights"
+    path.write_bytes(np.full(floats_of(network), 0.3, "<f4").tobytes())
+    with pytest.raises(NetworkFileError, match=r"vgg-16\.weights: expected \d+ floats for this network, found"):
+        darknet.read_weights(network, path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(bytes(64)), "is compressed; unpack it"),
+        (b"PK\x03\x04" + bytes(64), "is an archive, of zip or PyTorch"),
+        (b"<!DOCTYPE html>\n<html>" + bytes(9), "is a web page; download the file itself"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n", "is a pointer of Git LFS"),
+        (struct.pack(">iiiq", 0, 2, 0, 7) + bytes(64), "has its bytes in big-endian order"),
+    ],
+)
+def test_another_file_given_for_weights_is_named(tmp_path, content, message):
+    """A page saved in place of the file: darkflow #441; the packed file opened as it is: YAD2K #99."""
+    path = tmp_path / "downloaded.weights"
+    path.write_bytes(content)
+    for read in (darknet.read_weights, darknet.read_backbone):
+        with pytest.raises(NetworkFileError, match=rf"downloaded\.weights: {message}"):
+            read(small_network(), path)

@@ -1,6 +1,7 @@
 """Every reader of the project: a whole file for it, the call that reads it, and what a right result must fulfil."""
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -182,7 +183,7 @@ def _read_weights(path: Path) -> None:
 
 
 def _backbone(folder: Path) -> Path:
-    counts = darknet.weights.float_counts(_network())
+    counts = darknet.float_counts(_network())
     (folder / "net.conv").write_bytes(bytes(16) + np.full(sum(counts[:6]), 0.5, "<f4").tobytes())
     return folder / "net.conv"
 
@@ -207,7 +208,10 @@ def _cfg(folder: Path) -> Path:
 
 
 def _read_cfg(path: Path) -> None:
-    network = darknet.read_cfg(path)
+    with warnings.catch_warnings():
+        # a name that was damaged is no option of Darknet, and said to be none
+        warnings.filterwarnings("ignore", r".*(is no option of Darknet|has no \[region\])", UserWarning)
+        network = darknet.read_cfg(path)
     assert network.size > 0, "no image size"
     _check_network(network)
     for head in network.heads:

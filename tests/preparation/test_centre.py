@@ -1,5 +1,6 @@
 """Centres: circles on the sum of the hits, and each pattern's own from the sphere fit, against the twin's truth."""
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117
 from helpers.particles import Particle
+from helpers.preparation import prepare_file
 from helpers.preparation.background import Background
 from helpers.preparation.circle_fit import circle_centre, fitted_circle
 from helpers.preparation.sphere_fit import CentrePrior, SphereFit, SphereFitter, prior_of
@@ -138,3 +140,19 @@ def test_the_prior_is_the_median_and_the_jitter_without_the_errors_of_the_fits()
     np.testing.assert_allclose(prior.centre, (5, 30), atol=0.15)
     assert prior.jitter == pytest.approx(0.8, abs=0.15)
     assert prior_of(SphereFit(centres[-1:], np.full((1, 2), 0.4), *np.zeros((3, 1)))).jitter == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("centre", [(261, 100), (-130, 128), (128, 600), (float("nan"), 128), (1e300, 128)])
+def test_a_centre_with_which_the_crop_shows_nothing_is_refused_before_frames_are_read(tmp_path, centre, monkeypatch):
+    """silx-kit/pyFAI#1647: a centre far off the detector."""
+    frames = np.random.default_rng(1).poisson(0.5, (3, 260, 257)).astype(np.uint16)
+    with h5py.File(tmp_path / "frames.cxi", "w") as file:
+        file["entry_1/data_1/data"] = frames
+    monkeypatch.setattr("helpers.preparation.command.prepare", lambda *_, **__: pytest.fail("frames are read"))
+    geometry = {"wavelength": 0.73, "distance": 0.13, "pixel": 75e-6}
+    with pytest.raises(PatternFileError) as refused:
+        prepare_file(tmp_path / "frames.cxi", tmp_path / "out.cxi", centre=centre, **geometry)
+    line = str(refused.value)
+    assert "frames.cxi: with the beam at row" in line
+    assert "in frames of 260 x 257; it lies in them for rows 1.5 to 138.5 and columns 119.5 to 136.5" in line
+    assert "\n" not in line

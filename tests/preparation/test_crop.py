@@ -80,3 +80,17 @@ def test_outside_the_detector_the_mask_is_bad_and_counts_are_0():
 def test_impossible_crops_are_refused(wrong):
     with pytest.raises(ValueError, match=r"side must be|is empty"):
         Crop(**wrong)
+
+
+@given(
+    st.sampled_from(SIDES),
+    st.tuples(st.integers(5, 40), st.integers(5, 40)),
+    st.tuples(st.integers(1, 30), st.integers(1, 30)),
+)
+def test_between_the_centres_named_a_crop_lies_in_the_frame_or_takes_up_all_of_it(side, shape, size):
+    crop = Crop(side, *size)
+    (row, column), (last_row, last_column) = crop.centres_inside(shape)
+    turned = shape if side in ("down", "up", "both") else shape[::-1]
+    for centre in ((row, column), (last_row, last_column), ((row + last_row) / 2, (column + last_column) / 2)):
+        for first, length, frame in zip(crop.corner(shape, centre), size, turned, strict=True):
+            assert 0 <= first <= frame - length or frame - length <= first <= 0

@@ -85,7 +85,7 @@ BOMB = "a0: &a0 [x]\n" + "".join(f"a{k}: &a{k} [{','.join([f'*a{k - 1}'] * 9)}]\
         ("a: !!python/name:os.system ''\n", "the tag tag:yaml.org,2002:python/name"),
         ("a: 2021-01-01\n", "the tag tag:yaml.org,2002:timestamp"),
         ("a: !!binary aGVsbG8=\n", "the tag tag:yaml.org,2002:binary"),
-        ("[" * 20_000, "recursion"),
+        ("[" * 20_000, "more than 30 deep"),
         ("a: [", "expected the node content"),
         ("x" * 2_000_000, "more than 1048576 bytes"),
         (BOMB, "20000 values"),

@@ -237,6 +237,7 @@ KILLED = """
 """
 
 
+@pytest.mark.whole
 def test_a_training_killed_with_sigkill_goes_on_to_the_same_checkpoint_bytes(tmp_path, monkeypatch):
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED), tmp_path / "killed", ROOT], check=False)
     assert killed.returncode == -signal.SIGKILL

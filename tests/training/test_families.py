@@ -19,6 +19,7 @@ def plans(folder, **options):
     return {folder / name: plan(SETTINGS, Family.from_name(name), consensus=[4], **options) for name in NAMES}
 
 
+@pytest.mark.whole
 def test_families_trained_side_by_side_have_the_bytes_of_those_trained_alone(tmp_path):
     together = train_families(plans(tmp_path / "together"), processes=2)
     assert [artefacts.path.name for artefacts in together] == list(NAMES)

@@ -94,6 +94,18 @@ def test_a_model_is_a_folder_or_run_and_family(tmp_path, monkeypatch):
     assert model_folder(Path("demo/other")) == Path("demo/other")
 
 
+def test_a_run_given_as_a_model_lists_its_families(tmp_path, monkeypatch):
+    for name in ("yolov3-gray-linear", "yolov2-jet-log"):
+        family = tmp_path / "demo" / "families" / name
+        family.mkdir(parents=True)
+        (family / "family.json").write_text("{}")
+    monkeypatch.setattr("helpers.workbook.run.RESULTS", tmp_path)
+    for given in (tmp_path / "demo", Path("demo")):
+        names = r"\(yolov2-jet-log, yolov3-gray-linear\), as .*demo/yolov2-jet-log"
+        with pytest.raises(WorkbookError, match=f"demo: is a run; name one of its families {names}"):
+            model_folder(given)
+
+
 def test_an_error_of_the_user_is_one_line_and_code_2(monkeypatch, capsys):
     def fail(**_):
         raise WorkbookError("a.cxi: entry_1/data holds text; choose another file")
@@ -140,7 +152,7 @@ def test_info_shows_patterns_and_draws_a_gallery(run, tmp_path, write_patterns):
 
 def test_info_hands_on_how_a_file_is_read(run, monkeypatch):
     calls = []
-    monkeypatch.setattr("helpers.patterns.probe", lambda *given: calls.append(given))
+    monkeypatch.setattr("helpers.patterns.probe", lambda *given, look: calls.append(given) or [])
     monkeypatch.setattr("helpers.patterns.describe", lambda *given, **named: calls.append((given, named)) or "text")
     options = ["--dataset", "a/b", "--frame-shape", "123x240", "--mask-polarity", "nonzero-good", "--detector", "d.h5"]
     assert run("info", "a.emc", *options).exit_code == 0

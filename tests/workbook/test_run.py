@@ -5,6 +5,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from matplotlib.figure import Figure
 
 from helpers import ROOT
@@ -13,7 +14,7 @@ from helpers.experiment import AMOX34117
 from helpers.patterns.writing import write_stack
 from helpers.system import read_exact_csv, sha256
 from helpers.training import Examples
-from helpers.workbook import open_run
+from helpers.workbook import load_profile, open_run
 from helpers.workbook import run as module
 
 
@@ -87,6 +88,32 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path, write_patterns):
     assert not (tmp_path / "run.json").exists()
 
 
+def test_a_run_on_other_data_has_a_folder_of_its_own(tmp_path, monkeypatch, write_patterns):
+    monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+    demo = load_profile("demo")
+    (tmp_path / "again").mkdir()
+    mine, other = write_patterns(tmp_path / "mine.cxi"), write_patterns(tmp_path / "again" / "mine.cxi")
+    assert open_run("demo", data=mine).folder == tmp_path / "results" / "demo_mine"
+    assert open_run("demo", data=mine).folder == tmp_path / "results" / "demo_mine"
+    with pytest.raises(WorkbookError, match=r"demo_mine holds the run on .*; .*again/mine.cxi go with --results"):
+        open_run("demo", data=other)
+    assert module.run_folder(demo, None) == module.run_folder(demo, module.twin_path(demo))
+    assert module.run_folder(demo, None) == tmp_path / "results" / "demo"
+
+
+def test_a_copy_of_a_profile_that_is_another_does_not_write_over_the_results_of_the_first(tmp_path):
+    content = yaml.safe_load((ROOT / "helpers" / "profiles" / "demo.yaml").read_text())
+    for name, seed, refused in (("demo", 0, False), ("demo", 1, True), ("mine", 1, False)):
+        changed = {**content, "name": name, "seed": content["seed"] + seed}
+        (tmp_path / "copy.yaml").write_text(yaml.safe_dump(changed))
+        profile = load_profile(tmp_path / "copy.yaml")
+        if refused:
+            with pytest.raises(WorkbookError, match=r"calls itself demo.*change its name"):
+                module.run_folder(profile, None)
+        else:
+            assert module.run_folder(profile, None).name == name
+
+
 def test_without_data_the_twin_is_simulated_once(tmp_path, monkeypatch, write_patterns):
     calls = []
 
@@ -112,11 +139,9 @@ def test_without_data_the_twin_is_simulated_once(tmp_path, monkeypatch, write_pa
 
 
 def test_another_seed_is_another_twin(tmp_path):
-    import yaml
-
     content = yaml.safe_load((ROOT / "helpers" / "profiles" / "demo.yaml").read_text())
     (tmp_path / "other.yaml").write_text(yaml.safe_dump({**content, "seed": content["seed"] + 1}))
-    names = {module.twin_path(module.load_profile(profile)) for profile in ("demo", tmp_path / "other.yaml")}
+    names = {module.twin_path(load_profile(profile)) for profile in ("demo", tmp_path / "other.yaml")}
     assert len(names) == 2
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from helpers.errors import WorkbookError
 from helpers.workbook import runner
-from helpers.workbook.execution import StepFailedError
+from helpers.workbook.execution import StepFailedError, execute
 from helpers.workbook.runner import run_workbook
 
 PARAMETERS = 'profile = "demo"\nresults = None\ndata = None\nlabels = None'
@@ -247,3 +247,16 @@ def test_an_error_in_a_real_kernel_names_cell_kind_and_file(tmp_path, write_patt
     )
     assert "no light" in executed.read_text()
     assert not list((tmp_path / "run").glob(".01_fail*"))
+
+
+def test_the_notebooks_run_in_the_python_that_runs_the_workbook(tmp_path, monkeypatch):
+    """A kernel called python3 that belongs to another Python comes first (nbconvert #953, papermill #251)."""
+    other = tmp_path / "jupyter" / "kernels" / "python3"
+    other.mkdir(parents=True)
+    spec = {"argv": ["/no/such/python", "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": "Other"}
+    (other / "kernel.json").write_text(json.dumps({**spec, "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    write_notebook(tmp_path / "01_where.ipynb", "Where", ["import sys\nprint(sys.executable)"])
+    execute(tmp_path / "01_where.ipynb", tmp_path / "executed.ipynb", {})
+    executed = nbformat.read(tmp_path / "executed.ipynb", as_version=4)
+    assert executed.cells[-1].outputs[0].text.strip() == sys.executable

@@ -33,13 +33,15 @@ def write_detector(
     mask: np.ndarray,
     centre: Centre,
     distance: float,
+    good_share: np.ndarray | None = None,
     experiment: dict[str, float | str] | None = None,
 ) -> None:
     """Write the detector of patterns with rows and columns: mask True = bad pixel, centre and distance D in pixels.
 
     With f = √(x² + y² + D²), all in pixels from the beam centre: q = (x, y, D − f) R / f on an Ewald sphere of R = D
-    voxels, so that a voxel is a pixel at the centre, and corr = D / f³ is the solid angle (no polarization). The
-    experiment is stored as attributes, which Dragonfly does not read.
+    voxels, so that a voxel is a pixel at the centre, and corr = D / f³ is the solid angle (no polarization), times the
+    share of a pixel that counts photons, where it is a bin of several. The experiment is stored as attributes, which
+    Dragonfly does not read.
     """
     row, column = (axis.astype(float) for axis in np.indices(mask.shape))
     x, y = row.ravel() - centre[0], column.ravel() - centre[1]
@@ -48,7 +50,7 @@ def write_detector(
         file["qx"] = x * distance / path_length
         file["qy"] = y * distance / path_length
         file["qz"] = distance * (distance / path_length - 1)
-        file["corr"] = distance / path_length**3
+        file["corr"] = distance / path_length**3 * (1.0 if good_share is None else good_share.ravel())
         file["mask"] = np.where(mask.ravel(), 2, 0).astype(np.uint8)
         file["detd"] = float(distance)
         file["ewald_rad"] = float(distance)

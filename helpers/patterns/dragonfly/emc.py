@@ -109,8 +109,14 @@ class DenseFile:
 
 
 def is_emc(path: Path) -> bool:
-    """Whether a file is meant to be an `.emc`: it is called so and is not HDF5."""
-    return path.suffix.lower() == ".emc" and not (path.is_file() and h5py.is_hdf5(path))
+    """Whether a file is meant to be an `.emc`: called so and not HDF5, or, under an older name, with its header."""
+    if path.suffix.lower() == ".emc":
+        return not (path.is_file() and h5py.is_hdf5(path))
+    if not path.is_file() or path.stat().st_size <= _HEADER_BYTES:
+        return False
+    (patterns, pixels, kind), others = np.split(np.fromfile(path, _NUMBER, _HEADER_BYTES // 4), [3])
+    is_header = 0 < patterns <= MOST_PATTERNS and 0 < pixels <= LARGEST_PATTERN and kind in range(len(KINDS))
+    return is_header and not others.any()
 
 
 def open_emc(path: Path) -> tuple[str, SparseFile | DenseFile]:
