@@ -8,13 +8,13 @@ import h5py
 from helpers.errors import PatternFileError
 from helpers.patterns.hdf5.entry import Entry, numbered
 from helpers.patterns.hdf5.file import dataset
-from helpers.patterns.layouts.base import Layout, listed, without_repeats
+from helpers.patterns.layouts.base import Layout, listed
 from helpers.patterns.layouts.batches import Batches
 from helpers.patterns.layouts.cxi import Cxi
 from helpers.patterns.layouts.cxidb58 import CxiDb58
 from helpers.patterns.layouts.dragonfly import Dragonfly
 from helpers.patterns.layouts.psocake import Psocake
-from helpers.patterns.layouts.same_shots import refuse_same_shots
+from helpers.patterns.layouts.same_shots import refuse_same_shots, without_repeats
 from helpers.patterns.layouts.xfel_virtual import XfelVirtual
 
 IN_ENTRIES: tuple[type[Layout], ...] = (Psocake, XfelVirtual, Cxi)

@@ -18,7 +18,7 @@ from helpers.experiment import Centre
 from helpers.patterns.assembly import Assembly
 from helpers.patterns.geometry import HOW_TO_GIVE_ONE, geometry_in, given_geometry
 from helpers.patterns.hdf5.arrangement import Arrangement, arrangement_of
-from helpers.patterns.hdf5.entry import Entry, address
+from helpers.patterns.hdf5.entry import JOULE_NM, Entry, address
 from helpers.patterns.hdf5.values import LARGEST_PATTERN, MOST_PATTERNS, check_stored, values_of
 from helpers.patterns.layouts.columns import Column, ColumnGroup, decoded, identifiers, is_plain
 from helpers.patterns.masks import NAMES, NEXUS, NONZERO_IS_BAD, MaskRule
@@ -26,9 +26,6 @@ from helpers.patterns.options import ReadOptions
 from helpers.patterns.storage import DatasetStorage, Storage
 from helpers.system import in_short
 
-_JOULE_NM = 6.62607015e-34 * 299792458 * 1e9
-_JOULE_A_EV = 1.602176634e-19
-_LARGEST_JOULE = 1e-12
 _LARGEST_FLOAT_COUNT = 2**24
 _SHOWN_NAMES = 6
 
@@ -275,7 +272,7 @@ class Layout:
         detectors = self.detectors()
         distance = self.entry.first_value(detectors, "distance")
         pixel = self.entry.pixel_sizes(detectors)
-        energy = self.photon_energy()
+        energy = self.entry.photon_energy()
         needed = {"distance": distance, "x_pixel_size": pixel, "source_1/energy": energy, "image_center": centre}
         missing = [name for name, value in needed.items() if value is None]
         if pixel is not None and not np.isclose(*pixel, rtol=1e-3):
@@ -285,7 +282,7 @@ class Layout:
         row, column = (None, None) if centre is None else centre
         values = {
             "name": self.title() or Path(self.entry.file.filename).stem,
-            "wavelength_nm": energy and _JOULE_NM / energy,
+            "wavelength_nm": energy and JOULE_NM / energy,
             "distance_m": distance,
             "pixel_m": None if pixel is None or "square pixels" in missing else pixel[1],
             "rows": shape[0],
@@ -300,25 +297,6 @@ class Layout:
     def saturation(self) -> float | None:
         """The count up to which the file says that pixels count [as stored], or None."""
         return self.entry.first_value(self.detectors(), "saturation_value")
-
-    def photon_energy(self) -> float | None:
-        """Energy of a photon [J]; psocake writes `energy` in eV, which no photon has in joules."""
-        sources = self.entry.groups("instrument", "source") if self.entry.name else []
-        energy = self.entry.first_value(sources, "energy")
-        if energy is not None:
-            return energy if energy < _LARGEST_JOULE else energy * _JOULE_A_EV
-        if (energy_ev := self.entry.first_value(["LCLS"], "photon_energy_eV")) is not None:
-            return energy_ev * _JOULE_A_EV
-        wavelength_angstrom = self.entry.first_value(["LCLS"], "photon_wavelength_A")
-        return None if wavelength_angstrom is None else 10 * _JOULE_NM / wavelength_angstrom
-
-
-def without_repeats(stacks: list[Layout]) -> list[Layout]:
-    """Each data set once, however many links lead to it."""
-    seen: dict[tuple[int, int], Layout] = {}
-    for stack in stacks:
-        seen.setdefault(address(stack.data), stack)
-    return list(seen.values())
 
 
 def listed(names: Sequence[str]) -> str:

@@ -38,6 +38,14 @@ def _events(stack: Layout) -> set[tuple]:
     return {address(column.data)} | (set() if counts_up else {tuple(ids.tolist())})
 
 
+def without_repeats(stacks: list[Layout]) -> list[Layout]:
+    """Each data set once, however many links lead to it."""
+    seen: dict[tuple[int, int], Layout] = {}
+    for stack in stacks:
+        seen.setdefault(address(stack.data), stack)
+    return list(seen.values())
+
+
 def refuse_choice(stacks: list[Layout]) -> NoReturn:
     """Refuse data sets that show the same shots."""
     raise PatternFileError(
