@@ -46,7 +46,7 @@ def describe(path: str | os.PathLike, options: ReadOptions = DEFAULTS, *, pictur
 
 def _lines(stack: PatternStack, photons: str) -> list[str]:
     """What the file tells of its patterns, and how they are read."""
-    ids = "none" if stack.event_ids is None else f"{in_short(stack.event_ids[0])} to {in_short(stack.event_ids[-1])}"
+    ids = "none" if stack.event_ids is None else " to ".join(_event_id(stack.event_ids[end]) for end in (0, -1))
     return [
         f"{printable(stack.path)}" + (f": {stack.title}" if stack.title else ""),
         f"  layout     {stack.layout}",
@@ -133,18 +133,28 @@ def _patterns_of_each(stack: PatternStack) -> list[str]:
     return ["             " + text for text in shown]
 
 
+def _event_id(event_id: object) -> str:
+    return in_short(event_id) if str(event_id).strip() else "an empty one"
+
+
 def _centre(stack: PatternStack) -> str:
     if stack.centre is not None:
         return "row {:g}, column {:g}".format(*(round(value, 3) for value in stack.centre))
-    differ = len({part.centre for part in stack.parts}) > 1
-    return "differs between the data sets" if differ else "not given"
+    centres = np.concatenate([part.centres for part in stack.parts])
+    if not len(centres):
+        return "not given"
+    (top, left), (bottom, right) = centres.min(axis=0), centres.max(axis=0)
+    between = "data sets" if all(part.centre for part in stack.parts) else "patterns"
+    return f"differs between the {between}: rows {top:g} to {bottom:g}, columns {left:g} to {right:g}"
 
 
 def _experiment(stack: PatternStack) -> str:
-    found = stack.experiment
-    if found is None:
-        return f"not told: {', '.join(stack.missing)} missing"
-    return f"{found.wavelength_nm:.4g} nm, distance {found.distance_m:g} m, pixel {found.pixel_m * 1e6:g} µm"
+    values, missing = stack.experiment_values, ", ".join(stack.missing)
+    forms = (("wavelength_nm", "{:.4g} nm", 1), ("distance_m", "distance {:g} m", 1), ("pixel_m", "pixel {:g} µm", 1e6))
+    known = ", ".join(form.format(factor * values[name]) for name, form, factor in forms if name in values)
+    if not missing:
+        return known
+    return f"{known}; {missing} missing" if known else f"not told: {missing} missing"
 
 
 def _pictures(stack: PatternStack, values: np.ndarray, unit: str) -> list[str]:

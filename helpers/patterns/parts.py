@@ -1,15 +1,15 @@
 """From the layouts found in a file to one stack: masks, geometry and experiment of all its data sets together."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from helpers.errors import PatternFileError
-from helpers.experiment import Experiment
 from helpers.patterns.assembly import Assembly
 from helpers.patterns.hdf5.values import values_of
 from helpers.patterns.layouts.base import Layout
@@ -72,7 +72,7 @@ def _part(layout: Layout, layouts: list[Layout], options: ReadOptions, geometry:
         mask_candidates=lambda: [path for group in layout.mask_groups() for path in layout.masks_in(group)],
         dead=dead,
         markers=lambda: markers_of(storage.dtype, layout.saturation()),
-        centre=layout.centre() or (geometry.centre if geometry else None),
+        centres=_centres(layout, geometry),
         event_ids=partial(layout.event_ids, layouts),
         columns=partial(layout.columns, layouts),
     )
@@ -96,7 +96,7 @@ def _mask(layout: Layout, options: ReadOptions, geometry: Assembly | None) -> _M
         bad = geometry.mask(rule.bad_pixels(geometry.mask_values))
         masks.append(_Mask(bad, f"mask of {geometry.source} ({rule.name})"))
     if not masks:
-        gaps = np.zeros(layout.data.shape[1:], bool) if geometry is None else geometry.gaps
+        gaps = np.zeros(layout.shape[1:], bool) if geometry is None else geometry.gaps
         return _Mask(gaps, "none but the gaps of the geometry" if gaps.any() else _NO_MASK)
     each = [mask.of_each for mask in masks if mask.of_each is not None]
     return _Mask(
@@ -117,12 +117,13 @@ def _stored_mask(
         bad = rule.bad_pixels(values)
         return bad if geometry is None else np.stack([geometry.mask(pattern) for pattern in bad])
 
-    if data.shape != layout.data.shape:
-        values = values_of(data)
+    arrangement = layout.arrangement.of_each(data.shape)
+    if arrangement is None:
+        values = layout.arrangement.of_one(values_of(data))
         source = f"{path} ({rule.in_words(values)})"
         return _Mask(as_pictures(values[None])[0], source, bits=lambda: rule.bits_found(values))
-    each = DatasetStorage(data)
-    looked_at = [each.read(one) for one in spread(len(data), _LOOKED_AT)[:, None]]
+    each = DatasetStorage(data, arrangement)
+    looked_at = [each.read(one) for one in spread(each.shape[0], _LOOKED_AT)[:, None]]
     in_any = np.bitwise_or.reduce([as_bits(values[0]) for values in looked_at])
     return _Mask(
         np.logical_and.reduce([as_pictures(values)[0] for values in looked_at]),
@@ -147,11 +148,23 @@ def _refuse_different_shapes(parts: list[Part], options: ReadOptions) -> None:
         )
 
 
-def _experiment(layouts: list[Layout], parts: list[Part]) -> tuple[Experiment | None, list[str]]:
-    """The experiment that all data sets share, and what is missing for it."""
+def _centres(layout: Layout, geometry: Assembly | None) -> np.ndarray:
+    """Beam centres (n, 2) that the file tells, else that of the geometry; none if neither does."""
+    if (centres := layout.centres()) is not None:
+        return centres
+    return np.empty((0, 2)) if geometry is None or geometry.centre is None else np.array([geometry.centre], float)
+
+
+def _experiment(layouts: list[Layout], parts: list[Part]) -> tuple[dict[str, Any], list[str]]:
+    """What all data sets tell of the experiment, and what is missing for it."""
     centre = parts[0].centre if len({part.centre for part in parts}) == 1 else None
     shape = parts[0].storage.shape[1:]
     known = [layout.experiment(shape, centre) for layout in layouts]
-    if len({experiment and replace(experiment, name="", saturation=1) for experiment, _ in known}) > 1:
-        return None, ["one experiment for all data sets"]
-    return known[0]
+    values, missing = known[0]
+    shared = {**values, "name": "", "saturation": 1}
+    if any({**others, "name": "", "saturation": 1} != shared for others, _ in known):
+        both = {name: value for name, value in values.items() if all(one.get(name) == value for one, _ in known)}
+        return both, ["one experiment for all data sets"]
+    if parts[0].centre is None and any(len(part.centres) for part in parts):
+        missing = ["one image_center for all patterns" if name == "image_center" else name for name in missing]
+    return values, missing

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -20,6 +21,9 @@ from helpers.patterns.photon_check import impossible_counts
 from helpers.patterns.storage import JoinedStorage, Storage
 from helpers.system import in_short
 
+_ONE_CENTRE = 0.01
+"""Beam centres of patterns that differ by less are one [pixels]."""
+
 
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -28,8 +32,8 @@ class Part:
     `mask` (rows, columns), True = bad pixel; where each pattern has a mask of its own, it is what is bad in all of
     them, and `masks` gives the bad pixels (n, rows, columns) of some patterns (n,). `mask_source` tells people where
     the mask is from, `mask_bits` what bits it has, `mask_candidates` where masks were looked for. `dead` (rows,
-    columns) is the value of bad pixels that hold one of the `markers` in all patterns looked at, else 0. The centre
-    (row, column) is in pixels; `mask_bits`, `mask_candidates`, `event_ids` and `columns` read when they are called.
+    columns) is the value of bad pixels that hold one of the `markers` in all patterns looked at, else 0. The `centres`
+    (n, 2), row and column, are in pixels. `mask_bits`, `mask_candidates`, `event_ids` and `columns` read when called.
     """
 
     dataset: str
@@ -41,23 +45,31 @@ class Part:
     mask_candidates: Callable[[], list[str]]
     dead: np.ndarray
     markers: Callable[[], np.ndarray]
-    centre: Centre | None
+    centres: np.ndarray
     event_ids: Callable[[], np.ndarray | None]
     columns: Callable[[], Mapping[str, Column]]
+
+    @cached_property
+    def centre(self) -> Centre | None:
+        """The beam centre (row, column) [pixels] of all patterns, or None."""
+        if not len(self.centres) or (np.ptp(self.centres, axis=0) > _ONE_CENTRE).any():
+            return None
+        row, column = np.median(self.centres, axis=0).tolist()
+        return row, column
 
 
 @dataclass(frozen=True, eq=False)
 class Origin:
     """The file of a stack, and what it says of all patterns together; what can be called reads when it is called.
 
-    `geometry` is that of patterns put together from panels or lists of pixels; `experiment` gives it or None, and what
-    is missing for it; `file` is open, where it is HDF5.
+    `geometry` is that of patterns put together from panels or lists of pixels; `experiment` gives the known fields of
+    an `Experiment`, and what is missing for it; `file` is open, where it is HDF5.
     """
 
     layout: Callable[[], str]
     title: Callable[[], str]
     geometry: Assembly | None
-    experiment: Callable[[], tuple[Experiment | None, Sequence[str]]]
+    experiment: Callable[[], tuple[Mapping[str, Any], Sequence[str]]]
     file: h5py.File | None
 
 
@@ -103,13 +115,19 @@ class PatternStack:
             return self.origin.title()
 
     @cached_property
-    def _experiment(self) -> tuple[Experiment | None, Sequence[str]]:
+    def _experiment(self) -> tuple[Mapping[str, Any], Sequence[str]]:
         with errors_name(self.path):
             return self.origin.experiment()
 
-    @property
+    @cached_property
     def experiment(self) -> Experiment | None:
         """The experiment that the file describes; None if something is `missing`."""
+        values, missing = self._experiment
+        return None if missing or not values else Experiment(**values)
+
+    @property
+    def experiment_values(self) -> Mapping[str, Any]:
+        """The fields of an `Experiment` that the file tells, by name."""
         return self._experiment[0]
 
     @property

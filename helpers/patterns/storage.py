@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 
 from helpers.patterns.assembly import Assembly
+from helpers.patterns.hdf5.arrangement import Arrangement, as_stored
 from helpers.patterns.hdf5.values import Chunks
 
 
@@ -23,12 +24,18 @@ class Storage(Protocol):
 
 
 class DatasetStorage:
-    """A data set of HDF5 (patterns, ...); with `holes_allowed` a chunk never written is read as the fill value."""
+    """A data set of HDF5; with `holes_allowed` a chunk never written is read as the fill value.
 
-    def __init__(self, dataset: h5py.Dataset, *, holes_allowed: bool = False) -> None:
+    The `arrangement` makes its axes (patterns, ...); None where they are stored so.
+    """
+
+    def __init__(
+        self, dataset: h5py.Dataset, arrangement: Arrangement | None = None, *, holes_allowed: bool = False
+    ) -> None:
         self._dataset = dataset
+        self._arrangement = arrangement or as_stored(dataset.shape)
         self._holes_allowed = holes_allowed
-        self.shape: tuple[int, ...] = dataset.shape
+        self.shape: tuple[int, ...] = self._arrangement.shape
         self.dtype: np.dtype = dataset.dtype
 
     @cached_property
@@ -43,14 +50,19 @@ class DatasetStorage:
             return self._between(int(patterns[0]), int(patterns[-1]) + 1)
         values = np.empty((patterns.size, *self.shape[1:]), self.dtype)
         for row, pattern in zip(values, patterns.tolist(), strict=True):
-            row[...] = self._chunks.pattern(pattern) if unpacked_here else self._between(pattern, pattern + 1)[0]
+            row[...] = self._unpacked(pattern) if unpacked_here else self._between(pattern, pattern + 1)[0]
         return values
+
+    def _unpacked(self, pattern: int) -> np.ndarray:
+        """A pattern that is a chunk of its own, in gzip."""
+        return self._arrangement.arranged(self._chunks.pattern(pattern)[None])[0]
 
     def _between(self, start: int, stop: int) -> np.ndarray:
         """Patterns `start` to `stop` as HDF5 reads them."""
+        wanted = self._arrangement.selected(start, stop)
         if self._chunks is not None:
-            self._chunks.check(start, stop)
-        return self._dataset[start:stop]
+            self._chunks.check(wanted)
+        return self._arrangement.arranged(self._dataset[wanted])
 
 
 class AssembledStorage:

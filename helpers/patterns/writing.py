@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 
 from helpers.experiment import Centre, Experiment
+from helpers.patterns.hdf5.entry import JOULE_NM
 from helpers.patterns.hdf5.writing import hdf5_to_write
 from helpers.system import written_whole
-
-_JOULE_NM = 6.62607015e-34 * 299792458 * 1e9
 
 
 @contextmanager
@@ -77,7 +76,7 @@ def new_stack(
         file["entry_1/instrument_1/detector_1/x_pixel_size"] = experiment.pixel_m
         file["entry_1/instrument_1/detector_1/y_pixel_size"] = experiment.pixel_m
         file["entry_1/instrument_1/detector_1/saturation_value"] = experiment.saturation
-        file["entry_1/instrument_1/source_1/energy"] = _JOULE_NM / experiment.wavelength_nm
+        file["entry_1/instrument_1/source_1/energy"] = JOULE_NM / experiment.wavelength_nm
         yield image
 
 

@@ -104,18 +104,18 @@ def prepare_file(
 
 def _experiment(stack: PatternStack, given: dict[str, float | None], adu_per_photon: float | None) -> Experiment:
     """Experiment of the file, with the values given by the user in place of the file's."""
-    stored = stack.experiment
-    known = {name: value if value is not None else getattr(stored, name, None) for name, value in given.items()}
+    stored = stack.experiment_values
+    known = {name: stored.get(name) if value is None else value for name, value in given.items()}
     missing = [option for name, option in _GEOMETRY.items() if known[name] is None]
     if missing:
-        raise PatternFileError(f"{stack.path}: does not describe the experiment; give {', '.join(missing)}")
+        raise PatternFileError(f"{stack.path}: does not tell all of the experiment; give {', '.join(missing)}")
     return Experiment(
-        name=stored.name if stored else stack.title or stack.path.stem,
+        name=stored.get("name") or stack.title or stack.path.stem,
         **known,
         rows=stack.shape[1],
         columns=stack.shape[2],
         centre_row=(stack.shape[1] - 1) / 2,
         centre_column=(stack.shape[2] - 1) / 2,
-        adu_per_photon=adu_per_photon or (stored or AMOX34117).adu_per_photon,
-        saturation=(stored or AMOX34117).saturation,
+        adu_per_photon=adu_per_photon or stored.get("adu_per_photon", AMOX34117.adu_per_photon),
+        saturation=stored.get("saturation", AMOX34117.saturation),
     )

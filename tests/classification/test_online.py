@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from helpers.classification import OnlineClassification, follow, load_family, score_stack
-from helpers.classification.online.command import BETWEEN_LINES_S, rates, steps
+from helpers.classification.online.command import BETWEEN_LINES_S, BETWEEN_PROBLEMS_S, rates, steps
 from helpers.classification.online.score_log import ScoreLog, known_patterns
 from helpers.classification.online.scoring import Batch, Tally
 from helpers.errors import LockedError, MissingStepError, PatternFileError
@@ -196,10 +196,21 @@ def test_what_cannot_be_read_is_said_once(online, monkeypatch):
     lines, dues = [], []
     for is_due in steps(online, say=lines.append, stop_after=3 * BETWEEN_LINES_S):
         dues.append(is_due)
-        assert bool(lines) == (online.clock.now >= 100 + BETWEEN_LINES_S)
+        assert bool(lines) == (online.clock.now >= 100 + BETWEEN_PROBLEMS_S)
         online.clock.now += BETWEEN_LINES_S / 2
     assert dues == [False, False, True, False, True, False, True]
     assert lines == [f"cannot be read now: {online.following.where}: No such file or directory"]
+
+
+def test_a_reason_that_differs_in_its_numbers_only_is_said_once(online, monkeypatch):
+    """A file that is copied while one follows it: it holds more bytes at each look."""
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    lines = []
+    for number, _ in enumerate(steps(online, say=lines.append, stop_after=6 * BETWEEN_PROBLEMS_S)):
+        online.following.problems = {"a.cxi": f"is cut short, {number} of 90 bytes" if number < 4 else "is busy"}
+        online.clock.now += BETWEEN_PROBLEMS_S
+    named = [line for line in lines if "a.cxi" in line]
+    assert [line.partition("a.cxi: ")[2].partition(",")[0] for line in named] == ["is cut short", "is busy"]
 
 
 def test_what_waits_is_in_the_line_on_rates(twin, model, tmp_path):

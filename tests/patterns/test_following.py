@@ -1,6 +1,7 @@
 """New patterns of files that are written by another process: each once, whatever happens to the writer."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,14 +15,13 @@ import pytest
 from helpers.errors import PatternFileError
 from helpers.experiment import AMOX34117
 from helpers.patterns import Following, ReadOptions, open_stack
-from helpers.patterns.growing.following import RETRY_S, SETTLED_S, Known
+from helpers.patterns.growing.following import CHANGING_S, RETRY_S, SETTLED_S, Known
 from helpers.patterns.growing.growing_stack import (
     IDS_LATE_S,
     GrowingStack,
-    is_locked,
-    is_written_with_swmr,
     written_patterns,
 )
+from helpers.patterns.hdf5.unopened import is_locked, is_written_with_swmr
 from helpers.patterns.writing import write_stack
 from helpers.simulation import beamline
 
@@ -225,13 +225,71 @@ def test_a_half_written_file_is_waited_for(tmp_path):
     path = tmp_path / "half.h5"
     with other_process(HALF_WRITER, path, "locked") as writer, following_patterns(tmp_path) as following:
         assert nothing_new(following, 1.5 * SETTLED_S)
-        assert following.problems == {str(path): "a writer has it open"}
+        assert following.problems == {
+            str(path): "a writer has it open, without SWMR; it is read when that has closed it"
+        }
         writer.stdin.write("\n")
         writer.stdin.flush()
         assert writer.stdout.readline() == "DONE\n"
         found = drained(following, 6)
         assert following.problems == {}
     assert found[-1][0].counts[-1].max() == 2
+
+
+OPEN_ELSEWHERE = """
+import os, sys, h5py, numpy as np
+path, how = sys.argv[1:]
+file = h5py.File(path, "w", libver=None if how == "plain" else "latest", locking=True)
+file.create_dataset("entry_1/data_1/data", data=np.ones((3, 4, 6), np.uint16))
+file.flush()
+if how == "crash":
+    print("READY", flush=True)
+    os._exit(1)
+print("READY", flush=True)
+sys.stdin.readline()
+file.close()
+print("DONE", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("plain", "a writer has it open, without SWMR; it is read when"),
+        ("latest", "a writer has it open, without SWMR; it is read when"),
+        ("crash", "was not closed by its writer, .*h5clear -s"),
+    ],
+)
+def test_why_a_file_of_another_program_is_not_read_is_told(tmp_path, how, why):
+    """The row of `open_elsewhere.py`: it scored 0 patterns without saying why."""
+    path = tmp_path / "a.cxi"
+    with other_process(OPEN_ELSEWHERE, path, how) as writer, following_patterns(path) as following:
+        if how == "crash":
+            writer.wait(PATIENCE_S)
+        settled(path)
+        assert following.take() is None
+        assert re.search(why, following.problems[str(path)])
+        if how != "crash":
+            writer.stdin.write("\n")
+            writer.stdin.flush()
+            assert writer.stdout.readline() == "DONE\n"
+            settled(path)
+            assert len(drained(following, 3)) == 3
+            assert following.problems == {}
+
+
+def test_a_file_that_does_not_stop_changing_is_a_problem_until_it_does(tmp_path):
+    path, clock = write_whole(tmp_path / "a.cxi", counts_of(4)), Clock()
+    with following_patterns(path, clock=clock) as following:
+        for waited in (0, CHANGING_S / 2, CHANGING_S):
+            clock.now = 100 + waited
+            settled(path, seconds=0)
+            assert following.take() is None
+            problem = following.problems.get(str(path), "")
+            assert problem.startswith("is still written, without SWMR") == (waited >= CHANGING_S)
+        settled(path)
+        assert len(following.take().patterns) == 4
+        assert following.problems == {}
 
 
 def test_a_file_that_was_cut_short_is_opened_again(tmp_path):
@@ -243,7 +301,7 @@ def test_a_file_that_was_cut_short_is_opened_again(tmp_path):
     with following_patterns(path, clock=clock) as following:
         assert following.take() is None
         (problem,) = following.problems.values()
-        assert "truncated" in problem
+        assert "cut short" in problem
         path.write_bytes(whole)
         settled(path)
         assert following.take() is None  # it has just failed

@@ -289,7 +289,7 @@ def test_negative_integers_are_refused(tmp_path):
     [
         (COUNTS[0], "shape"),
         (COUNTS[None], "no geometry"),
-        (COUNTS[None, None], "shape"),
+        (COUNTS.reshape(5, 2, 2, 3, 2), "shape"),
         (COUNTS[:0], "empty"),
         (COUNTS.astype("c8"), "complex64"),
         (np.full((1, 2, 2), b"x"), "integers or floats"),
@@ -403,7 +403,7 @@ def functions_called_by(call):
 def test_our_own_file_is_opened_by_few_functions_and_no_message_is_made_in_advance(ours):
     open_stack(ours).close()
     found = functions_called_by(lambda: open_stack(ours).close())
-    assert 20 < len(found) <= 55
+    assert 20 < len(found) <= 80
     assert not {name for _, name in found} & {"in_short", "printable"}
 
 
@@ -421,4 +421,4 @@ def test_what_is_not_asked_for_is_not_read(ours):
 def test_each_file_of_a_layout_is_a_row_of_the_documentation():
     modules = {path.name for path in (ROOT / "helpers" / "patterns" / "layouts").glob("[a-z]*.py")}
     rows = re.findall(r"^\|.*\| `(\w+\.py)` \|", (ROOT / "docs" / "files.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert set(rows) == modules - {"base.py", "columns.py"}
+    assert set(rows) == modules - {"base.py", "columns.py", "same_shots.py"}

@@ -4,6 +4,7 @@ It ends when nothing has come for the time that was asked for, or by Ctrl-C or S
 """
 
 import glob
+import re
 import signal
 import sys
 import time
@@ -20,7 +21,10 @@ from helpers.patterns import DEFAULTS, ReadOptions
 from helpers.system import is_sparse
 
 BETWEEN_LINES_S = 10.0
-"""Time between lines on rates, where no terminal shows them all the time, and between looks for problems [s]."""
+"""Time between lines on rates, where no terminal shows them all the time [s]."""
+
+BETWEEN_PROBLEMS_S = 3.0
+"""Time between looks for problems: a file that is half written for a moment is none [s]."""
 
 _NAMED = 20
 """Patterns whose refusal is worth a line each; the log holds the reasons for all."""
@@ -56,9 +60,10 @@ def ended_by_signals() -> Iterator[None]:
 def steps(online: OnlineClassification, *, say: Callable[[str], None], stop_after: float | None) -> Iterator[bool]:
     """Step after step, until nothing has come for `stop_after` seconds [s]; without end if None.
 
-    `say` prints a line: a pattern that is not scored, a file that cannot be read. Yields True when rates are due.
+    `say` prints a line: a pattern that is not scored, a file that cannot be read and why, once for each reason. Yields
+    True when rates are due.
     """
-    last_new = last_line = online.clock()
+    last_new = last_line = last_look = online.clock()
     known: set[tuple[str, str]] = set()
     is_over = False
     while not is_over:
@@ -69,12 +74,15 @@ def steps(online: OnlineClassification, *, say: Callable[[str], None], stop_afte
                 say(f"not scored: {batch.path}: {why}")
         is_over = stop_after is not None and now - last_new >= stop_after
         is_due = now - last_line >= BETWEEN_LINES_S
+        if now - last_look >= BETWEEN_PROBLEMS_S or is_over:
+            last_look = now
+            for path, why in sorted(online.following.problems.items()):
+                reason = path, re.sub(r"\d+", "", why)  # of a file that arrives the bytes change
+                if reason not in known:
+                    say(f"cannot be read now: {path}: {why}")
+                known.add(reason)
         if is_due or is_over:
             last_line = now
-            problems = online.following.problems.items() - known
-            known |= problems
-            for path, why in sorted(problems):
-                say(f"cannot be read now: {path}: {why}")
         yield is_due
         if batch is None and not is_over:
             time.sleep(online.following.pause)

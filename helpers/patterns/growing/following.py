@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from helpers.errors import PatternFileError
-from helpers.patterns.growing.growing_stack import GrowingStack, is_written_with_swmr, reason_of
+from helpers.patterns.growing.growing_stack import GrowingStack, reason_of
+from helpers.patterns.hdf5.unopened import is_written_with_swmr
 from helpers.patterns.options import DEFAULTS, ReadOptions
 from helpers.patterns.stack import PatternStack
 
@@ -25,6 +26,9 @@ SUFFIXES = (".cxi", ".h5", ".hdf5")
 
 SETTLED_S = 1.0
 """A file that is not written with SWMR is finished when it has not changed for this long [s]."""
+
+CHANGING_S = 5.0
+"""A file that changes for longer is a problem: its writer does not use SWMR [s]."""
 
 RETRY_S = 2.0
 """A file that could not be read is opened again after this time [s]."""
@@ -37,6 +41,9 @@ FOLDER_PAUSE_S = 0.1
 
 _UNREADABLE = (OSError, RuntimeError, KeyError, ValueError)
 """What HDF5 and our own checks raise while a file is half written or has just been replaced."""
+
+_SWMR_IN_FOLDER = "is still written with SWMR; follow it by its own name"
+_STILL_CHANGES = f"is still written, without SWMR; it is read when it has not changed for {SETTLED_S:g} s"
 
 _State = tuple[int, int, int]
 
@@ -125,6 +132,7 @@ class Following:
         self._options = options
         self._finished: dict[str, _State] = {}
         self._failed: dict[str, float] = {}
+        self._changing_since: dict[str, float] = {}
         self._new = self._all_new()
 
     def close(self) -> None:
@@ -188,12 +196,17 @@ class Following:
         """True if a file is not read yet, can be expected to be readable, and has not just failed."""
         if state == self._finished.get(path) or self._clock() - self._failed.get(path, -np.inf) < RETRY_S:
             return False
-        return _age_s(state) >= SETTLED_S or (self._is_one_file and is_written_with_swmr(path))
+        if _age_s(state) >= SETTLED_S or (self._is_one_file and is_written_with_swmr(path)):
+            self._changing_since.pop(path, None)
+            return True
+        if self._clock() - self._changing_since.setdefault(path, self._clock()) >= CHANGING_S:
+            self.problems[path] = _SWMR_IN_FOLDER if is_written_with_swmr(path) else _STILL_CHANGES
+        return False
 
     def _new_in(self, path: str, state: _State) -> Iterator[NewPatterns | None]:
         """New patterns of one file until all is read or another file has its name; None while it has to grow."""
         if is_written_with_swmr(path) and not self._is_one_file:
-            raise PatternFileError("is still written with SWMR; follow it by its own name")
+            raise PatternFileError(_SWMR_IN_FOLDER)
         with closing(GrowingStack(Path(path), self._options)) as stack:
             self._check(stack.stack)
             written = stack.refresh(self._clock())

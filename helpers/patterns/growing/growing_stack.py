@@ -5,7 +5,6 @@ while it grows. Any other file is read when it is finished. No lock is kept on a
 that comes back.
 """
 
-import fcntl
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,9 @@ import h5py
 import numpy as np
 
 from helpers.errors import PatternFileError
-from helpers.patterns.hdf5.file import dataset, errors_name
+from helpers.patterns.hdf5.arrangement import arrangement_of
+from helpers.patterns.hdf5.file import dataset, errors_name, open_hdf5
+from helpers.patterns.hdf5.unopened import is_locked, is_written_with_swmr
 from helpers.patterns.layouts.base import Layout
 from helpers.patterns.layouts.columns import decoded
 from helpers.patterns.opening import stack_in
@@ -24,10 +25,6 @@ from helpers.system import in_short
 
 IDS_LATE_S = 1.0
 """Event ids that have not grown for this long are no longer waited for [s]."""
-
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-_SUPERBLOCK_VERSION, _SUPERBLOCK_FLAGS = 8, 11
-_SWMR_FLAG = 0x04
 
 
 class GrowingStack:
@@ -40,13 +37,14 @@ class GrowingStack:
     def __init__(self, path: Path, options: ReadOptions) -> None:
         self.is_live = is_written_with_swmr(path)
         if not self.is_live and is_locked(path):
-            raise PatternFileError(f"{path}: a writer has it open")
+            raise PatternFileError(f"{path}: a writer has it open, without SWMR; it is read when that has closed it")
         self._path, self._options = path, options
         self._data: h5py.Dataset | None = None
         self._ids: h5py.Dataset | None = None
         self._ids_grew = -np.inf
         self._written = 0
-        self._file = h5py.File(path, "r", swmr=self.is_live, locking=False)
+        with errors_name(path):
+            self._file = open_hdf5(path, swmr=self.is_live, locking=False)
         try:
             with errors_name(path):
                 self.stack = stack_in(self._file, path, options)
@@ -58,12 +56,17 @@ class GrowingStack:
 
     def _take_handles(self) -> None:
         """Keep the handles that are refreshed: of the patterns and of their event ids."""
+        self._data = self._file[self.stack.dataset]
+        if not arrangement_of(self._data).patterns_first:
+            raise PatternFileError(
+                f"{self.stack.dataset}: a file that is still written is read where its patterns are the first axis; "
+                "follow a folder of finished files"
+            )
         if len(self.stack.parts) > 1 or self.stack.parts[0].masks is not None:
             raise PatternFileError(
                 f"{self.stack.dataset}: a file that is still written is read from one data set, with one "
                 "mask for all patterns; name one with --dataset, or follow a folder of finished files"
             )
-        self._data = self._file[self.stack.dataset]
         self._ids = growing_ids(self._file, self.stack.dataset)
         self._grow()  # HDF5 refreshes a data set wrongly while the first stack holds other handles of it
 
@@ -92,10 +95,10 @@ class GrowingStack:
     def _grow(self) -> None:
         """Make the stack anew with the present length."""
         stack, part = self.stack, self.stack.parts[0]
-        storage = DatasetStorage(self._data)
+        storage = DatasetStorage(self._data, arrangement_of(self._data))
         if stack.geometry is not None:
             storage = AssembledStorage(storage, stack.geometry)
-        origin = Origin(str, str, stack.geometry, lambda: (None, ()), self._file)  # only patterns are asked for
+        origin = Origin(str, str, stack.geometry, lambda: ({}, ()), self._file)  # only patterns are asked for
         markers, candidates = part.markers(), part.mask_candidates()  # what reads later would keep handles
         told = {"mask_bits": list, "mask_candidates": lambda: candidates, "markers": lambda: markers}
         grown = replace(part, storage=storage, event_ids=lambda: None, columns=dict, **told)
@@ -121,26 +124,6 @@ class GrowingStack:
         else:
             ids = () if self.stack.event_ids is None else self.stack.event_ids[patterns]
         return [*map(str, ids), *[""] * (len(patterns) - len(ids))]
-
-
-def is_written_with_swmr(path: Path) -> bool:
-    """True if the superblock says that a writer has the file open with SWMR, or was killed while it had."""
-    with open(path, "rb") as stream:
-        start = stream.read(_SUPERBLOCK_FLAGS + 1)
-    is_new = start.startswith(_HDF5) and len(start) > _SUPERBLOCK_FLAGS and start[_SUPERBLOCK_VERSION] >= 3
-    return is_new and bool(start[_SUPERBLOCK_FLAGS] & _SWMR_FLAG)
-
-
-def is_locked(path: Path) -> bool:
-    """True if a writer holds HDF5's lock; the lock that is taken to find out is released at once."""
-    with open(path, "rb") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:  # a file system without locks
-            return False
-    return False
 
 
 def written_patterns(data: h5py.Dataset, known: int) -> int:

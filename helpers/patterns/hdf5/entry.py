@@ -9,6 +9,11 @@ import numpy as np
 from helpers.patterns.hdf5.file import member, names_in
 from helpers.patterns.hdf5.values import values_of
 
+JOULE_NM = 6.62607015e-34 * 299792458 * 1e9
+"""Energy of a photon [J] times its wavelength [nm]."""
+
+_JOULE_A_EV = 1.602176634e-19
+_LARGEST_JOULE = 1e-12
 _LONGEST_NUMBER = 9
 
 
@@ -61,6 +66,17 @@ class Entry:
         x, y = x or y, y or x
         return None if x is None or y is None else (y, x)
 
+    def photon_energy(self) -> float | None:
+        """Energy of a photon [J]; psocake writes `energy` in eV, which no photon has in joules."""
+        sources = self.groups("instrument", "source") if self.name else []
+        energy = self.first_value(sources, "energy")
+        if energy is not None:
+            return energy if energy < _LARGEST_JOULE else energy * _JOULE_A_EV
+        if (energy_ev := self.first_value(["LCLS"], "photon_energy_eV")) is not None:
+            return energy_ev * _JOULE_A_EV
+        wavelength_angstrom = self.first_value(["LCLS"], "photon_wavelength_A")
+        return None if wavelength_angstrom is None else 10 * JOULE_NM / wavelength_angstrom
+
 
 def numbered(names: list[str], prefix: str, suffix: str = "") -> list[str]:
     """Names `prefix_N` by number."""
@@ -69,7 +85,7 @@ def numbered(names: list[str], prefix: str, suffix: str = "") -> list[str]:
     return [name for _, name in sorted(found)]
 
 
-def address(data: h5py.Dataset) -> tuple[int, int]:
-    """The file and the place there, which tell a data set from others whatever it is called."""
+def address(data: h5py.Dataset | h5py.Group) -> tuple[int, int]:
+    """The file and the place there, which tell a data set or group from others whatever it is called."""
     info = h5py.h5o.get_info(data.id)
     return info.fileno, info.addr

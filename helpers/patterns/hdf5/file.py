@@ -11,21 +11,23 @@ from pathlib import Path
 import h5py
 
 from helpers.errors import BrokenLinkError, PatternFileError, WorkbookError
+from helpers.patterns.hdf5.unopened import why_unopened
 from helpers.system import in_short
 
 FOREIGN = (OSError, LookupError, RuntimeError, ValueError, TypeError, MemoryError, ArithmeticError, SystemError)
 """Errors that HDF5, h5py and NumPy raise on files that are damaged or not what they seem."""
 
 
-def open_hdf5(path: Path) -> h5py.File:
-    """The HDF5 file, opened for reading; to be called within `errors_name`."""
+def open_hdf5(path: Path, *, swmr: bool = False, locking: bool | None = None) -> h5py.File:
+    """The HDF5 file, opened for reading; to be called within `errors_name`.
+
+    With `swmr` while it is written so, and without a lock where `locking` is False; None is HDF5's own choice.
+    """
     require_file(path)
     try:
-        return h5py.File(path, "r")
+        return h5py.File(path, "r", swmr=swmr, locking=locking)
     except (OSError, ValueError, RuntimeError) as error:
-        raise PatternFileError(
-            f"is not a whole HDF5 file ({in_short(error)}); a CXI file is needed, copy it again if it was cut short"
-        ) from error
+        raise why_unopened(path, error) from error
 
 
 def require_file(path: Path) -> None:
@@ -113,6 +115,11 @@ def _other_file(link: h5py.ExternalLink, here: Path) -> str:
     reason = f"which has no {in_short(link.path)}, leads back here or is damaged"
     if place is None or not place.is_file():
         reason = "which is missing" if place is None else "which is no file"
+    else:
+        try:
+            open_hdf5(place).close()
+        except PatternFileError as error:
+            return f"{in_short(link.filename)}, which {error}"
     return f"{in_short(link.filename)}, {reason}; put the right file beside {here.name}"
 
 

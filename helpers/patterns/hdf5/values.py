@@ -6,7 +6,7 @@ should (HDF5 2.0 gives whatever the memory held). A few kilobytes can declare a 
 
 import math
 import zlib
-from itertools import product
+from itertools import product, zip_longest
 
 import h5py
 import numpy as np
@@ -115,15 +115,16 @@ class Chunks:
         unpacked = _unshuffled if self._is_shuffled else np.frombuffer
         return unpacked(values, self._data.dtype).reshape(self._data.shape[1:])
 
-    def check(self, start: int = 0, stop: int | None = None) -> None:
-        """Look once at the chunks of patterns `start` to `stop`: whether each is there and holds all its bytes.
+    def check(self, wanted: tuple[slice, ...] = ()) -> None:
+        """Look once at the chunks of a part of the values, or of all: whether each is there and holds all its bytes.
 
         PatternFileError if one is missing, OSError if one is damaged.
         """
-        shape, chunks = self._data.shape, self._data.chunks
-        first = range(start // chunks[0] * chunks[0], shape[0] if stop is None else stop, chunks[0])
-        others = [range(0, length, chunk) for length, chunk in zip(shape[1:], chunks[1:], strict=True)]
-        for corner in product(first, *others):
+        corners = []
+        for length, chunk, part in zip_longest(self._data.shape, self._data.chunks, wanted, fillvalue=slice(None)):
+            start, stop, _ = part.indices(length)
+            corners.append(range(start // chunk * chunk, stop, chunk))
+        for corner in product(*corners):
             if corner not in self._checked:
                 self._unpacked(corner)
                 self._checked.add(corner)

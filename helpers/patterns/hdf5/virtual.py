@@ -66,7 +66,7 @@ def _check_source(data: h5py.Dataset, name: str, maps: list[Any], *, holes_allow
     try:
         file = open_hdf5(place)
     except PatternFileError as error:
-        raise PatternFileError(f"the source {in_short(file_name)} of {name} is damaged: it {error}") from error
+        raise PatternFileError(f"the source {in_short(file_name)} of {name} {error}") from error
     with file:
         source = dataset(file, source_name)
         if source is None:

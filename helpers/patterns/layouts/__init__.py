@@ -8,12 +8,13 @@ import h5py
 from helpers.errors import PatternFileError
 from helpers.patterns.hdf5.entry import Entry, numbered
 from helpers.patterns.hdf5.file import dataset
-from helpers.patterns.layouts.base import Layout, listed, without_repeats
+from helpers.patterns.layouts.base import Layout, listed
 from helpers.patterns.layouts.batches import Batches
 from helpers.patterns.layouts.cxi import Cxi
 from helpers.patterns.layouts.cxidb58 import CxiDb58
 from helpers.patterns.layouts.dragonfly import Dragonfly
 from helpers.patterns.layouts.psocake import Psocake
+from helpers.patterns.layouts.same_shots import refuse_same_shots, without_repeats
 from helpers.patterns.layouts.xfel_virtual import XfelVirtual
 
 IN_ENTRIES: tuple[type[Layout], ...] = (Psocake, XfelVirtual, Cxi)
@@ -46,7 +47,9 @@ def find_stacks(file: h5py.File) -> list[Layout]:
             f"no patterns at {PLACES} (its root holds {listed(root.names_at('')) or 'nothing'}); name the data set "
             "with dataset=... (--dataset), or write them as CXI, for instance with helpers.patterns.write_stack"
         )
-    return without_repeats(stacks) if len(stacks) > 1 else stacks
+    stacks = without_repeats(stacks)
+    refuse_same_shots(stacks)
+    return stacks
 
 
 def named_stack(file: h5py.File, name: str) -> Layout:

@@ -6,27 +6,26 @@ A new facility is a class that finds its data sets in a file (`detect`) and over
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
 import h5py
 import numpy as np
 
 from helpers.errors import BrokenLinkError, PatternFileError
-from helpers.experiment import Centre, Experiment
+from helpers.experiment import Centre
 from helpers.patterns.assembly import Assembly
 from helpers.patterns.geometry import HOW_TO_GIVE_ONE, geometry_in, given_geometry
-from helpers.patterns.hdf5.entry import Entry, address
+from helpers.patterns.hdf5.arrangement import Arrangement, arrangement_of
+from helpers.patterns.hdf5.entry import JOULE_NM, Entry, address
 from helpers.patterns.hdf5.values import LARGEST_PATTERN, MOST_PATTERNS, check_stored, values_of
-from helpers.patterns.layouts.columns import Column, ColumnGroup, decoded, is_plain
+from helpers.patterns.layouts.columns import Column, ColumnGroup, decoded, identifiers, is_plain
 from helpers.patterns.masks import NAMES, NEXUS, NONZERO_IS_BAD, MaskRule
 from helpers.patterns.options import ReadOptions
 from helpers.patterns.storage import DatasetStorage, Storage
 from helpers.system import in_short
 
-_JOULE_NM = 6.62607015e-34 * 299792458 * 1e9
-_JOULE_A_EV = 1.602176634e-19
-_LARGEST_JOULE = 1e-12
 _LARGEST_FLOAT_COUNT = 2**24
 _SHOWN_NAMES = 6
 
@@ -64,36 +63,46 @@ class Layout:
         """The name of the layout, for people."""
         return self.name_of_layout + (" (virtual)" if self.data.is_virtual else "")
 
+    @cached_property
+    def arrangement(self) -> Arrangement:
+        """What the axes of the data set are."""
+        return arrangement_of(self.data)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Patterns, panels where there are several, rows and columns."""
+        return self.arrangement.shape
+
     @property
     def is_empty(self) -> bool:
         """Whether there are no patterns."""
-        return 0 in (self.data.shape or ())
+        return 0 in self.shape
 
     def check(self, options: ReadOptions) -> None:
         """Refuse a data set that is not a whole stack of numbers."""
         data = self.data
-        if data.shape is None or data.ndim not in (3, 4):
+        if len(self.shape) not in (3, 4):
             raise PatternFileError(
                 f"{self.path} has shape {data.shape}; a stack is (patterns, rows, columns), "
                 "or (patterns, panels, rows, columns): reshape it"
             )
-        if 0 in data.shape:
-            raise PatternFileError(f"{self.path} is empty, its shape is {data.shape}; write at least one pattern")
+        if self.is_empty:
+            raise PatternFileError(f"{self.path} is empty, its shape is {self.shape}; write at least one pattern")
         if data.dtype.kind not in "iuf":
             raise PatternFileError(
                 f"{self.path} holds {in_short(str(data.dtype))}; photon counts are integers or floats: convert it"
             )
-        pixels = math.prod(data.shape[1:])
-        if pixels > LARGEST_PATTERN or data.shape[0] > MOST_PATTERNS:
+        pixels = math.prod(self.shape[1:])
+        if pixels > LARGEST_PATTERN or self.shape[0] > MOST_PATTERNS:
             raise PatternFileError(
-                f"{self.path} declares {data.shape[0]} patterns of {pixels} pixels, more than any detector delivers "
+                f"{self.path} declares {self.shape[0]} patterns of {pixels} pixels, more than any detector delivers "
                 f"({MOST_PATTERNS} of {LARGEST_PATTERN} at most); write it anew"
             )
         check_stored(data, holes_allowed=options.nan_as_zero)
 
     def storage(self, options: ReadOptions) -> Storage:
         """The patterns as stored, (patterns, ...)."""
-        return DatasetStorage(self.data, holes_allowed=options.nan_as_zero)
+        return DatasetStorage(self.data, self.arrangement, holes_allowed=options.nan_as_zero)
 
     def detectors(self) -> list[str]:
         """Groups of detectors: the data set's own, else those of its entry."""
@@ -101,12 +110,14 @@ class Layout:
 
     def geometry(self, options: ReadOptions) -> tuple[Assembly | None, str]:
         """The assembly of the pixels, and where it is from for people; None where the patterns need none."""
-        shape = self.data.shape[1:]
+        shape = self.shape[1:]
         if options.detector is not None:
             return given_geometry(options.detector, shape)
-        if len(shape) == 2:
+        if self.data.ndim == 3:
             return None, ""
         found = geometry_in(self.entry, self.detectors(), shape)
+        if found is None and len(shape) == 2:  # one panel is a picture
+            return None, ""
         if found is None:
             raise PatternFileError(
                 f"{self.path} holds panels that were not put together, {shape}, and no geometry; {HOW_TO_GIVE_ONE}"
@@ -124,17 +135,18 @@ class Layout:
     def masks(self) -> dict[str, h5py.Dataset]:
         """The masks of the patterns by path: the nearest for all patterns, and the nearest with one for each of them.
 
-        Two in one group count both. A mask of another shape is refused, unless a nearer group has one that fits.
+        Two in one group count both. A mask of another shape is refused, unless a nearer group has one that fits, or it
+        lies beside other patterns: there, only what fits all patterns alike is ours, too.
         """
         found: dict[str, h5py.Dataset] = {}
         for group in self.mask_groups():
-            known = {mask.ndim for mask in found.values()}
+            known = {self.is_of_each(mask) for mask in found.values()}
             for path, mask in self.masks_in(group).items():
                 if self._fits(mask):
-                    found |= {} if mask.ndim in known else {path: mask}
+                    found |= {} if self.is_of_each(mask) in known else {path: mask}
                 elif not known:
                     raise PatternFileError(
-                        f"mask {path} has shape {mask.shape} ({mask.dtype}), the patterns have {self.data.shape[1:]}; "
+                        f"mask {path} has shape {mask.shape} ({mask.dtype}), the patterns have {self.shape[1:]}; "
                         f"store one mask of numbers with the rows and columns of a pattern"
                     )
         further = () if found else self.further_mask_groups()
@@ -145,31 +157,55 @@ class Layout:
         return found
 
     def masks_in(self, group: str) -> dict[str, h5py.Dataset]:
-        """Path → data set of those in a group that have the name of a mask."""
+        """Path → data set of those in a group that have the name of a mask, and do not belong to other patterns."""
         found = {f"{group}/{name}".lstrip("/"): self.entry.dataset(group, name) for name in NAMES}
-        return {path: data for path, data in found.items() if data is not None}
+        masks = {path: data for path, data in found.items() if data is not None}
+        if self._is_beside_others(group):
+            return {path: data for path, data in masks.items() if self._fits(data) and not self.is_of_each(data)}
+        return masks
+
+    def _is_beside_others(self, group: str) -> bool:
+        """Whether a group holds patterns that are not these."""
+        if group in (self.group, self.detector):
+            return False
+        data = self.entry.dataset(group, "data")
+        return data is not None and data.ndim >= self.data.ndim and address(data) != address(self.data)
 
     def _fitting(self, group: str) -> dict[str, h5py.Dataset]:
         return {path: mask for path, mask in self.masks_in(group).items() if self._fits(mask)}
 
     def _fits(self, mask: h5py.Dataset) -> bool:
-        return mask.shape in (self.data.shape, self.data.shape[1:]) and mask.dtype.kind in "iufb"
+        shape = mask.shape or ()
+        return mask.dtype.kind in "iufb" and (self.is_of_each(mask) or self.arrangement.fits_one(shape))
+
+    def is_of_each(self, mask: h5py.Dataset) -> bool:
+        """Whether a mask has values for each pattern."""
+        return self.arrangement.of_each(mask.shape or ()) is not None
 
     def rule_of(self, mask: str) -> MaskRule:
         """The rule of the mask at a path; NeXus has bits of its own."""
         return NEXUS if mask.endswith("pixel_mask") else self.rule_of_masks
 
-    def centre(self) -> Centre | None:
-        """Beam centre (row, column) [pixels] from `image_center` (x, y, z) beside the data."""
+    def centres(self) -> np.ndarray | None:
+        """Beam centres (n, 2), row and column [pixels], from `image_center` (x, y, z) beside the data; None if absent.
+
+        One for all patterns, or one for each.
+        """
         data = self.entry.dataset(self.group, "image_center")
         if data is None:
             return None
-        centre = np.asarray(values_of(data))
-        if centre.shape not in ((2,), (3,)) or centre.dtype.kind not in "iuf" or not np.isfinite(centre[:2]).all():
+        stored = np.asarray(values_of(data))
+        centres = stored[None] if stored.ndim == 1 else stored
+        lengths = (1, self.allocated, self.shape[0])
+        fits = centres.ndim == 2 and centres.shape[1] in (2, 3) and len(centres) in lengths
+        if fits and centres.dtype.kind in "iuf":
+            centres = centres[: self.shape[0], 1::-1].astype(float)
+            centres = centres[np.isfinite(centres).all(axis=1)]
+        if not fits or centres.dtype.kind != "f" or not centres.size:
             raise PatternFileError(
-                f"{self.group}/image_center is {in_short(str(centre.tolist()))}; write (x, y, z) in pixels or remove it"
+                f"{self.group}/image_center is {in_short(str(stored.tolist()))}; write (x, y, z) in pixels or remove it"
             )
-        return float(centre[1]), float(centre[0])
+        return centres
 
     def title(self) -> str:
         """The title of the entry, on one line."""
@@ -180,19 +216,29 @@ class Layout:
 
     def column_groups(self, stacks: list["Layout"]) -> list[ColumnGroup]:
         """Groups that may hold columns, the nearest first; `stacks` are all data sets of the stack, in order."""
-        patterns = len(self.data)
         in_entry = [stack for stack in stacks if stack.entry.name == self.entry.name]
         return [
-            ColumnGroup(self.entry, self.group, "", patterns, slice(0, patterns), links=False),
+            ColumnGroup(self.entry, self.group, "", self.rows_among([self]), links=False),
             *([self._shared(in_entry, self.entry.name, "", links=True)] if self.entry.name else []),
             self._shared(stacks, "LCLS", "LCLS/", links=False),
         ]
 
     def _shared(self, stacks: list["Layout"], path: str, prefix: str, *, links: bool) -> ColumnGroup:
         """A group with the values of some data sets, one after the other."""
-        lengths = [len(stack.data) for stack in stacks]
-        start = sum(lengths[: stacks.index(self)])
-        return ColumnGroup(self.entry, path, prefix, sum(lengths), slice(start, start + len(self.data)), links)
+        return ColumnGroup(self.entry, path, prefix, self.rows_among(stacks), links)
+
+    def rows_among(self, stacks: list["Layout"]) -> dict[int, slice]:
+        """Length of a column of some data sets → the rows of this one there; it may have all rows or patterns only."""
+        found = {}
+        for lengths in ([one.allocated for one in stacks], [one.shape[0] for one in stacks]):
+            start = sum(lengths[: stacks.index(self)])
+            found[sum(lengths)] = slice(start, start + self.shape[0])
+        return found
+
+    @property
+    def allocated(self) -> int:
+        """Rows of the data set, those without a pattern included."""
+        return self.arrangement.stored[self.arrangement.order[0]]
 
     def columns(self, stacks: list["Layout"]) -> dict[str, Column]:
         """Data sets with one value for each pattern, by name."""
@@ -202,17 +248,22 @@ class Layout:
                 found.setdefault(name, column)
         return found
 
-    def event_ids(self, stacks: list["Layout"]) -> np.ndarray | None:
-        """One id a pattern, from the first column that holds any."""
+    def event_column(self, stacks: list["Layout"]) -> Column | None:
+        """The first column of event ids that holds any."""
         groups = self.column_groups(stacks)
         for name in self.event_id_names:
             for group in groups:
-                if (column := group.find(name)) is not None:
-                    return column.read()
+                if (column := group.find(name)) is not None and identifiers(column.read()) is not None:
+                    return column
         return None
 
-    def experiment(self, shape: tuple[int, int], centre: Centre | None) -> tuple[Experiment | None, list[str]]:
-        """The experiment that the file describes, or None, and what is missing for it, for people.
+    def event_ids(self, stacks: list["Layout"]) -> np.ndarray | None:
+        """One id a pattern, or None."""
+        column = self.event_column(stacks)
+        return None if column is None else identifiers(column.read())
+
+    def experiment(self, shape: tuple[int, int], centre: Centre | None) -> tuple[dict[str, Any], list[str]]:
+        """The fields of the experiment that the file tells, and what is missing for it, for people.
 
         Values that are stored shot by shot count with their median. Detector units of a photon follow from CXI's
         `counts_per_joule` (1 without it: the file holds photons); saturation from `saturation_value`, else from the
@@ -221,56 +272,31 @@ class Layout:
         detectors = self.detectors()
         distance = self.entry.first_value(detectors, "distance")
         pixel = self.entry.pixel_sizes(detectors)
-        energy = self.photon_energy()
+        energy = self.entry.photon_energy()
         needed = {"distance": distance, "x_pixel_size": pixel, "source_1/energy": energy, "image_center": centre}
         missing = [name for name, value in needed.items() if value is None]
         if pixel is not None and not np.isclose(*pixel, rtol=1e-3):
             missing.append("square pixels")
-        if distance is None or pixel is None or energy is None or centre is None or missing:
-            return None, missing
         counts_per_joule = self.entry.first_value(detectors, "counts_per_joule")
         largest = np.iinfo(self.data.dtype).max if self.data.dtype.kind in "iu" else _LARGEST_FLOAT_COUNT
-        return Experiment(
-            name=self.title() or Path(self.entry.file.filename).stem,
-            wavelength_nm=_JOULE_NM / energy,
-            distance_m=distance,
-            pixel_m=pixel[1],
-            rows=shape[0],
-            columns=shape[1],
-            centre_row=centre[0],
-            centre_column=centre[1],
-            adu_per_photon=counts_per_joule * energy if counts_per_joule else 1.0,
-            saturation=int(self.saturation() or largest),
-        ), []
+        row, column = (None, None) if centre is None else centre
+        values = {
+            "name": self.title() or Path(self.entry.file.filename).stem,
+            "wavelength_nm": energy and JOULE_NM / energy,
+            "distance_m": distance,
+            "pixel_m": None if pixel is None or "square pixels" in missing else pixel[1],
+            "rows": shape[0],
+            "columns": shape[1],
+            "centre_row": row,
+            "centre_column": column,
+            "adu_per_photon": (energy and counts_per_joule * energy) if counts_per_joule else 1.0,
+            "saturation": int(self.saturation() or largest),
+        }
+        return {name: value for name, value in values.items() if value is not None}, missing
 
     def saturation(self) -> float | None:
         """The count up to which the file says that pixels count [as stored], or None."""
         return self.entry.first_value(self.detectors(), "saturation_value")
-
-    def photon_energy(self) -> float | None:
-        """Energy of a photon [J]; psocake writes `energy` in eV, which no photon has in joules."""
-        sources = self.entry.groups("instrument", "source") if self.entry.name else []
-        energy = self.entry.first_value(sources, "energy")
-        if energy is not None:
-            return energy if energy < _LARGEST_JOULE else energy * _JOULE_A_EV
-        wavelength_angstrom = self.entry.first_value(["LCLS"], "photon_wavelength_A")
-        return None if wavelength_angstrom is None else 10 * _JOULE_NM / wavelength_angstrom
-
-
-def without_repeats(stacks: list[Layout]) -> list[Layout]:
-    """Each data set once, however many links lead to it."""
-    seen: dict[tuple[int, int], Layout] = {}
-    for stack in stacks:
-        seen.setdefault(address(stack.data), stack)
-    return list(seen.values())
-
-
-def refuse_choice(stacks: list[Layout]) -> NoReturn:
-    """Refuse data sets that show the same shots."""
-    raise PatternFileError(
-        f"{listed([stack.path for stack in stacks])} show the same shots on several detectors; name one with "
-        "dataset=... (--dataset)"
-    )
 
 
 def listed(names: Sequence[str]) -> str:

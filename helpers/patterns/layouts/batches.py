@@ -19,7 +19,5 @@ class Batches(Layout):
 
     def column_groups(self, stacks: list[Layout]) -> list[ColumnGroup]:
         """The names at the root that begin as that of the batch."""
-        whole = slice(0, len(self.data))
-        return [
-            ColumnGroup(self.entry, "", "", len(self.data), whole, links=True, stem=self.path.removesuffix("pattern"))
-        ]
+        stem = self.path.removesuffix("pattern")
+        return [ColumnGroup(self.entry, "", "", self.rows_among([self]), links=True, stem=stem)]

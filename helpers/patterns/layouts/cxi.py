@@ -1,10 +1,12 @@
 """CXI (cxidb.org, version 1.6): entries with images, data and detectors, as we write them, too."""
 
+import re
 from collections.abc import Iterator
 
 from helpers.errors import BrokenLinkError
 from helpers.patterns.hdf5.entry import Entry, address
-from helpers.patterns.layouts.base import Layout, refuse_choice, without_repeats
+from helpers.patterns.hdf5.file import member
+from helpers.patterns.layouts.base import Layout
 from helpers.patterns.masks import CXI
 
 
@@ -21,7 +23,10 @@ class Cxi(Layout):
     @classmethod
     def detect(cls, entry: Entry) -> list[Layout]:
         """Stacks of an entry; a single image, for instance an average, only where there is nothing else."""
-        images = [cls(entry, path, name="CXI images") for path in _data_in(entry, entry.groups("image"))]
+        images = [
+            cls(entry, path, name="CXI images", detector=_owner(entry, path))
+            for path in _data_in(entry, entry.groups("image"))
+        ]
         if stacks := [image for image in images if image.data.ndim > 2]:
             return stacks
         stacks, broken = cls._in_data_groups(entry)
@@ -34,7 +39,6 @@ class Cxi(Layout):
         ]
         if broken and not stacks:  # else the raw data are gone that photons were made of
             raise broken[0]
-        _refuse_same_shots(without_repeats(stacks))
         return stacks or images
 
     @classmethod
@@ -71,10 +75,13 @@ class Cxi(Layout):
 
 
 def _owner(entry: Entry, path: str) -> str | None:
-    """The detector whose data set a path leads to, or None."""
-    wanted = address(entry.file[path])
+    """The detector whose data set a path leads to, or to which a link `detector` or `detector_N` beside it leads."""
+    parent = path.rpartition("/")[0]
+    links = [f"{parent}/{name}" for name in entry.names_at(parent) if re.fullmatch("detector(_[0-9]+)?", name)]
+    wanted = {address(entry.file[path]), *(address(node) for link in links if (node := member(entry.file, link)))}
     for group in entry.detectors:
-        if any(address(entry.file[own]) == wanted for own in _data_in(entry, [group], "photons", "data")):
+        known = [group, *_data_in(entry, [group], "photons", "data")]
+        if any(address(entry.file[own]) in wanted for own in known):
             return group
     return None
 
@@ -83,11 +90,3 @@ def _data_in(entry: Entry, groups: list[str], *names: str) -> list[str]:
     """Paths of data sets of these names (`data` if none is given) in some groups."""
     paths = [(group, name) for group in groups for name in names or ("data",)]
     return [f"{group}/{name}" for group, name in paths if entry.dataset(group, name) is not None]
-
-
-def _refuse_same_shots(stacks: list[Layout]) -> None:
-    """Refuse stacks that are several detectors of one instrument: they show the same shots."""
-    detectors = [stack.detector for stack in stacks if stack.detector]
-    instruments = {detector.rpartition("/")[0] for detector in detectors}
-    if len(set(detectors)) > len(instruments):
-        refuse_choice(stacks)

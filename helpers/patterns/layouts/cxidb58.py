@@ -1,7 +1,8 @@
 """CXIDB 58 (LCLS, amo86615): `photonConverter/DETECTOR/photonCount`, one file a run."""
 
 from helpers.patterns.hdf5.entry import Entry
-from helpers.patterns.layouts.base import Layout, refuse_choice
+from helpers.patterns.layouts.base import Layout
+from helpers.patterns.layouts.same_shots import refuse_choice
 from helpers.patterns.masks import TWO_IS_BAD
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,9 +53,19 @@ class Dragonfly(Layout):
         return self.name_of_layout
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Patterns and pixels."""
+        return self._photons.shape
+
+    @property
+    def allocated(self) -> int:
+        """Patterns: no row is without one."""
+        return self.shape[0]
+
+    @property
     def is_empty(self) -> bool:
         """Whether there are no patterns."""
-        return self._photons.shape[0] == 0
+        return self.shape[0] == 0
 
     def check(self, options: ReadOptions) -> None:
         """Refuse a file without patterns, and a data set in a file that has only one."""
@@ -69,7 +80,7 @@ class Dragonfly(Layout):
 
     def geometry(self, options: ReadOptions) -> tuple[Assembly | None, str]:
         """The assembly of the pixels: as the caller says, or as the detector beside the photons."""
-        pixels, shape = self._photons.shape[1], options.frame_shape
+        pixels, shape = self.shape[1], options.frame_shape
         beside = detector_beside(self._file_path)
         if isinstance(options.detector, Assembly):
             assembly, _ = given_geometry(options.detector, (pixels,))
@@ -101,7 +112,7 @@ class Dragonfly(Layout):
         found = self._attributes.get("saturation")
         return None if found is None else float(found)
 
-    def centre(self) -> None:
+    def centres(self) -> None:
         """None: the centre is the detector's."""
 
     def title(self) -> str:
@@ -112,15 +123,13 @@ class Dragonfly(Layout):
         """The root of an HDF5 file, and LCLS; nothing in an `.emc`."""
         return [] if self.entry is None else super().column_groups(stacks)
 
-    def experiment(self, shape: tuple[int, int], centre: Centre | None) -> tuple[Experiment | None, list[str]]:
-        """The experiment that a detector file of ours holds as attributes, and what is missing for it."""
+    def experiment(self, shape: tuple[int, int], centre: Centre | None) -> tuple[dict[str, Any], list[str]]:
+        """The fields of the experiment that a detector file of ours holds as attributes, and what is missing for it."""
         if centre is None:
-            return None, ["a detector file"]
+            return {}, ["a detector file"]
         values = {**self._attributes, "rows": shape[0], "columns": shape[1]}
         values |= {"centre_row": centre[0], "centre_column": centre[1]}
         fields = Experiment.__dataclass_fields__
-        missing = [name for name in fields if name not in values]
-        if missing:
-            return None, missing
-        known = {name: values[name].item() if isinstance(values[name], np.generic) else values[name] for name in fields}
-        return Experiment(**known), []
+        known = {name: values[name] for name in fields if name in values}
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in known.items()}
+        return plain, [name for name in fields if name not in values]
