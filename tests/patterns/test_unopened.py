@@ -140,7 +140,7 @@ def numpy_array():
         (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "XML.*download it again"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "Git LFS.*git lfs pull"),
         (b"/annex/objects/MD5E-s99--d41d.cxi\n", "git-annex.*git annex get"),
-        (gzip.compress(b"patterns"), "gzip; unpack"),
+        (gzip.compress(b"patterns", mtime=0), "gzip; unpack"),
         (bz2.compress(b"patterns"), "bzip2; unpack"),
         (lzma.compress(b"patterns"), "xz; unpack"),
         (zipped(), "zip archive; unpack"),

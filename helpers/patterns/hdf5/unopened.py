@@ -97,7 +97,8 @@ def _another_kind(path: Path, text: str) -> PatternFileError:
         if re.match(pattern, start, re.DOTALL):
             return PatternFileError(f"is not a whole HDF5 file but {kind}; {step}")
     return PatternFileError(
-        f"is not a whole HDF5 file ({in_short(text)}); a pattern file (CXI or other HDF5, or .emc) is needed, copy it again if it was cut short"
+        f"is not a whole HDF5 file ({in_short(text)}); patterns are read from CXI and other HDF5, and from .emc: copy "
+        "it again if it was cut short"
     )
 
 
