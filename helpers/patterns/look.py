@@ -76,9 +76,11 @@ def _of_masks_left_out(stack: PatternStack) -> list[str]:
     names: list[str] = []
     with suppress(*FOREIGN):
         file.visit(lambda name: names.append(name) if _LIKE_A_MASK.search(name.rpartition("/")[2]) else None)
-    known = {address(file[path]) for part in stack.parts for path in part.mask_candidates()}
+    candidates = set().union(*(part.mask_candidates() for part in stack.parts))
+    known = {address(file[path]) for path in candidates if path in file}
     known |= {address(file[path]) for path in stack.datasets if path in file}
-    found = [name for name in names if _could_be_a_mask(file, name, stack) and address(file[name]) not in known]
+    shapes = {file[path].shape[at:] for path in stack.datasets if path in file for at in (0, 1)}
+    found = [name for name in names if _could_be_a_mask(file, name, shapes) and address(file[name]) not in known]
     if not found:
         return []
     mask = f"{stack.datasets[0].rpartition('/')[0]}/mask".lstrip("/")
@@ -87,15 +89,14 @@ def _of_masks_left_out(stack: PatternStack) -> list[str]:
     ]
 
 
-def _could_be_a_mask(file: h5py.File, name: str, stack: PatternStack) -> bool:
-    """Whether a data set has the shape of a pattern or of all, and is not the mask of other data beside it."""
+def _could_be_a_mask(file: h5py.File, name: str, shapes: set[tuple[int, ...]]) -> bool:
+    """Whether a data set has a shape of a pattern or of all, and is not the mask of other data beside it."""
     data = None
     with suppress(*FOREIGN):
         data = file[name]
     if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "iufb":
         return False
     is_of_others = name.rpartition("/")[2] in NAMES and not {"data", "photons"}.isdisjoint(data.parent)
-    shapes = {file[path].shape[at:] for path in stack.datasets if path in file for at in (0, 1)}
     return data.shape in shapes and not is_of_others
 
 

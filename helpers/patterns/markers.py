@@ -3,7 +3,7 @@
 Detectors write 2ⁿ − 1 into gaps and dead pixels, and programs keep that value when they store the counts in a wider
 type or as floats. With 15 bits and more it is no count: no detector holds ten thousand photons in a pixel and a shot.
 255 and 127 can be counts that were cut off at the end of an 8-bit type: such a value marks a pixel only where the
-type is that narrow, and the pixel never has another.
+type is that narrow, and the pixel has no other in eight patterns or more.
 """
 
 import math
@@ -19,6 +19,7 @@ from helpers.patterns.storage import Storage
 NO_MARKERS = np.array([], np.float32)
 
 _BITS = (15, 16, 31, 32, 63, 64)
+_FEWEST_OF_8_BITS = 8
 
 
 def markers_of(dtype: np.dtype, saturation: float | None, bits: tuple[int, ...] = _BITS) -> np.ndarray:
@@ -47,7 +48,11 @@ def dead_pixels(storage: Storage, saturation: Callable[[], float | None], patter
     Patterns that cannot be read are passed over: that is told when they are asked for. In most files the first pattern
     shows that there is none.
     """
-    bits = (storage.dtype.itemsize * 8 - (storage.dtype.kind == "i"),) if storage.dtype.itemsize == 1 else _BITS
+    bits = _BITS
+    if storage.dtype.itemsize == 1:
+        if patterns.size < _FEWEST_OF_8_BITS:
+            return np.zeros(storage.shape[1:], np.float32)
+        bits = (7,) if storage.dtype.kind == "i" else (8,)
     markers = markers_of(storage.dtype, None, bits)
     held = None
     for pattern in patterns:

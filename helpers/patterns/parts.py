@@ -14,7 +14,7 @@ from helpers.patterns.assembly import Assembly
 from helpers.patterns.hdf5.values import values_of
 from helpers.patterns.layouts.base import Layout
 from helpers.patterns.markers import dead_in_words, dead_pixels, markers_of
-from helpers.patterns.masks import TWO_IS_BAD, as_bits, chosen_rule
+from helpers.patterns.masks import NAMES, TWO_IS_BAD, as_bits, chosen_rule
 from helpers.patterns.options import ReadOptions
 from helpers.patterns.stack import Origin, Part, PatternStack
 from helpers.patterns.storage import AssembledStorage, DatasetStorage, spread
@@ -69,7 +69,7 @@ def _part(layout: Layout, layouts: list[Layout], options: ReadOptions, geometry:
         masks=mask.of_each,
         mask_source=", ".join(sources),
         mask_bits=mask.bits,
-        mask_candidates=lambda: [path for group in layout.mask_groups() for path in layout.masks_in(group)],
+        mask_candidates=lambda: {f"{group}/{name}".lstrip("/") for group in layout.mask_groups() for name in NAMES},
         dead=dead,
         markers=lambda: markers_of(storage.dtype, layout.saturation()),
         centres=_centres(layout, geometry),

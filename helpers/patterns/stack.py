@@ -31,7 +31,7 @@ class Part:
 
     `mask` (rows, columns), True = bad pixel; where each pattern has a mask of its own, it is what is bad in all of
     them, and `masks` gives the bad pixels (n, rows, columns) of some patterns (n,). `mask_source` tells people where
-    the mask is from, `mask_bits` what bits it has, `mask_candidates` where masks were looked for. `dead` (rows,
+    the mask is from, `mask_bits` what bits it has, `mask_candidates` paths at which masks are looked for. `dead` (rows,
     columns) is the value of bad pixels that hold one of the `markers` in all patterns looked at, else 0. The `centres`
     (n, 2), row and column, are in pixels. `mask_bits`, `mask_candidates`, `event_ids` and `columns` read when called.
     """
@@ -42,7 +42,7 @@ class Part:
     masks: Callable[[np.ndarray], np.ndarray] | None
     mask_source: str
     mask_bits: Callable[[], list[str]]
-    mask_candidates: Callable[[], list[str]]
+    mask_candidates: Callable[[], set[str]]
     dead: np.ndarray
     markers: Callable[[], np.ndarray]
     centres: np.ndarray

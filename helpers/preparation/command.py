@@ -14,7 +14,12 @@ from helpers.preparation.hits import LIT_ABOVE, LIT_PIXELS
 from helpers.preparation.pipeline import prepare, summary
 from helpers.preparation.size import SIZE_RANGE_NM
 
-_GEOMETRY = {"wavelength_nm": "--wavelength", "distance_m": "--distance", "pixel_m": "--pixel"}
+_OPTIONS = {
+    "wavelength_nm": "--wavelength",
+    "distance_m": "--distance",
+    "pixel_m": "--pixel",
+    "adu_per_photon": "--adu-per-photon",
+}
 
 
 def prepare_file(
@@ -90,7 +95,7 @@ def prepare_file(
     print_doubts(probe(path, options, look=partial(doubts, are_frames=True)))
     with open_stack(path, options) as stack:
         given = {"wavelength_nm": wavelength, "distance_m": distance, "pixel_m": pixel}
-        experiment = _experiment(stack, given, adu_per_photon)
+        experiment = _experiment(stack, {**given, "adu_per_photon": adu_per_photon})
         try:
             if centre is not None:
                 check_centre(centre, stack.mask, experiment, settings)
@@ -102,11 +107,11 @@ def prepare_file(
     return f"{summary(table)}: {output}"
 
 
-def _experiment(stack: PatternStack, given: dict[str, float | None], adu_per_photon: float | None) -> Experiment:
+def _experiment(stack: PatternStack, given: dict[str, float | None]) -> Experiment:
     """Experiment of the file, with the values given by the user in place of the file's."""
     stored = stack.experiment_values
     known = {name: stored.get(name) if value is None else value for name, value in given.items()}
-    missing = [option for name, option in _GEOMETRY.items() if known[name] is None]
+    missing = [option for name, option in _OPTIONS.items() if known[name] is None]
     if missing:
         raise PatternFileError(f"{stack.path}: does not tell all of the experiment; give {', '.join(missing)}")
     return Experiment(
@@ -116,6 +121,5 @@ def _experiment(stack: PatternStack, given: dict[str, float | None], adu_per_pho
         columns=stack.shape[2],
         centre_row=(stack.shape[1] - 1) / 2,
         centre_column=(stack.shape[2] - 1) / 2,
-        adu_per_photon=adu_per_photon or stored.get("adu_per_photon", AMOX34117.adu_per_photon),
         saturation=stored.get("saturation", AMOX34117.saturation),
     )

@@ -67,6 +67,14 @@ def test_the_end_of_an_8_bit_type_is_a_count_where_a_pixel_has_others(tmp_path):
         assert stack.read(slice(None)).max() == 255
 
 
+def test_the_end_of_an_8_bit_type_is_a_count_in_a_file_of_few_patterns(tmp_path):
+    with h5py.File(tmp_path / "a.cxi", "w") as file:
+        file["entry_1/data_1/data"] = np.full((2, 3, 4), 255, np.uint8)
+    with open_stack(tmp_path / "a.cxi") as stack:
+        assert not stack.mask.any()
+        assert stack.read(slice(None)).min() == 255
+
+
 @pytest.mark.parametrize("patterns", [[3], slice(None)])
 def test_a_file_may_say_that_its_pixels_count_so_far(tmp_path, patterns):
     with open_stack(write(tmp_path / "a.cxi", "uint16", 65535, patterns, saturation_value=65535)) as stack:

@@ -16,7 +16,7 @@ STORED = {
     "entry_1/instrument_1/source_1/energy": 2.7249e-16,
 }
 OPTIONS = {"distance": "--distance", "x_pixel_size": "--pixel", "energy": "--wavelength"}
-GIVEN = {"wavelength_nm": None, "distance_m": None, "pixel_m": None}
+GIVEN = {"wavelength_nm": None, "distance_m": None, "pixel_m": None, "adu_per_photon": None}
 
 
 def frames(path, lacking=()):
@@ -43,6 +43,15 @@ def test_an_option_completes_what_the_file_tells(tmp_path, lacking):
     values = {"distance": ("distance_m", 0.5), "x_pixel_size": ("pixel_m", 1e-4), "energy": ("wavelength_nm", 0.2)}
     given = GIVEN | dict(values[name] for name in lacking)
     with open_stack(frames(tmp_path / "a.cxi", lacking)) as stack:
-        found = _experiment(stack, given, None)
+        found = _experiment(stack, given)
     wanted = {"distance_m": 0.13, "pixel_m": 75e-6, "wavelength_nm": 0.729} | dict(values[name] for name in lacking)
     assert {name: getattr(found, name) for name in wanted} == pytest.approx(wanted, rel=1e-4)
+
+
+def test_detector_units_of_another_experiment_are_never_assumed(tmp_path):
+    """`counts_per_joule` tells the units of a photon only together with the energy, which is not there."""
+    frames(tmp_path / "a.cxi", ["energy"])
+    with h5py.File(tmp_path / "a.cxi", "r+") as file:
+        file[f"{DETECTOR}/counts_per_joule"] = 4e17
+    with pytest.raises(PatternFileError, match=r"give --adu-per-photon$"):
+        prepare_file(tmp_path / "a.cxi", tmp_path / "b.cxi", wavelength=0.729)

@@ -133,14 +133,16 @@ class Layout:
         yield from ()
 
     def masks(self) -> dict[str, h5py.Dataset]:
-        """The masks of the patterns by path: the nearest for all patterns, and the nearest with one for each of them.
+        """The masks of the patterns by path: one for all patterns, one with a mask for each of them, or both.
 
-        Two in one group count both. A mask of another shape is refused, unless a nearer group has one that fits, or it
-        lies beside other patterns: there, only what fits all patterns alike is ours, too.
+        The nearest of either kind counts. A mask of another shape is refused, unless a nearer group has one that fits,
+        or it lies beside other patterns: there, only what fits all patterns alike is ours, too.
         """
         found: dict[str, h5py.Dataset] = {}
         for group in self.mask_groups():
             known = {self.is_of_each(mask) for mask in found.values()}
+            if False in known and group not in (self.group, self.detector):
+                break  # elsewhere lies no mask for each of these patterns
             for path, mask in self.masks_in(group).items():
                 if self._fits(mask):
                     found |= {} if self.is_of_each(mask) in known else {path: mask}
@@ -158,9 +160,10 @@ class Layout:
 
     def masks_in(self, group: str) -> dict[str, h5py.Dataset]:
         """Path → data set of those in a group that have the name of a mask, and do not belong to other patterns."""
-        found = {f"{group}/{name}".lstrip("/"): self.entry.dataset(group, name) for name in NAMES}
+        names = self.entry.names_at(group)
+        found = {f"{group}/{name}".lstrip("/"): self.entry.dataset(group, name) for name in NAMES if name in names}
         masks = {path: data for path, data in found.items() if data is not None}
-        if self._is_beside_others(group):
+        if masks and self._is_beside_others(group):
             return {path: data for path, data in masks.items() if self._fits(data) and not self.is_of_each(data)}
         return masks
 
