@@ -147,7 +147,14 @@ def simulate(output: Path, **given: Any) -> None:
     "Dragonfly (.emc), or a folder.",
     "FILE.FAMILY.csv of each, here",
 )
-@_option("--bin", click.IntRange(min=1), "PIXELS", "Sum the counts of an .emc in bins of so many pixels a side.", "1")
+@click.option(
+    "--bin",
+    "bin_side",
+    type=click.IntRange(min=1),
+    metavar="PIXELS",
+    help="Sum the counts of an .emc in bins of so many pixels a side.",
+    show_default="1",
+)
 @_option("--threshold", click.FloatRange(0, 1), None, "Score of a single hit.", "the family's own")
 @_option("--cluster", None, "SPEC", "Compute with Dask on local:4, slurm:PROFILE[:JOBS] or tcp://HOST:PORT.")
 @click.option("--chunks", "share", type=_SHARE, help="Compute only the K-th of N shares, and write no selection yet.")
@@ -166,14 +173,12 @@ def classify(files: tuple[Path, ...], model: Path, follow: bool, stop_after: flo
     if stop_after is not None and not follow:
         raise click.UsageError("--stop-after goes with --follow")
     reading = _read_options(given)
-    if (bin_side := given.pop("bin")) is not None:
-        given["bin_side"] = bin_side
     if not follow:
         click.echo(classify_files(files, model_folder(model), options=reading, **_given(given)))
         return
-    if len(files) > 1 or given["cluster"] or given["share"] or bin_side:
+    if len(files) > 1 or given["cluster"] or given["share"] or given["bin_side"]:
         raise click.UsageError("--follow takes one FILE, folder or 'NAME*.cxi' in quotes, and neither bins nor shares")
-    options = {name: value for name, value in given.items() if name not in ("cluster", "share")}
+    options = {name: value for name, value in given.items() if name not in ("cluster", "share", "bin_side")}
     followed = follow_patterns(files[0], model_folder(model), stop_after=stop_after, options=reading, **_given(options))
     click.echo(followed)
 

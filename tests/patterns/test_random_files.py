@@ -53,8 +53,9 @@ class Group:
 
     @property
     def marker(self):
-        """The largest value of an integer type, which marks pixels without a count."""
-        return np.iinfo(self.counts.dtype).max if self.counts.dtype.kind in "iu" else None
+        """The largest value of an integer type, which marks pixels without a count; of 8 bits in many patterns only."""
+        is_count = self.counts.dtype.itemsize == 1 and len(self.counts) < 8
+        return np.iinfo(self.counts.dtype).max if self.counts.dtype.kind in "iu" and not is_count else None
 
     @property
     def bad_in_all(self):
